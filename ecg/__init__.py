@@ -1,0 +1,7 @@
+"""ECG classifier for the 26 scored diagnoses of the PhysioNet/CinC Challenge 2021."""
+
+import os
+
+# TensorFlow's notes at start say nothing that helps a user; its warnings and errors stay. It
+# reads this when it is imported, so it is set here, before any module of the package is.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

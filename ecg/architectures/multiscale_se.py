@@ -1,0 +1,113 @@
+"""Multi-scale squeeze-and-excitation CNN.
+
+Team AIRCAS_MEL1 (Xia et al.), Computing in Cardiology 2021, vol. 48. The text we worked from has no
+title page, so its title and DOI are not given here.
+
+As published (section 2.2 and figure 1)
+- Input (leads, 1000 samples); three branches on every 1st, 2nd and 4th sample.
+- Five residual SE blocks a branch. Kernels (leads x samples): 1 x large in the first two, which
+  have stride 2 over time; then m x 3, n x 9, k x 27 with stride 1; m, n, k by lead set, see
+  `LEAD_KERNELS`.
+- Batch normalisation, spatial dropout, ReLU, squeeze-and-excitation in every block.
+- Global average pooling, concatenation of the branches, dense layer, sigmoid.
+
+Differs from the paper
+- 26 outputs: the equivalent pairs among the 30 codes are one class each.
+- The text gives no filter counts, no size of the large kernel, no dropout rate and no SE ratio;
+  `MultiscaleSEOptions` says which we took. Widths grow where kernels are small and stop at 32,
+  because the cost of a block goes with width squared x kernel and the last block, 5 x 27 on 12
+  leads, holds 3/4 of all multiply-adds: 48 there costs half as much again in training time.
+- A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU (the order of figure 1
+  is not in the text). Where its shape changes, the shortcut is sliced to the stride first and
+  then projected by a 1 x 1 convolution: a strided 1 x 1 convolution of a one-channel input
+  corrupts memory in TensorFlow 2.18 to 2.21 with oneDNN.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from ecg.layers import squeeze_excite
+
+# Kernel size across leads in blocks 3 to 5, by number of leads (section 2.2, [m, n, k]).
+LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 1, 2)}
+
+
+@dataclass(frozen=True)
+class MultiscaleSEOptions:
+    """widths: filters of the five blocks. large_kernel: samples, blocks 1 and 2. time_kernels:
+    samples, blocks 3 to 5. steps: a branch each, on every so many-th sample. squeeze_ratio: None
+    leaves squeeze-and-excitation out. dropout: rate of spatial dropout."""
+
+    widths: tuple[int, ...] = (16, 24, 32, 32, 32)
+    large_kernel: int = 15
+    time_kernels: tuple[int, ...] = (3, 9, 27)
+    steps: tuple[int, ...] = (1, 2, 4)
+    squeeze_ratio: int | None = 8
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        if len(self.widths) != 5 or len(self.time_kernels) != 3 or not self.steps:
+            raise ValueError(
+                "expected 5 widths, 3 time_kernels and at least one step; found "
+                f"{self.widths}, {self.time_kernels}, {self.steps}"
+            )
+
+
+def build(
+    options: MultiscaleSEOptions, n_leads: int, n_samples: int, n_classes: int
+) -> keras.Model:
+    """Model from inputs (batch, n_leads, n_samples) to probabilities (batch, n_classes), float32.
+
+    Raises ValueError for a number of leads that the paper has no kernels for.
+    """
+    if n_leads not in LEAD_KERNELS:
+        raise ValueError(
+            f"expected one of {', '.join(map(str, LEAD_KERNELS))} leads, found {n_leads}"
+        )
+    signal = keras.Input((n_leads, n_samples), name="signal")
+    maps = layers.Reshape((n_leads, n_samples, 1), name="maps")(signal)
+    branches = [
+        _branch(
+            maps[:, :, ::step] if step > 1 else maps, options, LEAD_KERNELS[n_leads], f"step{step}"
+        )
+        for step in options.steps
+    ]
+    features = layers.Concatenate(name="features")(branches) if len(branches) > 1 else branches[0]
+    probabilities = layers.Dense(n_classes, "sigmoid", dtype="float32", name="probabilities")(
+        features
+    )
+    return keras.Model(signal, probabilities, name="multiscale_se")
+
+
+def _branch(x, options, lead_kernels, name):
+    """Feature vector (batch, widths[-1]) of maps (batch, leads, samples, 1)."""
+    kernels = [(1, options.large_kernel)] * 2 + list(
+        zip(lead_kernels, options.time_kernels, strict=True)
+    )
+    for i, (width, kernel) in enumerate(zip(options.widths, kernels, strict=True), start=1):
+        x = _block(x, width, kernel, 2 if i <= 2 else 1, options, f"{name}_block{i}")
+    return layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+
+
+def _block(x, width, kernel, stride, options, name):
+    shortcut = x[:, :, ::stride] if stride > 1 else x
+    if shortcut.shape[-1] != width:
+        shortcut = _convolve(shortcut, width, 1, 1, f"{name}_project")
+    x = _convolve(x, width, kernel, stride, f"{name}_conv1")
+    x = layers.ReLU(name=f"{name}_relu1")(x)
+    x = layers.SpatialDropout2D(options.dropout, name=f"{name}_dropout")(x)
+    x = _convolve(x, width, kernel, 1, f"{name}_conv2")
+    if options.squeeze_ratio is not None:
+        x = squeeze_excite(x, options.squeeze_ratio, f"{name}_se")
+    return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([shortcut, x]))
+
+
+def _convolve(x, width, kernel, stride, name):
+    # The batch normalisation that follows has the bias. Its averages follow the weights within
+    # some ten steps: Keras's default of a hundred is longer than an epoch of a small data set.
+    x = layers.Conv2D(
+        width, kernel, strides=(1, stride), padding="same", use_bias=False, name=name
+    )(x)
+    return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)

@@ -1,0 +1,80 @@
+"""The devices that Keras's backend finds, and the precision to train with on them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+# Compute capabilities of NVIDIA GPUs from which on tensor units take the type.
+_BFLOAT16_FROM = (8, 0)
+_FLOAT16_FROM = (7, 0)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """gpus: a description each. precision: a Keras dtype policy for training. jit_compile: for
+    `keras.Model.compile`."""
+
+    gpus: tuple[str, ...]
+    precision: str
+    jit_compile: bool | str
+
+    def __str__(self):
+        place = ", ".join(self.gpus) or "no GPU, CPU only"
+        backend = keras.backend.backend()
+        return f"devices: {place}; backend: {backend}; training precision: {self.precision}"
+
+
+def find_devices() -> Devices:
+    """The machine's GPUs, with TensorFlow's memory growth switched on.
+
+    Mixed precision where every GPU has tensor units for bfloat16, or else float16; float32
+    elsewhere, on the CPU too.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        gpus = _tensorflow_gpus()
+    elif backend == "jax":
+        gpus = _jax_gpus()
+    else:
+        raise ValueError(f"KERAS_BACKEND: expected tensorflow or jax, found {backend}")
+    if not gpus and Path("/dev/nvidiactl").exists():
+        print(
+            "warning: this machine has an NVIDIA GPU, but the backend does not see it", flush=True
+        )
+    return Devices(
+        gpus=tuple(f"{name} (compute capability {major}.{minor})" for name, (major, minor) in gpus),
+        precision=choose_precision([capability for _, capability in gpus]),
+        # Without it jax would not compile at all; on the CPU, XLA only adds to the start.
+        jit_compile="auto" if gpus or backend == "jax" else False,
+    )
+
+
+def choose_precision(capabilities) -> str:
+    """Keras dtype policy for GPUs of these compute capabilities, (major, minor) each."""
+    if not capabilities or min(capabilities) < _FLOAT16_FROM:
+        return "float32"
+    return "mixed_bfloat16" if min(capabilities) >= _BFLOAT16_FROM else "mixed_float16"
+
+
+def _tensorflow_gpus():
+    import tensorflow as tf
+
+    gpus = []
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+        details = tf.config.experimental.get_device_details(gpu)
+        gpus.append(
+            (details.get("device_name", gpu.name), details.get("compute_capability", (0, 0)))
+        )
+    return gpus
+
+
+def _jax_gpus():
+    import jax
+
+    return [
+        (device.device_kind, tuple(int(part) for part in device.compute_capability.split(".")))
+        for device in jax.devices()
+        if device.platform == "gpu"
+    ]

@@ -1,0 +1,175 @@
+"""Header text -> `Header`: the one parser, for both dialects of the Challenge's headers.
+
+The Challenge's downloads write `A0001.mat 16+24 1000/mV 16 0 28 -1716 0 I` and `#Age: 74`;
+PhysioNet 1.0.2 and later write `A0001.mat 16x1+24 1000.0(0)/mV …` and `# Age: 74`. Both are WFDB
+headers, so the rules and defaults here are those of the WFDB header format (header(5)).
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from ecg.leads import canonical_lead
+
+DEFAULT_FS = 250.0  # Hz, where line 1 gives none (header(5))
+DEFAULT_GAIN = 200.0  # per unit, where the gain is missing or 0 (header(5))
+
+# mV in one of the unit; the keys are lower case because headers spell them mV, mv, MV.
+_MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_GAIN = re.compile(rf"({_NUMBER})?(?:\(({_NUMBER})\))?(?:/(\S+))?")
+_FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
+_COMMENT = re.compile(r"#\s*([A-Za-z]+)\s*:(.*)")
+
+
+class RecordError(ValueError):
+    """A header or signal file that breaks the format; the message names the record."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a header says.
+
+    name: record id of line 1. fs: Hz. n_samples: samples per lead, None where line 1 has none.
+    leads: in the header's order, standard spelling; adc_gains (per mV) and baselines (ADC units)
+    follow them, a gain being NaN where the lead's unit is no voltage. files, formats: of each
+    signal line. age: years or NaN. sex: "Male", "Female" or "Unknown". dx: codes, each once.
+    """
+
+    name: str
+    fs: float
+    n_samples: int | None
+    leads: tuple[str, ...]
+    adc_gains: tuple[float, ...]
+    baselines: tuple[float, ...]
+    files: tuple[str, ...]
+    formats: tuple[str, ...]
+    age: float
+    sex: str
+    dx: tuple[str, ...]
+
+
+def parse_header(text: str) -> Header:
+    """The `Header` of a header file's whole text, in any line ending.
+
+    Raises RecordError where line 1 or a signal line cannot be read.
+    """
+    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
+    body = [line for line in lines if line and not line.startswith("#")]
+    if not body:
+        raise RecordError("empty header: expected a record line 'NAME n_leads fs n_samples'")
+    name, n_leads, fs, n_samples = _parse_record_line(body[0])
+    signal_lines = body[1 : 1 + n_leads]
+    if len(signal_lines) != n_leads:
+        raise RecordError(
+            f"{name}: line 1 promises {n_leads} signal lines, the header has {len(signal_lines)}"
+        )
+    signals = [_parse_signal_line(name, line) for line in signal_lines]
+    comments = _comments(lines)
+    return Header(
+        name=name,
+        fs=fs,
+        n_samples=n_samples,
+        leads=tuple(signal["lead"] for signal in signals),
+        adc_gains=tuple(signal["adc_gain"] for signal in signals),
+        baselines=tuple(signal["baseline"] for signal in signals),
+        files=tuple(signal["file"] for signal in signals),
+        formats=tuple(signal["format"] for signal in signals),
+        age=_parse_age(comments.get("age", "")),
+        sex=_parse_sex(comments.get("sex", "")),
+        dx=_parse_dx(comments.get("dx", "")),
+    )
+
+
+def read_dx(text: str) -> tuple[str, ...]:
+    """The diagnosis codes of a header's text, each once; empty where there is no `#Dx` line.
+
+    Scoring needs nothing else of a label file, so nothing else has to be readable.
+    """
+    return _parse_dx(_comments(text.splitlines()).get("dx", ""))
+
+
+def _parse_record_line(line: str) -> tuple[str, int, float, int | None]:
+    name, *fields = line.split()
+    name, _, n_segments = name.partition("/")
+    if n_segments and n_segments != "1":
+        raise RecordError(f"{name}: a record of {n_segments} segments; expected a single segment")
+    if not fields:
+        raise RecordError(f"{name}: expected 'NAME n_leads fs n_samples' on line 1, found '{line}'")
+    n_leads = _whole_number(name, "number of leads", fields[0])
+    if n_leads < 1:
+        raise RecordError(f"{name}: expected at least one lead on line 1, found {n_leads}")
+    fs = DEFAULT_FS
+    if len(fields) > 1:
+        fs = _number(name, "sampling rate", re.split(r"[/(]", fields[1])[0])
+    n_samples = _whole_number(name, "number of samples", fields[2]) if len(fields) > 2 else None
+    # header(5): a sample count of 0 stands for "not known".
+    return name, n_leads, fs, n_samples or None
+
+
+def _parse_signal_line(name: str, line: str) -> dict:
+    # file format gain ADC-resolution ADC-zero first-value checksum block-size description
+    fields = line.split(maxsplit=8)
+    if len(fields) < 3:
+        raise RecordError(
+            f"{name}: expected 'FILE format gain … lead' in a signal line, found '{line}'"
+        )
+    signal_format = _FORMAT.fullmatch(fields[1])
+    if not signal_format:
+        raise RecordError(f"{name}: unreadable signal format '{fields[1]}' in '{line}'")
+    # A lead name in the gain's place is a line that leaves the gain out.
+    gain_field = _GAIN.fullmatch(fields[2]) if len(fields) > 3 else None
+    if len(fields) > 3 and not gain_field:
+        raise RecordError(f"{name}: unreadable gain '{fields[2]}' in '{line}'")
+    gain, baseline, unit = gain_field.groups() if gain_field else (None, None, None)
+    adc_gain = _number(name, "gain", gain or "0") or DEFAULT_GAIN
+    adc_zero = fields[4] if len(fields) > 5 else "0"
+    millivolts = _MILLIVOLTS.get(unit.lower() if unit else "mv", math.nan)
+    return {
+        "file": fields[0],
+        "format": signal_format[1],
+        "lead": canonical_lead(fields[-1]),
+        "adc_gain": adc_gain / millivolts,
+        "baseline": _number(name, "baseline", adc_zero if baseline is None else baseline),
+    }
+
+
+def _comments(lines) -> dict[str, str]:
+    """Keys in lower case -> text of the `#Key: text` lines; the first line of a key counts."""
+    comments = {}
+    for line in lines:
+        match = _COMMENT.match(line.strip())
+        if match:
+            comments.setdefault(match[1].lower(), match[2].strip())
+    return comments
+
+
+def _parse_age(text: str) -> float:
+    age = float(text) if re.fullmatch(_NUMBER, text) else math.nan
+    return age if 0 <= age < math.inf else math.nan
+
+
+def _parse_sex(text: str) -> str:
+    return {"m": "Male", "male": "Male", "f": "Female", "female": "Female"}.get(
+        text.lower(), "Unknown"
+    )
+
+
+def _parse_dx(text: str) -> tuple[str, ...]:
+    # "Unknown" and the like are no codes: every SNOMED CT identifier is a number.
+    codes = (code.strip() for code in text.split(","))
+    return tuple(dict.fromkeys(code for code in codes if code.isdigit()))
+
+
+def _number(name: str, what: str, text: str) -> float:
+    value = float(text) if re.fullmatch(_NUMBER, text) else math.nan
+    if not math.isfinite(value):
+        raise RecordError(f"{name}: expected a number as {what}, found '{text}'")
+    return value
+
+
+def _whole_number(name: str, what: str, text: str) -> int:
+    if not re.fullmatch(r"\d{1,12}", text, re.ASCII):
+        raise RecordError(f"{name}: expected a whole number as {what}, found '{text}'")
+    return int(text)

@@ -1,0 +1,85 @@
+"""Header text and digital recording -> codes, labels, probabilities, by a trained model."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
+from ecg.decisions import decide
+from ecg.headers import RecordError, parse_header
+from ecg.leads import LEAD_SETS
+from ecg.model_files import TrainedModel, load_trained_model
+from ecg.records import Record, select_leads, to_record
+from ecg.signals import prepare
+
+
+class Answer(NamedTuple):
+    """Equally long: SNOMED CT codes (both of a pair), labels 0/1, probabilities in [0, 1]."""
+
+    codes: list[str]
+    labels: list[int]
+    probabilities: list[float]
+
+
+class Predictor:
+    """Answers records with one trained model; `n_unusable` counts those it could only guess."""
+
+    def __init__(self, model: TrainedModel):
+        self.model = model
+        self.leads = LEAD_SETS[model.lead_set]
+        self.n_unusable = 0
+        # XLA takes seconds to compile for the CPU and gains nothing on one record.
+        model.network.compile(jit_compile="auto" if keras.backend.backend() == "jax" else False)
+
+    def probabilities(self, record: Record) -> np.ndarray:
+        """Probabilities (26,) of one record.
+
+        Raises ValueError (RecordError where the record breaks the format) where its sampling rate
+        is out of range, or no lead of the model holds a signal.
+        """
+        signal = prepare(select_leads(record, self.leads), record.fs, self.model.method.preparation)
+        if not signal.any():
+            raise RecordError(
+                f"expected a signal in one of the leads {', '.join(self.leads)}, found none"
+            )
+        # A batch of one fixed shape through Keras's compiled function: `predict` costs a hundred
+        # times the overhead and leaks when called record by record.
+        return np.asarray(self.model.network.predict_on_batch(signal[None])[0], float)
+
+    def answer(self, header_text: str, recording) -> Answer:
+        """The answer for a record given as the contract's `run_model` gets it.
+
+        header_text: the whole header; recording: raw digital values (n_leads, n_samples) in the
+        header's lead order. Never fails on a record: see `answer_unusable`.
+        """
+        name = "(unreadable header)"
+        try:
+            header = parse_header(header_text)
+            name = header.name
+            window_s = self.model.method.preparation.window_s
+            probabilities = self.probabilities(to_record(header, recording, window_s))
+        except ValueError as error:
+            return self.answer_unusable(name, error)
+        return _to_answer(probabilities, decide(probabilities[None], self.model.thresholds)[0])
+
+    def answer_unusable(self, name: str, reason) -> Answer:
+        """Sinus rhythm with the training prevalence as probabilities; says so on stderr."""
+        print(f"{name}: answered as sinus rhythm, unread: {reason}", file=sys.stderr, flush=True)
+        self.n_unusable += 1
+        return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
+
+
+def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
+    """The predictor of the lead set's model. Raises ModelFolderError."""
+    return Predictor(load_trained_model(model_directory, lead_set))
+
+
+def _to_answer(probabilities, labels) -> Answer:
+    return Answer(
+        list(OUTPUT_CODES),
+        [int(label) for label in per_code(labels)],
+        [float(probability) for probability in per_code(probabilities)],
+    )

@@ -1,0 +1,46 @@
+"""The twelve leads, the Challenge's five lead sets, and their order."""
+
+TWELVE_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# Keyed by size, largest first, so that the first set found is the largest one.
+LEAD_SETS = {
+    12: TWELVE_LEADS,
+    6: TWELVE_LEADS[:6],
+    4: ("I", "II", "III", "V2"),
+    3: ("I", "II", "V2"),
+    2: ("I", "II"),
+}
+
+_STANDARD_SPELLING = {lead.lower(): lead for lead in TWELVE_LEADS}
+
+
+def canonical_lead(name: str) -> str:
+    """The standard spelling of a lead name in any case; any other name as it came, stripped."""
+    name = name.strip()
+    return _STANDARD_SPELLING.get(name.lower(), name)
+
+
+def sort_leads(leads) -> tuple[str, ...]:
+    """Leads in the standard order; names that are none of the twelve follow, alphabetically."""
+    position = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
+    return tuple(
+        sorted(leads, key=lambda lead: (position.get(canonical_lead(lead), len(position)), lead))
+    )
+
+
+def lead_set_for(leads) -> int:
+    """Size of the largest of the five lead sets that `leads` contains.
+
+    Where `leads` contains none of them (a single lead, say), the answer is 2: the two-lead model
+    takes an absent lead as zeros.
+    """
+    present = {canonical_lead(lead) for lead in leads}
+    for size, lead_set in LEAD_SETS.items():
+        if present.issuperset(lead_set):
+            return size
+    return min(LEAD_SETS)
+
+
+def lead_rows(size: int) -> list[int]:
+    """Positions of the leads of the set of this size within the twelve."""
+    return [TWELVE_LEADS.index(lead) for lead in LEAD_SETS[size]]

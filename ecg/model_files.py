@@ -1,0 +1,150 @@
+"""A trained model <-> its two files: weights (HDF5) and a JSON that says everything else.
+
+Nothing in them is executed on loading: the network is built by this package from the options in
+the JSON, then takes its weights.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import keras
+import numpy as np
+import scipy
+
+from ecg.classes import GROUPS, N_CLASSES
+from ecg.leads import LEAD_SETS
+from ecg.methods import Method, build_network, method_from_dict, method_to_dict
+
+_FORMAT = 1
+
+
+class ModelFolderError(ValueError):
+    """A model folder that is incomplete or damaged; the message names the file."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with all that its answers depend on.
+
+    thresholds: (26,), probability from which a class is answered. prevalence: (26,), share of
+    training records with the class. evidence: how it was trained and what it scored, for the JSON.
+    """
+
+    network: keras.Model
+    method: Method
+    lead_set: int
+    thresholds: np.ndarray
+    prevalence: np.ndarray
+    evidence: dict
+
+
+def save_model(model: TrainedModel, folder: str | Path) -> None:
+    """Writes `12_leads.weights.h5` and `12_leads.json` (and so on), each whole or not at all.
+
+    The JSON goes last and holds the weights' digest: a pair that was cut off does not load.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights_file, json_file = _files(folder, model.lead_set)
+    # Keras insists on the ending .weights.h5.
+    unfinished = folder / f".{os.getpid()}.{weights_file.name}"
+    model.network.save_weights(unfinished)
+    unfinished.replace(weights_file)
+    description = {
+        "format": _FORMAT,
+        "method": method_to_dict(model.method),
+        "lead_set": model.lead_set,
+        "leads": LEAD_SETS[model.lead_set],
+        "classes": GROUPS,
+        "thresholds": model.thresholds.tolist(),
+        "prevalence": model.prevalence.tolist(),
+        "weights": {"file": weights_file.name, "sha256": _digest(weights_file)},
+        "evidence": model.evidence,
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "joblib": joblib.__version__,
+        },
+    }
+    unfinished = folder / f".{os.getpid()}.{json_file.name}"
+    unfinished.write_text(json.dumps(description, indent=1) + "\n")
+    unfinished.replace(json_file)
+
+
+def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
+    """The model that `save_model` wrote for this lead set, in float32 on any device.
+
+    Raises ModelFolderError where a file is missing, changed since, or not what it should be.
+    """
+    weights_file, json_file = _files(Path(folder), lead_set)
+    description = _read_json(json_file)
+    try:
+        method = method_from_dict(description["method"])
+        thresholds, prevalence = (
+            np.array(description[name], float) for name in ("thresholds", "prevalence")
+        )
+        expected_digest = description["weights"]["sha256"]
+        evidence = dict(description["evidence"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{json_file}: unreadable: {error!r}") from error
+    for what, found, expected in (
+        ("lead_set", description.get("lead_set"), lead_set),
+        ("leads", tuple(description.get("leads", ())), LEAD_SETS[lead_set]),
+        ("classes", tuple(description.get("classes", ())), GROUPS),
+        ("number of thresholds", thresholds.shape, (N_CLASSES,)),
+        ("number of prevalences", prevalence.shape, (N_CLASSES,)),
+    ):
+        if found != expected:
+            raise ModelFolderError(f"{json_file}: {what}: expected {expected}, found {found}")
+    if not all(math.isfinite(value) for value in (*thresholds, *prevalence)):
+        raise ModelFolderError(f"{json_file}: expected finite thresholds and prevalences")
+    if not weights_file.is_file():
+        raise ModelFolderError(f"{weights_file}: expected the model's weights, found none")
+    if _digest(weights_file) != expected_digest:
+        raise ModelFolderError(f"{weights_file}: not the weights that {json_file.name} describes")
+    network = build_network(method, lead_set, N_CLASSES)
+    try:
+        network.load_weights(weights_file)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelFolderError(f"{weights_file}: does not fit the network: {error}") from error
+    return TrainedModel(network, method, lead_set, thresholds, prevalence, evidence)
+
+
+def missing_models(folder: str | Path) -> list[int]:
+    """The lead sets that the folder has no model for."""
+    return [
+        size for size in LEAD_SETS if not all(file.is_file() for file in _files(Path(folder), size))
+    ]
+
+
+def _files(folder: Path, lead_set: int) -> tuple[Path, Path]:
+    return folder / f"{lead_set}_leads.weights.h5", folder / f"{lead_set}_leads.json"
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        description = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        missing = ", ".join(map(str, missing_models(path.parent)))
+        raise ModelFolderError(
+            f"{path}: expected a trained model, found none (the folder lacks {missing} leads)"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"{path}: unreadable: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise ModelFolderError(f"{path}: expected a model description of format {_FORMAT}")
+    return description
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,213 @@
+"""Record files -> `Record`: finding them, reading the signal file, digital values -> mV."""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecg.headers import Header, RecordError, parse_header
+
+# MATLAB v4 file header: type, rows, columns, imaginary flag, length of the name; five int32.
+_MAT4_HEADER = struct.Struct("<5i")
+_MAT4_INT16 = 30  # little-endian, full matrix of int16
+# Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
+_MISSING = (-32768, -(2**31))
+
+
+@dataclass(frozen=True)
+class RecordFiles:
+    """Where a record lies: its header, and its signal file, which may be absent."""
+
+    header: Path
+    recording: Path
+
+    @property
+    def name(self) -> str:
+        """The record's name: its files' without the ending."""
+        return self.header.stem
+
+
+@dataclass(frozen=True)
+class Record:
+    """One ECG.
+
+    signal: (n_leads, n_samples), float32, mV, NaN where a sample is missing; leads name its rows
+    in standard spelling. fs: Hz. age: years or NaN. sex: "Male", "Female" or "Unknown".
+    dx: SNOMED CT codes of the header.
+    """
+
+    name: str
+    signal: np.ndarray
+    fs: float
+    leads: tuple[str, ...]
+    age: float
+    sex: str
+    dx: tuple[str, ...]
+
+
+def find_records(folder: str | Path) -> list[RecordFiles]:
+    """Every record below `folder`, nested or flat, sorted by name.
+
+    A record is a `.hea` file; its signals stand beside it under the same name, as `.mat` or else
+    `.dat`. Raises FileNotFoundError where the folder does not exist, RecordError where two
+    records have one name (their outputs would overwrite each other).
+    """
+    found: dict[str, RecordFiles] = {}
+    for folder_path, names in _walk(Path(folder)):
+        for header in (folder_path / name for name in names if name.endswith(".hea")):
+            signal_file = f"{header.stem}.mat"
+            if signal_file not in names and f"{header.stem}.dat" in names:
+                signal_file = f"{header.stem}.dat"
+            files = RecordFiles(header, folder_path / signal_file)
+            if files.name in found:
+                raise RecordError(
+                    f"two records are named {files.name}: {found[files.name].header} and {header}"
+                )
+            found[files.name] = files
+    return [found[name] for name in sorted(found)]
+
+
+def read_header_text(path: str | Path) -> str:
+    """The text of a header file; bytes that are no UTF-8 are replaced (they occur in comments)."""
+    return Path(path).read_bytes().decode("utf-8", errors="replace")
+
+
+def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
+    """The record of a header and its signal file, or its first `duration_s` seconds.
+
+    Raises RecordError naming the file where either cannot be read.
+    """
+    try:
+        header = parse_header(read_header_text(files.header))
+    except (OSError, RecordError) as error:
+        raise RecordError(f"{files.header}: {error}") from error
+    n_samples = None if duration_s is None else int(np.ceil(duration_s * header.fs))
+    return to_record(header, read_recording(files.recording, n_samples))
+
+
+def to_record(header: Header, recording, duration_s: float | None = None) -> Record:
+    """The record of a header and its raw digital values, or its first `duration_s` seconds.
+
+    recording: (n_leads, n_samples), numbers, rows in the header's lead order.
+    Raises RecordError where the array is none of that, or where a lead's unit is no voltage.
+    """
+    recording = np.asanyarray(recording)
+    if recording.dtype.kind not in "iuf":
+        raise RecordError(f"{header.name}: expected numbers as signal, found {recording.dtype}")
+    if recording.ndim != 2 or len(recording) != len(header.leads) or recording.shape[1] == 0:
+        raise RecordError(
+            f"{header.name}: expected {len(header.leads)} leads x at least 1 sample, "
+            f"found an array of shape {recording.shape}"
+        )
+    gains, baselines = np.array(header.adc_gains), np.array(header.baselines)
+    if np.isnan(gains).all():
+        raise RecordError(f"{header.name}: expected a lead in mV, uV or V, found none")
+    if duration_s is not None:
+        recording = recording[:, : int(np.ceil(duration_s * header.fs))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        signal = ((recording - baselines[:, None]) / gains[:, None]).astype(np.float32)
+    signal[np.isin(recording, _MISSING) | ~np.isfinite(signal)] = np.nan
+    return Record(header.name, signal, header.fs, header.leads, header.age, header.sex, header.dx)
+
+
+def select_leads(record: Record, leads) -> np.ndarray:
+    """Signal (len(leads), n_samples), mV, of these leads in this order; absent ones are NaN."""
+    rows = [record.leads.index(lead) if lead in record.leads else -1 for lead in leads]
+    signal = record.signal[rows]
+    signal[[row < 0 for row in rows]] = np.nan
+    return signal
+
+
+def read_recording(path: str | Path, n_samples: int | None = None, key: str = "val") -> np.ndarray:
+    """Raw digital values (n_leads, n_samples) of a signal file, or the first `n_samples`.
+
+    A `.mat` file's array `key` as it is stored: MATLAB v4 with int16, the Challenge's form, is
+    read straight from the file, every other version and type through scipy. Other WFDB formats
+    go through wfdb, missing samples as -32768; their header must stand beside them.
+    Raises RecordError naming the file where it is absent, cut short or of no known form.
+    """
+    path = Path(path)
+    try:
+        if path.suffix != ".mat":
+            return _read_wfdb(path, n_samples)
+        recording = _read_mat4_int16(path, n_samples) if key == "val" else None
+        return _read_mat(path, key)[:, :n_samples] if recording is None else recording
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: expected a signal file, found none") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+
+
+def _read_mat4_int16(path: Path, n_samples: int | None) -> np.ndarray | None:
+    """`val` of a MATLAB v4 file of little-endian int16; None where the file is of another kind."""
+    with open(path, "rb") as file:
+        head = file.read(_MAT4_HEADER.size + 4)
+        if len(head) < _MAT4_HEADER.size + 4:
+            raise RecordError(f"{path}: expected a MATLAB file, found {len(head)} bytes")
+        kind, n_leads, stored, imaginary, name_length = _MAT4_HEADER.unpack_from(head)
+        if (kind, imaginary, name_length, head[-4:]) != (_MAT4_INT16, 0, 4, b"val\0"):
+            return None
+        expected = len(head) + 2 * n_leads * stored
+        size = os.fstat(file.fileno()).st_size
+        if n_leads < 1 or stored < 0 or size < expected:
+            raise RecordError(
+                f"{path}: its header promises {n_leads} leads x {stored} samples "
+                f"({expected} bytes), the file has {size}"
+            )
+        wanted = stored if n_samples is None else min(stored, n_samples)
+        # MATLAB stores columns: the leads of one time step stand together.
+        return np.fromfile(file, "<i2", wanted * n_leads).reshape(wanted, n_leads).T
+
+
+def _read_mat(path: Path, key: str) -> np.ndarray:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        recording = loadmat(path, variable_names=[key])[key]
+    except KeyError as error:
+        raise RecordError(f"{path}: expected a variable '{key}', found none") from error
+    except NotImplementedError as error:
+        raise RecordError(f"{path}: expected a MATLAB file of version 4 to 7, found 7.3") from error
+    except (MatReadError, ValueError, TypeError, EOFError, OverflowError, MemoryError) as error:
+        raise RecordError(f"{path}: unreadable MATLAB file: {error}") from error
+    if recording.ndim != 2:
+        raise RecordError(
+            f"{path}: expected '{key}' as leads x samples, found shape {recording.shape}"
+        )
+    return recording
+
+
+def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
+    # Imported here because it pulls in pandas and matplotlib, which no other record needs.
+    import wfdb
+
+    header_path = path.with_suffix(".hea")
+    header = parse_header(read_header_text(header_path))
+    for file in header.files:
+        if Path(file).name != file:
+            raise RecordError(f"{header_path}: expected signal files beside it, found '{file}'")
+    try:
+        record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=n_samples)
+    except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise RecordError(f"{path}: unreadable WFDB record: {error}") from error
+    recording = record.d_signal.astype(np.int32)
+    recording[np.isnan(record.dac())] = _MISSING[0]
+    return recording.T
+
+
+def _walk(folder: Path):
+    """(folder, its file names) for the folder and all below it; linked folders count once."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: expected a folder of records, found none")
+    seen = set()
+    for path, subfolders, names in os.walk(folder, followlinks=True):
+        seen.add(Path(path).resolve())
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".") and (Path(path) / name).resolve() not in seen
+        )
+        yield Path(path), {name for name in names if not name.startswith(".")}

@@ -1,0 +1,115 @@
+"""The Challenge's metrics on arrays, as the PhysioNet/CinC Challenge 2021 defines them.
+
+Everywhere: labels (truth) and outputs (answers) are (n_records, n_classes) bool, probabilities
+(n_records, n_classes) float. A figure that is not defined (no positive record, say) is NaN, and
+macro means leave it out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecg.classes import SINUS_RHYTHM
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures per class, (n_classes,), and over all records."""
+
+    auroc: np.ndarray
+    auprc: np.ndarray
+    f_measure: np.ndarray
+    accuracy: float
+    challenge_metric: float
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The five figures under the names and in the order that the Challenge prints them."""
+        return {
+            "AUROC": macro_mean(self.auroc),
+            "AUPRC": macro_mean(self.auprc),
+            "Accuracy": self.accuracy,
+            "F-measure": macro_mean(self.f_measure),
+            "Challenge metric": self.challenge_metric,
+        }
+
+
+def score(labels, outputs, probabilities, weights) -> Scores:
+    """All the Challenge's figures; weights: (n_classes, n_classes), see `challenge_metric`."""
+    areas = [areas_under_curves(labels[:, i], probabilities[:, i]) for i in range(labels.shape[1])]
+    auroc, auprc = np.array(areas).T
+    return Scores(
+        auroc=auroc,
+        auprc=auprc,
+        f_measure=f_measure(labels, outputs),
+        accuracy=float(np.mean(np.all(labels == outputs, axis=1))),
+        challenge_metric=challenge_metric(labels, outputs, weights),
+    )
+
+
+def areas_under_curves(label, probability) -> tuple[float, float]:
+    """AUROC and AUPRC of one class; label (n_records,) bool, probability (n_records,).
+
+    Thresholds are the distinct probabilities, from "none is positive" downwards. AUROC is the
+    area under the piecewise linear curve of true negative over true positive rate, AUPRC that
+    under the piecewise constant curve of precision over recall.
+    """
+    descending = np.argsort(-probability, kind="stable")
+    ordered = probability[descending]
+    # Counts at each distinct value: those of its last record in descending order.
+    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    true_positives = np.cumsum(label[descending])[last]
+    positive_outputs = last + 1
+    n_positive, n_negative = np.count_nonzero(label), np.count_nonzero(~label)
+    if n_positive == 0:
+        return np.nan, np.nan
+    recall = np.append(0.0, true_positives / n_positive)
+    auprc = _running_sum(np.diff(recall) * (true_positives / positive_outputs))
+    if n_negative == 0:
+        return np.nan, auprc
+    false_positives = positive_outputs - true_positives
+    specificity = np.append(1.0, (n_negative - false_positives) / n_negative)
+    auroc = _running_sum(0.5 * np.diff(recall) * (specificity[1:] + specificity[:-1]))
+    return auroc, auprc
+
+
+def f_measure(labels, outputs) -> np.ndarray:
+    """2TP / (2TP + FP + FN) per class; NaN where a class is neither true nor answered anywhere."""
+    twice_true = 2.0 * np.count_nonzero(labels & outputs, axis=0)
+    wrong = np.count_nonzero(labels != outputs, axis=0)
+    return _ratio(twice_true, twice_true + wrong)
+
+
+def challenge_metric(labels, outputs, weights, sinus_rhythm=SINUS_RHYTHM) -> float:
+    """Weighted accuracy, scaled so that the true labels score 1 and always-sinus scores 0.
+
+    weights[j, k]: reward for answering k where j is true. 0 where the two ends coincide.
+    """
+    inactive = np.zeros_like(outputs)
+    inactive[:, sinus_rhythm] = True
+    observed, correct, floor = (
+        np.nansum(weights * _confusion(labels, answer)) for answer in (outputs, labels, inactive)
+    )
+    return float((observed - floor) / (correct - floor)) if correct != floor else 0.0
+
+
+def macro_mean(figures) -> float:
+    """Mean of the figures that are defined; NaN where none is."""
+    defined = figures[~np.isnan(figures)]
+    return float(defined.mean()) if len(defined) else np.nan
+
+
+def _confusion(labels, outputs) -> np.ndarray:
+    """A[j, k]: records with j true and k answered, each as 1 / (its classes true or answered)."""
+    involved = np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
+    return labels.T.astype(float) @ (outputs / involved[:, None])
+
+
+def _running_sum(terms) -> float:
+    # One by one, as the definition adds: np.sum's order can move the last printed digit.
+    return float(np.cumsum(terms)[-1])
+
+
+def _ratio(numerator, denominator) -> np.ndarray:
+    out = np.full(len(numerator), np.nan)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)

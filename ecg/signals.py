@@ -1,0 +1,127 @@
+"""Pure array functions from a signal in mV to a network's input.
+
+Everywhere: signal is (n_leads, n_samples), time runs along the last axis, rates are in Hz.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from scipy.signal import butter, resample_poly, sosfiltfilt
+
+MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
+# A lead whose standard deviation is below this carries no ECG: the Challenge's files resolve
+# 1e-3 mV, and the filter leaves some 1e-12 mV of a constant.
+_DEAD_MV = 1e-6
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a signal becomes an input; the defaults are AIRCAS_MEL1's (2021, section 2.1).
+
+    fs: Hz of the input. band_hz: pass band; None leaves the band as it is. band_order: of the
+    Butterworth filter, run forwards and backwards (the paper gives none). window_s: the first
+    seconds of the record that are used.
+    """
+
+    fs: float = 100.0
+    band_hz: tuple[float, float] | None = (0.05, 35.0)
+    band_order: int = 3
+    window_s: float = 10.0
+
+    def __post_init__(self):
+        if not MIN_FS <= self.fs <= MAX_FS:
+            raise ValueError(f"fs: expected {MIN_FS:g} to {MAX_FS:g} Hz, found {self.fs}")
+        if self.band_hz is not None and not 0 < self.band_hz[0] < self.band_hz[1] < self.fs / 2:
+            raise ValueError(
+                f"band_hz: expected 0 < low < high < {self.fs / 2}, found {self.band_hz}"
+            )
+        if self.window_s <= 0:
+            raise ValueError(f"window_s: expected a positive length, found {self.window_s}")
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the input."""
+        return round(self.window_s * self.fs)
+
+
+def prepare(signal, fs, preparation) -> np.ndarray:
+    """Network input (n_leads, preparation.n_samples), float32: the published preparation.
+
+    First window, resampled, band-passed, z-scored per lead, zero-padded at the end.
+    signal: mV, NaN where samples are missing, of any length from 1 sample. A lead that is wholly
+    missing or constant comes out as zeros; nothing comes out as NaN.
+    Raises ValueError for a sampling rate outside MIN_FS..MAX_FS.
+    """
+    if not MIN_FS <= fs <= MAX_FS:
+        raise ValueError(f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found {fs:g}")
+    signal = first_window(signal, fs, preparation.window_s)
+    signal = fill_missing(np.asarray(signal, np.float64))
+    # Resampling takes what lies beyond the ends as 0, so the offset has to go first.
+    signal = signal - signal.mean(axis=1, keepdims=True)
+    signal = resample(signal, fs, preparation.fs)
+    if preparation.band_hz is not None:
+        signal = band_pass(signal, preparation.fs, preparation.band_hz, preparation.band_order)
+    return fit_length(standardise(signal), preparation.n_samples).astype(np.float32)
+
+
+def first_window(signal, fs, window_s) -> np.ndarray:
+    """The first `window_s` seconds of a signal, or all of a shorter one."""
+    return signal[:, : int(np.ceil(window_s * fs))]
+
+
+def fill_missing(signal) -> np.ndarray:
+    """Signal with samples that are not finite replaced: by the line between their neighbours, by
+    the nearest sample at the ends, by zeros in a lead that has no sample at all."""
+    missing = ~np.isfinite(signal)
+    if not missing.any():
+        return signal
+    filled = np.where(missing, 0.0, signal)
+    time = np.arange(signal.shape[1])
+    for lead in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
+        gaps = missing[lead]
+        filled[lead, gaps] = np.interp(time[gaps], time[~gaps], signal[lead, ~gaps])
+    return filled
+
+
+def resample(signal, fs, target_fs) -> np.ndarray:
+    """Signal at `target_fs`, by polyphase filtering along time.
+
+    Returns (n_leads, ceil(n_samples * target_fs / fs)); the input itself where the rates agree.
+    Raises ValueError for a rate that is not positive.
+    """
+    if fs <= 0 or target_fs <= 0:
+        raise ValueError(f"expected positive sampling rates, found {fs} and {target_fs} Hz")
+    # A thousandth is finer than any recorder's clock, and bounds the filter's length.
+    ratio = (Fraction(target_fs) / Fraction(fs)).limit_denominator(1000)
+    if ratio == 1:
+        return signal
+    return resample_poly(signal, ratio.numerator, ratio.denominator, axis=1)
+
+
+def band_pass(signal, fs, band_hz, order) -> np.ndarray:
+    """Signal within `band_hz` = (low, high): Butterworth, zero phase, same shape."""
+    # The filter needs more samples than it is padded with; a short signal gets a short pad.
+    sections = _band_pass_sections(fs, band_hz, order)
+    pad = min(3 * (2 * len(sections) + 1), signal.shape[1] - 1)
+    return sosfiltfilt(sections, signal, axis=1, padlen=pad)
+
+
+def standardise(signal) -> np.ndarray:
+    """Signal with mean 0 and standard deviation 1 per lead; a constant lead becomes zeros."""
+    centred = signal - signal.mean(axis=1, keepdims=True)
+    deviation = centred.std(axis=1, keepdims=True)
+    alive = deviation > _DEAD_MV
+    return np.where(alive, centred / np.where(alive, deviation, 1.0), 0.0)
+
+
+def fit_length(signal, n_samples) -> np.ndarray:
+    """Signal of exactly `n_samples`: cut, or padded with zeros at its end."""
+    signal = signal[:, :n_samples]
+    return np.pad(signal, ((0, 0), (0, n_samples - signal.shape[1])))
+
+
+@lru_cache
+def _band_pass_sections(fs, band_hz, order):
+    return butter(order, band_hz, "bandpass", fs=fs, output="sos")

@@ -1,0 +1,34 @@
+"""Records -> parts that keep the proportions of every label."""
+
+import numpy as np
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+
+# Below this a part set aside would hold a record or none.
+_SMALLEST_SPLIT = 10
+
+
+def hold_out(labels, share, seed) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (kept, held out) of the records, `share` of them held out.
+
+    labels: (n_records, n_classes) bool; iterative stratification keeps their proportions. With fewer than ten records both parts are all of them:
+    there is nothing to validate on, and the caller should say so.
+    """
+    everything = np.arange(len(labels))
+    if len(labels) < _SMALLEST_SPLIT:
+        return everything, everything
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    kept, held_out = next(splitter.split(everything, labels))
+    return np.sort(kept), np.sort(held_out)
+
+
+def k_folds(labels, n_folds, seed) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positions (kept, held out) of each of `n_folds` folds, by iterative stratification.
+
+    Raises ValueError where there are fewer records than folds, or fewer than two folds.
+    """
+    if not 2 <= n_folds <= len(labels):
+        raise ValueError(
+            f"expected 2 to {len(labels)} folds (the number of records), found {n_folds}"
+        )
+    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    return list(splitter.split(np.arange(len(labels)), labels))

@@ -1,0 +1,82 @@
+#!/usr/bin/env python
+"""`python evaluate_model.py LABELS OUTPUTS [SCORES [CLASS_SCORES]]`: the Challenge's scores.
+
+LABELS: folder of header files with `#Dx` lines, nested or flat. OUTPUTS: folder of NAME.csv.
+SCORES, CLASS_SCORES: CSV files to write; without SCORES the scores are printed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ecg.classes import GROUPS, encode_dx, read_weights
+from ecg.headers import RecordError, read_dx
+from ecg.outputs import read_output, to_classes
+from ecg.records import find_records, read_header_text
+from ecg.scoring import Scores, score
+
+
+def evaluate_model(label_directory, output_directory) -> Scores:
+    """Scores of the output files for all records that have a header below `label_directory`.
+
+    Raises FileNotFoundError naming the first output file that is missing, RecordError where
+    there are no headers.
+    """
+    records = find_records(label_directory)
+    if not records:
+        raise RecordError(f"{label_directory}: expected header files (NAME.hea), found none")
+    labels = np.array([encode_dx(read_dx(read_header_text(files.header))) for files in records])
+    answers = []
+    for files in records:
+        _, codes, given, probabilities = read_output(Path(output_directory) / f"{files.name}.csv")
+        answers.append(to_classes(codes, given, probabilities))
+    outputs, probabilities = (np.array(part) for part in zip(*answers, strict=True))
+    return score(labels, outputs, probabilities, read_weights())
+
+
+def format_scores(scores: Scores) -> str:
+    """Two lines, names and values with three decimals."""
+    names, values = zip(*scores.summary.items(), strict=True)
+    return f"{','.join(names)}\n{_decimals(values)}\n"
+
+
+def format_class_scores(scores: Scores) -> str:
+    """Four lines: Classes, AUROC, AUPRC, F-measure; a column per class."""
+    return (
+        f"Classes,{','.join(GROUPS)}\n"
+        f"AUROC,{_decimals(scores.auroc)}\n"
+        f"AUPRC,{_decimals(scores.auprc)}\n"
+        f"F-measure,{_decimals(scores.f_measure)}\n"
+    )
+
+
+def _decimals(values) -> str:
+    return ",".join(f"{value:.3f}" for value in values)
+
+
+def main(arguments=None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("label_directory")
+    parser.add_argument("output_directory")
+    parser.add_argument("score_file", nargs="?", type=Path)
+    parser.add_argument("class_score_file", nargs="?", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        scores = evaluate_model(options.label_directory, options.output_directory)
+        if options.score_file is None:
+            print(format_scores(scores), end="")
+        else:
+            options.score_file.write_text(format_scores(scores))
+        if options.class_score_file is not None:
+            options.class_score_file.write_text(format_class_scores(scores))
+    except (RecordError, OSError) as error:
+        sys.exit(f"evaluate_model.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+#!/usr/bin/env python
+"""`python train_model.py DATA MODEL`: trains the models on the records in DATA, into MODEL."""
+
+import argparse
+import sys
+
+from ecg.corpus import CorpusError
+from ecg.headers import RecordError
+from ecg.settings import SettingsError
+from team_code import training_code
+
+
+def main(arguments=None) -> None:
+    """Runs the command line; training's options are the `ECG_…` environment variables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_directory", help="folder of NAME.hea + NAME.mat, nested or flat")
+    parser.add_argument("model_directory", help="folder for the models, made if missing")
+    options = parser.parse_args(arguments)
+    try:
+        training_code(options.data_directory, options.model_directory)
+    except (CorpusError, RecordError, SettingsError, OSError) as error:
+        sys.exit(f"train_model.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
