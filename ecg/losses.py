@@ -8,7 +8,8 @@ from keras import ops
 def inverse_frequency_weights(labels, epsilon, floor) -> np.ndarray:
     """Weight per class: log2(1 / (share of records + epsilon)), at least `floor`.
 
-    labels: (n_records, n_classes) bool. Returns (n_classes,), float32. Source: AIRCAS_MEL1 2021, equation 2, with epsilon 0.01.
+    labels: (n_records, n_classes) bool. Returns (n_classes,), float32.
+    Source: AIRCAS_MEL1 2021, equation 2, with epsilon 0.01.
     The floor is ours: the formula turns negative for a class that nearly every record has, and
     the loss would then reward its being wrong.
     """

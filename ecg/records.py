@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.io import loadmat
 
 from ecg.headers import Header, RecordError, parse_header
 
@@ -162,16 +163,15 @@ def _read_mat4_int16(path: Path, n_samples: int | None) -> np.ndarray | None:
 
 
 def _read_mat(path: Path, key: str) -> np.ndarray:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
         recording = loadmat(path, variable_names=[key])[key]
     except KeyError as error:
         raise RecordError(f"{path}: expected a variable '{key}', found none") from error
     except NotImplementedError as error:
         raise RecordError(f"{path}: expected a MATLAB file of version 4 to 7, found 7.3") from error
-    except (MatReadError, ValueError, TypeError, EOFError, OverflowError, MemoryError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # on broken bytes scipy raises whatever the first misstep leads to
         raise RecordError(f"{path}: unreadable MATLAB file: {error}") from error
     if recording.ndim != 2:
         raise RecordError(
@@ -191,7 +191,9 @@ def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
             raise RecordError(f"{header_path}: expected signal files beside it, found '{file}'")
     try:
         record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=n_samples)
-    except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # as above, of wfdb
         raise RecordError(f"{path}: unreadable WFDB record: {error}") from error
     recording = record.d_signal.astype(np.int32)
     recording[np.isnan(record.dac())] = _MISSING[0]

@@ -102,10 +102,11 @@ def resample(signal, fs, target_fs) -> np.ndarray:
 
 def band_pass(signal, fs, band_hz, order) -> np.ndarray:
     """Signal within `band_hz` = (low, high): Butterworth, zero phase, same shape."""
-    # The filter needs more samples than it is padded with; a short signal gets a short pad.
+    # Mirrored at its ends for a second: records start and end anywhere in a beat, and the usual
+    # point reflection would turn an R wave at the end into a step that takes seconds to decay.
+    pad = min(round(fs), signal.shape[1] - 1)
     sections = _band_pass_sections(fs, band_hz, order)
-    pad = min(3 * (2 * len(sections) + 1), signal.shape[1] - 1)
-    return sosfiltfilt(sections, signal, axis=1, padlen=pad)
+    return sosfiltfilt(sections, signal, axis=1, padtype="even", padlen=pad)
 
 
 def standardise(signal) -> np.ndarray:

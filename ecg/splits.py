@@ -10,8 +10,9 @@ _SMALLEST_SPLIT = 10
 def hold_out(labels, share, seed) -> tuple[np.ndarray, np.ndarray]:
     """Positions (kept, held out) of the records, `share` of them held out.
 
-    labels: (n_records, n_classes) bool; iterative stratification keeps their proportions. With fewer than ten records both parts are all of them:
-    there is nothing to validate on, and the caller should say so.
+    labels: (n_records, n_classes) bool; iterative stratification keeps their proportions. With
+    fewer than ten records both parts are all of them: there is nothing to validate on, and the
+    caller should say so.
     """
     everything = np.arange(len(labels))
     if len(labels) < _SMALLEST_SPLIT:

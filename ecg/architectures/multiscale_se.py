@@ -14,9 +14,11 @@ As published (section 2.2 and figure 1)
 Differs from the paper
 - 26 outputs: the equivalent pairs among the 30 codes are one class each.
 - The text gives no filter counts, no size of the large kernel, no dropout rate and no SE ratio;
-  `MultiscaleSEOptions` says which we took. Widths grow where kernels are small and stop at 32,
-  because the cost of a block goes with width squared x kernel and the last block, 5 x 27 on 12
-  leads, holds 3/4 of all multiply-adds: 48 there costs half as much again in training time.
+  `MultiscaleSEOptions` says which we took. Widths grow while kernels are small and stop at 32,
+  because a block's cost goes with width squared x kernel: the last one, 5 x 27 on 12 leads,
+  holds two thirds of the 2.2 billion multiply-adds a record as it is, and 48 filters there train
+  a third slower.
+- Training starts with the output bias at the log-odds of each class's frequency.
 - A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU (the order of figure 1
   is not in the text). Where its shape changes, the shortcut is sliced to the stride first and
   then projected by a 1 x 1 convolution: a strided 1 x 1 convolution of a one-channel input

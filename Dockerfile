@@ -1,0 +1,27 @@
+FROM python:3.12.11-slim-bookworm
+
+# Nothing is written outside the mounted folders at run time: no byte code, and the packages that
+# keep a settings folder find theirs made below.
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    KERAS_HOME=/opt/keras \
+    MPLCONFIGDIR=/opt/matplotlib \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+WORKDIR /physionet
+
+COPY requirements.txt constraints.txt ./
+RUN pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
+
+# TensorFlow 2.21 finds most of its CUDA wheels by itself, but not cuSOLVER's, and then trains on
+# the CPU without a word: tell the loader of all of them.
+RUN python -c "import pathlib, sysconfig; \
+        print(*pathlib.Path(sysconfig.get_path('purelib')).glob('nvidia/*/lib'), sep='\n')" \
+        > /etc/ld.so.conf.d/nvidia-wheels.conf \
+    && ldconfig \
+    && python -c "import keras, wfdb"
+
+COPY . .
+# Matplotlib uses the list of fonts that it finds only where it could write one.
+RUN python -m compileall -q . && chmod -R a+rX . /opt/keras && chmod -R a+rwX /opt/matplotlib

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Builds the image and runs the contract's commands in it, as strictly as an evaluator might: no
+# network, a read-only root but for /tmp, a user that the image does not know.
+#
+#   bash scripts/docker_check.sh [--full]
+#
+# With a Docker engine at hand the Dockerfile's own base image is pulled. Without one (root on a
+# Debian 12 machine needed) an engine is started for the check alone, and a plain Debian with
+# Python stands in for the base under its name. --full installs TensorFlow's CUDA packages as the
+# Dockerfile says and asks the loader for them; without it, tensorflow-cpu of the same version is
+# built in.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+full=${1:-}
+work=$(mktemp -d)
+engine=
+
+say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
+
+clean_up() {
+    if [ -n "$engine" ]; then
+        kill "$engine" && wait "$engine" || true
+        grep -o " $work/[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l || true
+    fi
+    rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
+
+start_engine() {
+    if ! command -v dockerd >/dev/null || ! command -v mmdebstrap >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            docker.io iptables mmdebstrap >"$work/apt.log" 2>&1
+    fi
+    docker=/usr/bin/docker # this package's client can build without further plug-ins
+    export DOCKER_HOST=unix://$work/docker.sock
+    local driver=vfs
+    modprobe overlay 2>/dev/null || true
+    if grep -qw overlay /proc/filesystems; then driver=overlay2; fi
+    dockerd --host "$DOCKER_HOST" --data-root "$work/engine" --exec-root "$work/exec" \
+        --pidfile "$work/dockerd.pid" --storage-driver "$driver" \
+        --bridge none --iptables=false --ip6tables=false >"$work/dockerd.log" 2>&1 &
+    engine=$!
+    for _ in $(seq 60); do
+        if "$docker" info >/dev/null 2>&1; then return; fi
+        sleep 1
+    done
+    tail "$work/dockerd.log" >&2
+    return 1
+}
+
+# The package index may answer with a certificate that only this machine trusts, so the stand-in
+# gets the machine's certificates.
+import_stand_in() {
+    local certificates=/etc/ssl/certs/ca-certificates.crt
+    local rootfs=/var/cache/ecg-docker-check/bookworm-python.tar
+    local unfinished=/var/cache/ecg-docker-check/unfinished.tar # the ending says what is made
+    if [ ! -s "$rootfs" ]; then
+        mkdir -p "$(dirname "$rootfs")"
+        mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3,python3-pip \
+            --customize-hook='rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED' \
+            --customize-hook='ln -s python3 "$1/usr/bin/python"' \
+            --customize-hook="copy-in $certificates /etc/ssl/certs/" \
+            bookworm "$unfinished"
+        mv "$unfinished" "$rootfs"
+    fi
+    "$docker" import --change "ENV PIP_CERT=$certificates" --change 'CMD ["python3"]' \
+        "$rootfs" "$1" >/dev/null
+}
+
+.venv/bin/hadolint Dockerfile
+say "Dockerfile linted"
+
+docker=docker
+if ! docker info >/dev/null 2>&1; then
+    start_engine
+    import_stand_in "$(sed -n 's/^FROM //p' Dockerfile)"
+    say "engine started, stand-in for the base image made"
+fi
+
+# Named by the process, so that an engine that others use keeps nothing of it under a known name.
+image=ecg-check-$$
+mkdir "$work/context"
+git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -C "$work/context" -xf -
+if [ "$full" != --full ]; then
+    sed -i 's/^tensorflow\[and-cuda\]/tensorflow-cpu/' "$work/context/requirements.txt"
+fi
+DOCKER_BUILDKIT=1 "$docker" build --progress plain --network host --tag "$image" "$work/context" \
+    >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; exit 1; }
+say "image built: $("$docker" image inspect --format '{{.Size}}' "$image" | numfmt --to=si)B"
+
+PYTHONPATH=. .venv/bin/python -m tests.synthetic "$work/data" --records 12
+mkdir "$work/model" "$work/outputs"
+chown -R 4321:4321 "$work/model" "$work/outputs"
+chmod a+rx "$work"
+run=("$docker" run --rm --network none --read-only --tmpfs /tmp --user 4321:4321
+    --volume "$work/data:/physionet/data:ro")
+
+"${run[@]}" --volume "$work/model:/physionet/model" --env ECG_PRESET=demo --env ECG_EPOCHS=1 \
+    "$image" python train_model.py data/training model
+say "trained: $(ls "$work/model" | tr '\n' ' ')"
+"${run[@]}" --volume "$work/model:/physionet/model:ro" --volume "$work/outputs:/physionet/outputs" \
+    "$image" python test_model.py model data/test outputs --strict
+say "tested: $(ls "$work/outputs" | wc -l) outputs"
+"${run[@]}" --volume "$work/outputs:/physionet/outputs:ro" \
+    "$image" python evaluate_model.py data/test outputs
+say "scored"
+[ "$(ls "$work/model"/*.weights.h5 | wc -l)" = 5 ]
+[ "$(ls "$work/outputs"/*.csv | wc -l)" = "$(find "$work/data/test" -name '*.hea' | wc -l)" ]
+
+if [ "$full" = --full ]; then
+    # dlopen needs the libraries and what they need in turn, but no GPU.
+    "${run[@]}" "$image" python -c "
+import ctypes
+for name in ('libcudart.so.12', 'libcublas.so.12', 'libcublasLt.so.12', 'libcufft.so.11',
+             'libcusolver.so.11', 'libcusparse.so.12', 'libcudnn.so.9', 'libnccl.so.2'):
+    ctypes.CDLL(name)
+"
+    say "CUDA libraries found by the loader"
+fi
+"$docker" image rm --force "$image" >/dev/null
+say "image check passed"

@@ -1,0 +1,155 @@
+"""The commands as others call them: each in its own process."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+from ecg.classes import OUTPUT_CODES
+from ecg.leads import LEAD_SETS
+from ecg.outputs import read_output
+from tests.conftest import ROOT, run_script
+from tests.synthetic import beats, write_folder, write_record
+
+
+def assert_whole(path):
+    record_id, codes, labels, probabilities = read_output(path)
+    assert record_id == path.stem
+    assert codes == OUTPUT_CODES
+    assert 1 in labels
+    assert all(0 <= probability <= 1 for probability in probabilities)
+    assert len(set(probabilities)) > 10
+
+
+@pytest.fixture(scope="module")
+def test_folder(tmp_path_factory):
+    """Records of all five lead sets, nested, in both dialects."""
+    folder = tmp_path_factory.mktemp("test")
+    for i, lead_set in enumerate(LEAD_SETS):
+        write_folder(folder / f"g{lead_set}", 3, lead_set, prefix="U", fs=300.0, v103=i % 2 == 1)
+    return folder
+
+
+def test_training_makes_all_five_models_and_says_what_it_does(trained):
+    folder, process = trained
+    expected = {f"{n}_leads{end}" for n in LEAD_SETS for end in (".json", ".weights.h5")}
+    assert {path.name for path in folder.iterdir()} == expected
+    assert "devices: " in process.stdout
+    assert "training precision: " in process.stdout
+    assert "16 records to train on, 0 left out" in process.stdout
+    assert "12 leads, epoch 1/1: loss " in process.stdout
+    assert "complete, a model for each lead set" in process.stdout
+    assert "preparing records: 100% 16/16" in process.stderr
+
+
+def test_every_lead_set_is_answered_and_scored(model_folder, test_folder, tmp_path):
+    outputs = tmp_path / "outputs"
+    process = run_script("test_model.py", model_folder, test_folder, outputs, "--strict")
+    assert process.returncode == 0, process.stderr
+    assert "0 records could not be read" in process.stdout
+    paths = sorted(outputs.iterdir())
+    assert len(paths) == 15
+    for path in paths:
+        assert_whole(path)
+
+    printed = run_script("evaluate_model.py", test_folder, outputs)
+    assert printed.returncode == 0, printed.stderr
+    names, values = printed.stdout.splitlines()
+    assert names == "AUROC,AUPRC,Accuracy,F-measure,Challenge metric"
+    assert all(len(value.split(".")[1]) == 3 for value in values.split(","))
+    scores, class_scores = tmp_path / "scores.csv", tmp_path / "class_scores.csv"
+    run_script("evaluate_model.py", test_folder, outputs, scores, class_scores)
+    assert scores.read_text() == printed.stdout
+    with open(class_scores, newline="") as file:
+        rows = {row[0]: row[1:] for row in csv.reader(file)}
+    assert list(rows) == ["Classes", "AUROC", "AUPRC", "F-measure"]
+    assert all(len(row) == 26 for row in rows.values())
+
+
+def test_each_lead_set_has_its_own_model(model_folder, tmp_path):
+    signal = beats(5000, 500)
+    for lead_set, leads in LEAD_SETS.items():
+        write_record(tmp_path / "data", f"L{lead_set}", signal, 500, leads)
+    process = run_script("test_model.py", model_folder, tmp_path / "data", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    answers = [read_output(tmp_path / "out" / f"L{n}.csv")[3] for n in LEAD_SETS]
+    for i, one in enumerate(answers):
+        assert all(not np.allclose(one, other, atol=1e-6) for other in answers[i + 1 :])
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_callers_of_the_plainest_kind_get_whole_outputs(model_folder, tmp_path, lead_set):
+    data = write_folder(tmp_path / "data", 3, lead_set, prefix="P")
+    shutil.copy(ROOT / "tests" / "plain_drivers.py", tmp_path / "drivers.py")
+    process = run_script(
+        tmp_path / "drivers.py", "test", model_folder, data, tmp_path / "out", PYTHONPATH=str(ROOT)
+    )
+    assert process.returncode == 0, process.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    for path in (tmp_path / "out").iterdir():
+        assert_whole(path)
+
+
+def test_callers_of_the_plainest_kind_can_train(training_folder, tmp_path):
+    shutil.copy(ROOT / "tests" / "plain_drivers.py", tmp_path / "drivers.py")
+    environ = {"ECG_PRESET": "demo", "ECG_EPOCHS": "1", "ECG_LEADS": "2", "PYTHONPATH": str(ROOT)}
+    model = tmp_path / "new" / "model"
+    process = run_script(tmp_path / "drivers.py", "train", training_folder, model, **environ)
+    assert process.returncode == 0, process.stderr
+    assert {path.name for path in model.iterdir()} == {"2_leads.json", "2_leads.weights.h5"}
+    assert "no model yet for 12, 6, 4, 3 leads" in process.stdout
+
+
+def test_bad_records_cost_the_others_nothing(model_folder, tmp_path):
+    data = write_folder(tmp_path / "data", 5)
+    (data / "T120000.mat").write_bytes(b"broken")
+    (data / "T120001.mat").unlink()
+    (data / "T120002.hea").write_text("no header at all")
+    write_record(data, "T120003", np.zeros((12, 5000)), 500)
+    process = run_script("test_model.py", model_folder, data, tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    assert "4 records could not be read" in process.stdout
+    for i in range(5):
+        path = tmp_path / "out" / f"T12000{i}.csv"
+        assert read_output(path)[1] == OUTPUT_CODES
+        assert (f"T12000{i}: answered as sinus rhythm" in process.stderr) == (i < 4)
+        assert dict(zip(OUTPUT_CODES, read_output(path)[2], strict=True))["426783006"] or i == 4
+    strict = run_script("test_model.py", model_folder, data, tmp_path / "out", "--strict")
+    assert strict.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "environ", "message"),
+    [
+        ("train_model.py", ["{empty}", "{out}"], {}, "expected records"),
+        ("train_model.py", ["{nowhere}", "{out}"], {}, "nowhere: expected a folder of records"),
+        ("train_model.py", ["{empty}", "{out}"], {"ECG_LEAD": "2"}, "ECG_LEAD: unknown setting"),
+        (
+            "train_model.py",
+            ["{empty}", "{out}"],
+            {"ECG_PRESET": "x"},
+            "ECG_PRESET: expected one of",
+        ),
+        ("test_model.py", ["{empty}", "{data}", "{out}"], {}, "12_leads.json: expected a trained"),
+        ("test_model.py", ["{model}", "{empty}", "{out}"], {}, "expected records"),
+        ("test_model.py", ["{model}", "{twice}", "{out}"], {}, "two records are named T120000"),
+        ("evaluate_model.py", ["{data}", "{empty}"], {}, "T120000.csv: expected an output file"),
+        ("evaluate_model.py", ["{empty}", "{empty}"], {}, "expected header files"),
+    ],
+)
+def test_errors_are_one_line_that_says_what_to_do(
+    model_folder, tmp_path, script, arguments, environ, message
+):
+    (tmp_path / "empty").mkdir()
+    write_folder(tmp_path / "data", 1)
+    write_folder(tmp_path / "twice" / "a", 1)
+    write_folder(tmp_path / "twice" / "b", 1)
+    places = {name: tmp_path / name for name in ("empty", "nowhere", "out", "data", "twice")}
+    filled = [argument.format(model=model_folder, **places) for argument in arguments]
+    process = run_script(script, *filled, **environ)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    last_line = process.stderr.splitlines()[-1]
+    assert last_line.startswith(f"{script}: ")
+    assert message in last_line

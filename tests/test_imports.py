@@ -1,0 +1,90 @@
+"""The house: which module of `ecg` may import which, and who may import the heavy packages."""
+
+import ast
+
+import pytest
+
+from tests.conftest import ROOT
+
+# A module imports from the rows above its own alone.
+ORDER = (
+    ("leads", "classes", "signals", "progress", "splits", "layers", "losses"),
+    ("settings", "headers", "outputs", "scoring", "devices"),
+    ("records", "decisions", "architectures.multiscale_se"),
+    ("architectures", "corpus"),
+    ("methods", "batches"),
+    ("model_files",),
+    ("training", "inference"),
+    ("cross_validation",),
+)
+LEVEL = {module: level for level, row in enumerate(ORDER) for module in row}
+# The packages that only some may import; all others may be imported by every module.
+ONLY_IN = {
+    "keras": {
+        "architectures.multiscale_se",
+        "batches",
+        "devices",
+        "inference",
+        "layers",
+        "losses",
+        "model_files",
+        "training",
+    },
+    "tensorflow": {"devices"},
+    "jax": {"devices"},
+    "wfdb": {"records"},
+    "matplotlib": set(),
+}
+
+
+def modules() -> list:
+    """(dotted name, path) of every module of `ecg`, the package's own file excepted."""
+    found = []
+    for path in sorted((ROOT / "ecg").rglob("*.py")):
+        parts = path.relative_to(ROOT / "ecg").with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        if name:
+            found.append((name, path))
+    return found
+
+
+def imports_of(path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # "from ecg.architectures import multiscale_se" names the module behind the package.
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own_module(name: str) -> str | None:
+    """The module of `ecg` that an imported name belongs to."""
+    name = name.removeprefix("ecg.")
+    while name and name not in LEVEL:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def test_every_module_has_its_place():
+    assert {name for name, _ in modules()} == set(LEVEL)
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_imports_run_downwards_only(name, path):
+    for imported in imports_of(path):
+        if imported.startswith("ecg."):
+            assert LEVEL[own_module(imported)] < LEVEL[name], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_heavy_packages_are_imported_where_they_belong(name, path):
+    for imported in imports_of(path):
+        package = imported.split(".")[0]
+        assert name in ONLY_IN.get(package, {name}), f"{name} imports {package}"
+
+
+def test_team_code_takes_nothing_from_the_callers_files():
+    for imported in imports_of(ROOT / "team_code.py"):
+        assert imported.startswith("ecg.")

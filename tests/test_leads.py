@@ -1,0 +1,38 @@
+import pytest
+
+from ecg.leads import LEAD_SETS, TWELVE_LEADS, canonical_lead, lead_rows, lead_set_for, sort_leads
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("AVR", "aVR"), ("avl", "aVL"), (" v3 ", "V3"), ("ii", "II"), ("X", "X")]
+)
+def test_lead_names_in_any_case_get_their_standard_spelling(name, expected):
+    assert canonical_lead(name) == expected
+
+
+@pytest.mark.parametrize("size", LEAD_SETS)
+def test_each_lead_set_is_answered_by_its_own_model(size):
+    assert lead_set_for(LEAD_SETS[size]) == size
+    assert lead_set_for([lead.upper() for lead in reversed(LEAD_SETS[size])]) == size
+
+
+@pytest.mark.parametrize(
+    ("leads", "size"),
+    [
+        ([lead for lead in TWELVE_LEADS if lead != "V6"], 6),
+        (["I", "II", "V2", "V5"], 3),
+        (["I", "II", "III"], 2),
+        (["II"], 2),
+        ([], 2),
+    ],
+)
+def test_other_lead_sets_take_the_largest_set_that_they_contain(leads, size):
+    assert lead_set_for(leads) == size
+
+
+def test_sorting_puts_the_twelve_first_and_keeps_the_others():
+    assert sort_leads(["V2", "ecg", "AVR", "I"]) == ("I", "AVR", "V2", "ecg")
+
+
+def test_rows_of_a_lead_set_are_its_places_among_the_twelve():
+    assert [TWELVE_LEADS[row] for row in lead_rows(4)] == ["I", "II", "III", "V2"]

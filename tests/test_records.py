@@ -1,0 +1,236 @@
+import dataclasses
+import struct
+
+import numpy as np
+import pytest
+import wfdb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.io import loadmat, savemat
+
+from ecg.headers import RecordError, parse_header
+from ecg.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records import find_records, read_record, read_recording, select_leads, to_record
+from tests.synthetic import beats, digitise, header_text, write_folder, write_record
+
+
+def only_record(folder, duration_s=None):
+    (files,) = find_records(folder)
+    return read_record(files, duration_s)
+
+
+def test_a_record_is_in_millivolts_with_its_header_facts(tmp_path):
+    signal = beats(5000, 500)
+    write_record(tmp_path, "A1", signal, 500, dx="1,2", age="55")
+    record = only_record(tmp_path)
+    np.testing.assert_allclose(record.signal, signal, atol=0.5e-3 + 1e-6)
+    assert record.signal.dtype == np.float32
+    assert (record.name, record.fs, record.leads) == ("A1", 500.0, TWELVE_LEADS)
+    assert (record.age, record.sex, record.dx) == (55.0, "Female", ("1", "2"))
+
+
+def test_only_the_seconds_asked_for_are_read(tmp_path):
+    write_record(tmp_path, "A1", beats(5000, 500), 500)
+    np.testing.assert_array_equal(
+        only_record(tmp_path, 2.5).signal, only_record(tmp_path).signal[:, :1250]
+    )
+
+
+@pytest.mark.parametrize(("gain", "baseline"), [(1000, 0), (4880, 0), (200, 0), (1000, -300)])
+def test_gain_and_baseline_are_undone(gain, baseline):
+    signal = beats(100, 100)
+    header = parse_header(header_text("A1", 100, 100, TWELVE_LEADS, gain=gain, baseline=baseline))
+    record = to_record(header, digitise(signal, gain, baseline))
+    np.testing.assert_allclose(record.signal, signal, atol=0.51 / gain)
+
+
+def test_the_lowest_digital_value_and_nan_are_missing_samples():
+    header = parse_header(header_text("A1", 100, 4, ["I", "II"]))
+    record = to_record(header, np.array([[1, -32768, 3, 4], [1, 2, 3, 4]], np.int16))
+    np.testing.assert_array_equal(np.isnan(record.signal), [[0, 1, 0, 0], [0, 0, 0, 0]])
+    record = to_record(header, np.array([[1, np.nan, 3, np.inf], [1, 2, 3, 4]]))
+    np.testing.assert_array_equal(np.isnan(record.signal), [[0, 1, 0, 1], [0, 0, 0, 0]])
+
+
+def test_leads_are_found_in_any_order_and_case_and_absent_ones_are_nan(tmp_path):
+    text = header_text("A1", 100, 3, ["v2", "II", "AVR", "I"])
+    record = to_record(parse_header(text), np.arange(12).reshape(4, 3) * 1000)
+    selected = select_leads(record, ("I", "II", "III", "aVR", "V2"))
+    np.testing.assert_array_equal(
+        selected, [[9, 10, 11], [3, 4, 5], [np.nan] * 3, [6, 7, 8], [0, 1, 2]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("recording", "message"),
+    [
+        (None, "A1: expected numbers as signal, found object"),
+        (np.zeros((2, 5), complex), "A1: expected numbers as signal, found complex128"),
+        (np.zeros((2, 0)), r"A1: expected 2 leads x at least 1 sample, .* \(2, 0\)"),
+        (np.zeros((5, 2)), r"\(5, 2\)"),
+        (np.zeros(5), r"\(5,\)"),
+    ],
+)
+def test_a_recording_that_does_not_fit_its_header_is_refused(recording, message):
+    header = parse_header(header_text("A1", 100, 5, ["I", "II"]))
+    with pytest.raises(RecordError, match=message):
+        to_record(header, recording)
+
+
+def test_a_record_without_any_voltage_is_refused():
+    header = parse_header("A1 1 100 5\nA1.mat 16 10/mmHg 16 0 0 0 0 II\n")
+    with pytest.raises(RecordError, match="A1: expected a lead in mV, uV or V"):
+        to_record(header, np.zeros((1, 5)))
+
+
+# Files -----------------------------------------------------------------------------------------
+
+
+def test_records_are_found_flat_and_nested_and_sorted_by_name(tmp_path):
+    write_folder(tmp_path / "b", 2, prefix="B")
+    write_folder(tmp_path / "a" / "g1", 1, prefix="C")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "Z.hea").write_text("")
+    names = [files.name for files in find_records(tmp_path)]
+    assert names == ["B120000", "B120001", "C120000"]
+
+
+def test_two_records_of_one_name_are_an_error_that_names_both(tmp_path):
+    write_folder(tmp_path / "a", 1)
+    write_folder(tmp_path / "b", 1)
+    with pytest.raises(RecordError, match=r"two records are named T120000: .*/a/.* and .*/b/"):
+        find_records(tmp_path)
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    write_folder(tmp_path / "elsewhere", 1)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "linked").symlink_to(tmp_path / "elsewhere")
+    (data / "loop").symlink_to(data)
+    assert [files.name for files in find_records(data)] == ["T120000"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of records"):
+        find_records(tmp_path / "nowhere")
+
+
+def test_all_versions_and_types_of_matlab_files_give_the_same_signal(tmp_path):
+    recording = digitise(beats(500, 100))
+    variants = {
+        "v4_int16": {"format": "4"},
+        "v5_int16": {"format": "5"},
+        "v5_compressed": {"format": "5", "do_compression": True},
+        "v4_int32": {"format": "4", "type": np.int32},
+        "v5_float64": {"format": "5", "type": float},
+        "v4_float32": {"format": "4", "type": np.float32},
+    }
+    for name, options in variants.items():
+        stored = recording.astype(options.pop("type", np.int16))
+        savemat(tmp_path / f"{name}.mat", {"val": stored}, **options)
+        found = read_recording(tmp_path / f"{name}.mat")
+        np.testing.assert_array_equal(found, recording)
+        np.testing.assert_array_equal(
+            read_recording(tmp_path / f"{name}.mat", 70), recording[:, :70]
+        )
+
+
+def test_the_fast_reader_and_scipy_agree_on_real_files(shared_records):
+    for path in sorted(shared_records.glob("*.mat"))[::40]:
+        np.testing.assert_array_equal(read_recording(path), loadmat(path)["val"])
+
+
+def test_other_wfdb_formats_are_read_with_their_missing_samples(tmp_path):
+    signal = beats(1000, 250).T[:, :2].copy()
+    signal[10, 1] = np.nan
+    for record_format in ("16", "212", "80"):
+        folder = tmp_path / record_format
+        folder.mkdir()
+        wfdb.wrsamp(
+            "W1",
+            fs=250,
+            units=["mV"] * 2,
+            sig_name=["I", "II"],
+            p_signal=signal,
+            fmt=[record_format] * 2,
+            adc_gain=[50.0] * 2,
+            baseline=[0] * 2,
+            write_dir=str(folder),
+        )
+        record = only_record(folder)
+        np.testing.assert_allclose(record.signal, signal.T, atol=0.011)
+        assert np.flatnonzero(np.isnan(record.signal[1])) == [10]
+
+
+def test_a_header_cannot_name_files_of_other_folders(tmp_path):
+    (tmp_path / "X.dat").write_bytes(b"\0" * 100)
+    (tmp_path / "X.hea").write_text("X 1 250 50\n../../secret.dat 16 200 16 0 0 0 0 II\n")
+    with pytest.raises(RecordError, match=r"X\.hea: expected signal files beside it"):
+        only_record(tmp_path)
+
+
+def _mat4(kind=30, n_leads=2, n_samples=3, imaginary=0, name=b"val\0", body=b"\0" * 12):
+    return struct.pack("<5i", kind, n_leads, n_samples, imaginary, len(name)) + name + body
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected a MATLAB file, found 0 bytes"),
+        (b"short", "expected a MATLAB file, found 5 bytes"),
+        (b"this is no MATLAB file at all, but it is long enough", "unreadable MATLAB file"),
+        (_mat4(body=b"\0" * 11), r"2 leads x 3 samples \(36 bytes\), the file has 35"),
+        (_mat4(n_samples=2**31 - 1), "the file has 36"),
+        (_mat4(n_leads=-2, n_samples=-3), "promises -2 leads"),
+        (_mat4(name=b"foo\0"), "expected a variable 'val', found none"),
+    ],
+)
+def test_a_broken_signal_file_is_named(tmp_path, content, message):
+    path = tmp_path / "X.mat"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=rf"X\.mat: .*{message}"):
+        read_recording(path)
+
+
+def test_an_absent_signal_file_is_named(tmp_path):
+    with pytest.raises(RecordError, match=r"X\.mat: expected a signal file, found none"):
+        read_recording(tmp_path / "X.mat")
+
+
+def test_an_unreadable_header_is_named(tmp_path):
+    (tmp_path / "X.hea").write_text("X\n")
+    with pytest.raises(RecordError, match=r"X\.hea: X: expected 'NAME n_leads"):
+        only_record(tmp_path)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda body: _mat4(body=body)))
+def test_any_bytes_are_a_recording_or_a_record_error(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.mat"
+    path.write_bytes(content)
+    try:
+        recording = read_recording(path)
+    except RecordError:
+        return
+    assert recording.ndim == 2
+
+
+def test_records_of_both_downloads_hold_the_same_ecg(shared_records, shared_records_v103):
+    flat = {files.name: files for files in find_records(shared_records)}
+    both = [files for files in find_records(shared_records_v103) if files.name in flat]
+    for files in both:
+        one, two = read_record(files), read_record(flat[files.name])
+        np.testing.assert_array_equal(one.signal, two.signal)
+    assert all(read_record(files).signal.shape[0] == 12 for files in flat.values())
+
+
+@pytest.mark.parametrize("size", LEAD_SETS)
+def test_a_reduced_record_has_the_rows_of_the_whole_one(tmp_path, size):
+    signal = beats(500, 100)
+    write_record(tmp_path, "A1", signal, 100, leads=LEAD_SETS[size])
+    record = only_record(tmp_path)
+    whole = dataclasses.replace(record, signal=signal.astype(np.float32), leads=TWELVE_LEADS)
+    np.testing.assert_allclose(
+        select_leads(record, LEAD_SETS[size]), select_leads(whole, LEAD_SETS[size]), atol=6e-4
+    )

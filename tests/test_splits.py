@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from ecg.splits import hold_out, k_folds
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(0).random((300, 26)) < np.linspace(0.01, 0.15, 26)
+
+
+def test_the_held_out_part_keeps_the_share_of_every_label(labels):
+    kept, held_out = hold_out(labels, 0.1, seed=0)
+    assert sorted([*kept, *held_out]) == list(range(300))
+    assert len(held_out) == pytest.approx(30, abs=6)
+    expected = labels.sum(axis=0) * 0.1
+    np.testing.assert_allclose(labels[held_out].sum(axis=0), expected, atol=5)
+
+
+def test_a_split_follows_from_its_seed(labels):
+    for one, two in zip(hold_out(labels, 0.1, 3), hold_out(labels, 0.1, 3), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(hold_out(labels, 0.1, 3)[1], hold_out(labels, 0.1, 4)[1])
+
+
+def test_very_few_records_are_all_kept_and_all_held_out(labels):
+    kept, held_out = hold_out(labels[:9], 0.1, seed=0)
+    np.testing.assert_array_equal(kept, held_out)
+    assert len(kept) == 9
+
+
+def test_folds_hold_out_every_record_once(labels):
+    folds = k_folds(labels, 5, seed=0)
+    assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(300))
+    assert all(not set(kept) & set(held_out) for kept, held_out in folds)
+    with pytest.raises(ValueError, match="expected 2 to 3 folds"):
+        k_folds(labels[:3], 4, seed=0)
