@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ecg.headers import RecordError
+from ecg.leads import LEAD_SETS, lead_set_for
 from ecg.model_files import ModelFolderError
 from ecg.progress import track
 from ecg.settings import SettingsError, read_settings
@@ -24,20 +25,22 @@ def test_model(model_directory, data_directory, output_directory) -> int:
     """Answers every record below `data_directory`; how many of them could not be read.
 
     Each record is answered by the model of its lead set. One that cannot be read is answered as
-    sinus rhythm, by the two-lead model where not even its leads are known, and named on stderr.
+    sinus rhythm, by any of the models where not even its leads are known, and named on stderr.
     """
     files = list(zip(*find_challenge_files(data_directory), strict=True))
     if not files:
         raise RecordError(f"{data_directory}: expected records (NAME.hea), found none")
     # All models first: a missing one should show before hours of answers, not after.
+    lead_sets = [_lead_set_of(header_file) for header_file, _ in files]
+    needed = {size for size in lead_sets if size is not None} or {max(LEAD_SETS)}
     models = {
-        leads: load_model(model_directory, leads) for leads in {_leads_of(h) for h, _ in files}
+        size: load_model(model_directory, LEAD_SETS[size]) for size in sorted(needed, reverse=True)
     }
     output_directory = Path(output_directory)
     output_directory.mkdir(parents=True, exist_ok=True)
-    for header_file, recording_file in track(files, len(files), "answering records"):
+    for i, (header_file, recording_file) in enumerate(track(files, len(files), "answering")):
         name = Path(header_file).stem
-        model = models[_leads_of(header_file)]
+        model = models[lead_sets[i] or max(models)]
         try:
             header = load_header(header_file)
             name_in_header = get_recording_id(header)
@@ -51,12 +54,12 @@ def test_model(model_directory, data_directory, output_directory) -> int:
     return sum(model.n_unusable for model in models.values())
 
 
-def _leads_of(header_file) -> tuple[str, ...]:
-    """The leads of a header file; none where it cannot be read."""
+def _lead_set_of(header_file) -> int | None:
+    """Size of the lead set whose model answers the record; None where its leads are unreadable."""
     try:
-        return get_leads(load_header(header_file))
+        return lead_set_for(get_leads(load_header(header_file)))
     except (RecordError, OSError):
-        return ()
+        return None
 
 
 def main(arguments=None) -> None:

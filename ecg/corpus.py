@@ -127,7 +127,7 @@ def _prepare_chunk(files, signals_file, first_row, preparation) -> list[tuple]:
 
 
 def _cache_key(files: list[RecordFiles], preparation: Preparation) -> str:
-    """Changes with any file's path, size or time of change, and with the preparation."""
+    """Changes with any file's name, size or time of change, and with the preparation."""
     digest = hashlib.sha256(json.dumps([_FORMAT, asdict(preparation)]).encode())
     for file in files:
         for path in (file.header, file.recording):
@@ -136,7 +136,7 @@ def _cache_key(files: list[RecordFiles], preparation: Preparation) -> str:
                 stamp = f"{found.st_size} {found.st_mtime_ns}"
             except OSError:
                 stamp = "absent"
-            digest.update(f"{path.resolve()} {stamp}\n".encode())
+            digest.update(f"{path.name} {stamp}\n".encode())
     return digest.hexdigest()[:16]
 
 

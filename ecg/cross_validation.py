@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg.batches import Batches
 from ecg.classes import read_weights
 from ecg.corpus import Corpus, prepare_corpus
 from ecg.decisions import decide
@@ -18,8 +17,6 @@ from ecg.scoring import score
 from ecg.settings import read_settings
 from ecg.splits import k_folds
 from ecg.training import corpus_cache, fit, method_for, predict
-
-_PREDICTION_BATCH = 128
 
 
 def cross_validate(
@@ -40,8 +37,7 @@ def cross_validate(
     for number, (kept, held_out) in enumerate(k_folds(corpus.labels, n_folds, seed), start=1):
         started = time.monotonic()
         model = fit(method, corpus, kept, lead_set, seed, devices)
-        batches = Batches(corpus, held_out, lead_set, _PREDICTION_BATCH)
-        probabilities = predict(model.network, batches, devices)
+        probabilities = predict(model.network, corpus, held_out, lead_set, devices)
         fold = {
             "labels": corpus.labels[held_out],
             "outputs": decide(probabilities, model.thresholds),

@@ -135,7 +135,7 @@ def fit(
     answering = build_network(method, lead_set, N_CLASSES)
     answering.set_weights(network.get_weights())
     weights = read_weights()
-    probabilities = predict(answering, validation, devices)
+    probabilities = predict(answering, corpus, held_out, lead_set, devices)
     thresholds = fit_thresholds(corpus.labels[held_out], probabilities, weights, method.decision)
     outputs = decide(probabilities, thresholds)
     scores = score(corpus.labels[held_out], outputs, probabilities, weights).summary
@@ -171,8 +171,11 @@ def _start_at_prevalence(network: keras.Model, labels) -> None:
     network.get_layer("probabilities").bias.assign(np.log(share / (1 - share)))
 
 
-def predict(network: keras.Model, batches: Batches, devices: Devices) -> np.ndarray:
-    """Probabilities (n_records, 26) of a network for the records of the batches, in their order."""
+def predict(
+    network: keras.Model, corpus: Corpus, indices, lead_set: int, devices: Devices
+) -> np.ndarray:
+    """Probabilities (n_records, 26) of a network for the corpus's records at `indices`."""
+    batches = Batches(corpus, indices, lead_set, _PREDICTION_BATCH)
     network.compile(jit_compile=devices.jit_compile)
     return np.asarray(network.predict(batches, verbose=0), float)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image and runs the contract's commands in it, as strictly as an evaluator might: no
-# network, a read-only root but for /tmp, a user that the image does not know.
+# network, a read-only root but for /tmp, a user that the image does not know; and as root on a
+# writable root, to see that nothing is written outside the mounted folders.
 #
 #   bash scripts/docker_check.sh [--full]
 #
@@ -91,9 +92,13 @@ say "image built: $("$docker" image inspect --format '{{.Size}}' "$image" | numf
 
 PYTHONPATH=. .venv/bin/python -m tests.synthetic "$work/data" --records 12
 mkdir "$work/model" "$work/outputs"
-chown -R 4321:4321 "$work/model" "$work/outputs"
+user=$(id -u):$(id -g)
+if [ "$user" = 0:0 ]; then
+    user=4321:4321
+    chown "$user" "$work/model" "$work/outputs"
+fi
 chmod a+rx "$work"
-run=("$docker" run --rm --network none --read-only --tmpfs /tmp --user 4321:4321
+run=("$docker" run --rm --network none --read-only --tmpfs /tmp --user "$user"
     --volume "$work/data:/physionet/data:ro")
 
 "${run[@]}" --volume "$work/model:/physionet/model" --env ECG_PRESET=demo --env ECG_EPOCHS=1 \
@@ -107,6 +112,18 @@ say "tested: $(ls "$work/outputs" | wc -l) outputs"
 say "scored"
 [ "$(ls "$work/model"/*.weights.h5 | wc -l)" = 5 ]
 [ "$(ls "$work/outputs"/*.csv | wc -l)" = "$(find "$work/data/test" -name '*.hea' | wc -l)" ]
+
+"$docker" run --name "$image" --network none --volume "$work/data:/physionet/data:ro" \
+    --volume "$work/as_root:/physionet/model" --env ECG_PRESET=demo --env ECG_EPOCHS=1 \
+    --env ECG_LEADS=2 "$image" python train_model.py data/training model
+# Docker itself lists the places that it mounts.
+written=$("$docker" diff "$image" | grep -vE '^[AC] /physionet(/data|/model)?$' || true)
+"$docker" rm "$image" >/dev/null
+if [ -n "$written" ]; then
+    printf 'expected no change outside the mounted folders, found\n%s\n' "$written" >&2
+    exit 1
+fi
+say "trained as root: nothing written outside the mounted folders"
 
 if [ "$full" = --full ]; then
     # dlopen needs the libraries and what they need in turn, but no GPU.

@@ -101,6 +101,18 @@ def test_callers_of_the_plainest_kind_can_train(training_folder, tmp_path):
     assert "no model yet for 12, 6, 4, 3 leads" in process.stdout
 
 
+def test_a_set_of_leads_that_is_none_of_the_five_is_answered_by_the_largest_in_it(
+    model_folder, tmp_path
+):
+    signal = beats(5000, 500)
+    write_record(tmp_path / "data", "odd", signal, 500, ("V5", "II", "V2", "I"))
+    write_record(tmp_path / "data", "three", signal, 500, LEAD_SETS[3])
+    process = run_script("test_model.py", model_folder, tmp_path / "data", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    odd, three = (read_output(tmp_path / "out" / f"{name}.csv")[3] for name in ("odd", "three"))
+    np.testing.assert_allclose(odd, three, atol=1e-6)
+
+
 def test_bad_records_cost_the_others_nothing(model_folder, tmp_path):
     data = write_folder(tmp_path / "data", 5)
     (data / "T120000.mat").write_bytes(b"broken")
@@ -115,7 +127,12 @@ def test_bad_records_cost_the_others_nothing(model_folder, tmp_path):
         assert read_output(path)[1] == OUTPUT_CODES
         assert (f"T12000{i}: answered as sinus rhythm" in process.stderr) == (i < 4)
         assert dict(zip(OUTPUT_CODES, read_output(path)[2], strict=True))["426783006"] or i == 4
-    strict = run_script("test_model.py", model_folder, data, tmp_path / "out", "--strict")
+    # Not even a model that only the broken header could have asked for.
+    (tmp_path / "twelve").mkdir()
+    for path in model_folder.glob("12_leads*"):
+        shutil.copy(path, tmp_path / "twelve")
+    strict = run_script("test_model.py", tmp_path / "twelve", data, tmp_path / "out", "--strict")
+    assert "4 records could not be read" in strict.stdout
     assert strict.returncode == 1
 
 

@@ -51,6 +51,7 @@ def test_the_same_recording_written_otherwise_gets_the_same_probabilities(predic
         "dialect": answer(predictor, signal, v103=True),
         "gain": answer(predictor, signal, gain=4880),
         "baseline": answer(predictor, signal, baseline=-512),
+        "amplitude": predictor.answer(text, digitise(5 * signal)),
         "lead order": answer(predictor, signal[::-1], leads=backwards),
         "lead names": answer(predictor, signal, leads=[lead.upper() for lead in TWELVE_LEADS]),
         "line ends": predictor.answer(text.replace("\n", "\r\n"), digitise(signal)),
@@ -60,7 +61,7 @@ def test_the_same_recording_written_otherwise_gets_the_same_probabilities(predic
         np.testing.assert_allclose(given.probabilities, reference, atol=1e-3, err_msg=what)
 
 
-@pytest.mark.parametrize("fs", [250, 257, 300, 1000])
+@pytest.mark.parametrize("fs", [100, 250, 257, 300, 1000])
 def test_the_same_recording_at_another_rate_stays_near(predictor, fs):
     signal = beats(5000, 500)
     given = answer(predictor, resample_poly(signal, fs, 500, axis=1), fs=fs)

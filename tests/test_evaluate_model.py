@@ -1,0 +1,70 @@
+import pytest
+
+from evaluate_model import evaluate_model, format_class_scores, format_scores
+
+
+def write_case(folder, cases):
+    """Headers and outputs of (name, dx, lines of the output) triples."""
+    for name, dx, output in cases:
+        place = folder / "labels" / f"g{len(name)}"
+        place.mkdir(parents=True, exist_ok=True)
+        # Scoring reads the diagnoses alone: the rest of a label file may be anything.
+        (place / f"{name}.hea").write_text(f"{name}\n# Dx: {dx}\n")
+        (folder / "outputs").mkdir(exist_ok=True)
+        (folder / "outputs" / f"{name}.csv").write_text(f"#{name}\n{output}\n")
+    return folder / "labels", folder / "outputs"
+
+
+def test_a_case_worked_by_hand(tmp_path):
+    scores = evaluate_model(
+        *write_case(
+            tmp_path,
+            [
+                # Left bundle branch block by either code; the probability is the pair's mean.
+                ("A", "164909002", "733534002,164909002,426783006\n1,0,0\n0.9,0.5,0.2"),
+                ("BB", "426783006,,1", "164909002,426783006,999\n0,1,1\n0.7,0.8,1"),
+            ],
+        )
+    )
+    summary = scores.summary
+    # Block: 0.7 for the positive record and for the other. Sinus rhythm: 0.8 above 0.2.
+    assert scores.auroc[4] == 0.5
+    assert scores.auroc[14] == 1.0
+    assert summary["AUROC"] == 0.75
+    assert summary["AUPRC"] == 0.75
+    assert summary["Accuracy"] == 1.0
+    assert summary["F-measure"] == 1.0
+    assert summary["Challenge metric"] == 1.0
+    assert format_scores(scores) == (
+        "AUROC,AUPRC,Accuracy,F-measure,Challenge metric\n0.750,0.750,1.000,1.000,1.000\n"
+    )
+    lines = format_class_scores(scores).splitlines()
+    assert lines[0].startswith("Classes,164889003,164890007,6374002,426627000,733534002|164909002,")
+    assert lines[1].split(",")[5] == "0.500"
+    assert lines[1].split(",")[1] == "nan"
+
+
+@pytest.mark.parametrize("output", ["", "\n\n", "426783006\nx\ny", "999\n1\n1"])
+def test_an_unreadable_or_blank_answer_answers_nothing(tmp_path, output):
+    scores = evaluate_model(
+        *write_case(
+            tmp_path,
+            [("A", "164889003", output), ("B", "426783006", "426783006\n1\n0.9")],
+        )
+    )
+    # Observed 1 (record B), correct 2, always sinus W[AF, sinus] / 2 + 1 = 1.125.
+    assert scores.challenge_metric == pytest.approx((1 - 1.125) / (2 - 1.125))
+    assert scores.accuracy == 0.5
+
+
+def test_blank_outputs_score_below_always_sinus_rhythm(tmp_path):
+    cases = [("A", "426783006", ""), ("B", "426783006", ""), ("C", "164889003", "")]
+    scores = evaluate_model(*write_case(tmp_path, cases))
+    assert scores.challenge_metric < 0
+
+
+def test_a_missing_output_is_named(tmp_path):
+    labels, outputs = write_case(tmp_path, [("A", "1", ""), ("B", "1", "")])
+    (outputs / "B.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"B\.csv: expected an output file, found none"):
+        evaluate_model(labels, outputs)
