@@ -17,7 +17,7 @@ def is_number(x) -> bool:
     """Whether float() takes it."""
     try:
         float(x)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False
     return True
 
@@ -64,7 +64,12 @@ def load_recording(recording_file, header=None, leads=None, key="val") -> np.nda
 
 def choose_leads(recording, header, leads) -> np.ndarray:
     """Rows of the recording for these leads, in this order."""
-    return recording[_positions(headers.parse_header(header), leads)]
+    parsed = headers.parse_header(header)
+    if len(recording) != len(parsed.leads):
+        raise headers.RecordError(
+            f"{parsed.name}: expected {len(parsed.leads)} leads, found {len(recording)} rows"
+        )
+    return recording[_positions(parsed, leads)]
 
 
 def get_recording_id(header) -> str:

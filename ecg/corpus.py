@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,17 +57,18 @@ def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) 
         raise CorpusError(f"{folder}: expected records (NAME.hea beside NAME.mat), found none")
     place = cache / f"corpus-{_cache_key(files, preparation)}"
     if not place.is_dir():
-        unfinished = cache / f"{place.name}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        _write(unfinished, files, preparation, workers)
-        unfinished.rename(place)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{place.name}.unfinished-", dir=cache) as made:
+            _write(Path(made) / "corpus", files, preparation, workers)
+            if not place.is_dir():  # another run may have been faster
+                (Path(made) / "corpus").rename(place)
     corpus = _read(place)
     _report_bad(folder, corpus, len(files))
     return corpus
 
 
 def _write(place: Path, files: list[RecordFiles], preparation: Preparation, workers: int) -> None:
+    place.mkdir()
     shape = (len(files), len(TWELVE_LEADS), preparation.n_samples)
     signals_file = place / "signals.npy"
     np.lib.format.open_memmap(signals_file, "w+", np.float32, shape).flush()

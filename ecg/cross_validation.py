@@ -2,19 +2,21 @@
 
 import argparse
 import csv
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
 from ecg.classes import read_weights
-from ecg.corpus import Corpus, prepare_corpus
+from ecg.corpus import Corpus, CorpusError, prepare_corpus
 from ecg.decisions import decide
 from ecg.devices import Devices, find_devices
+from ecg.headers import RecordError
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method
 from ecg.scoring import score
-from ecg.settings import read_settings
+from ecg.settings import SettingsError, read_settings
 from ecg.splits import k_folds
 from ecg.training import corpus_cache, fit, method_for, predict
 
@@ -50,7 +52,9 @@ def cross_validate(
         rows.append(_row(method, lead_set, str(number), fold) | facts)
         print(rows[-1], flush=True)
     together = {name: np.concatenate([fold[name] for fold in answers]) for name in answers[0]}
-    return [*rows, _row(method, lead_set, "all", together)]
+    rows.append(_row(method, lead_set, "all", together))
+    print(rows[-1], flush=True)
+    return rows
 
 
 def _row(method, lead_set, fold, answers) -> dict:
@@ -60,31 +64,38 @@ def _row(method, lead_set, fold, answers) -> dict:
 
 
 def main(arguments=None) -> None:
-    """Runs the command line; options of training come from the `ECG_…` environment variables."""
+    """Runs the command line; the `ECG_…` variables say how to train, but for ECG_TIME_LIMIT_H."""
     parser = argparse.ArgumentParser(prog="python -m ecg.cross_validation", description=__doc__)
     parser.add_argument("data", type=Path, help="folder of records, nested or flat")
     parser.add_argument("out", type=Path, help="folder for scores.csv and the out-of-fold answers")
-    parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=list(LEAD_SETS))
+    parser.add_argument(
+        "--leads", type=int, nargs="+", choices=LEAD_SETS, help="default: ECG_LEADS"
+    )
     parser.add_argument("--folds", type=int, default=5)
     options = parser.parse_args(arguments)
-    settings = read_settings()
-    method = method_for(settings)
-    devices = find_devices()
-    print(devices, flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with corpus_cache(settings.cache, options.out) as cache:
-        corpus = prepare_corpus(options.data, method.preparation, cache, settings.workers)
-        for lead_set in options.leads:
-            rows += cross_validate(
-                method, corpus, lead_set, options.folds, settings.seed, devices, options.out
-            )
-    with open(options.out / "scores.csv", "w", newline="") as file:
+    try:
+        settings = read_settings()
+        method = method_for(settings)
+        devices = find_devices()
+        print(devices, flush=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        rows = []
+        with corpus_cache(settings.cache, options.out) as cache:
+            corpus = prepare_corpus(options.data, method.preparation, cache, settings.workers)
+            for lead_set in options.leads or settings.lead_sets:
+                rows += cross_validate(
+                    method, corpus, lead_set, options.folds, settings.seed, devices, options.out
+                )
+                _write_scores(options.out / "scores.csv", rows)
+    except (CorpusError, RecordError, SettingsError, OSError) as error:
+        sys.exit(f"cross_validation: {error}")
+
+
+def _write_scores(path: Path, rows: list[dict]) -> None:
+    with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), restval="")
         writer.writeheader()
         writer.writerows(rows)
-    for row in rows:
-        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The devices that Keras's backend finds, and the precision to train with on them."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def _tensorflow_gpus():
 
     gpus = []
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        # TensorFlow settles this when it first uses the GPU and refuses a change afterwards.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
         details = tf.config.experimental.get_device_details(gpu)
         gpus.append(
             (details.get("device_name", gpu.name), details.get("compute_capability", (0, 0)))

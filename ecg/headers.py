@@ -18,8 +18,8 @@ DEFAULT_GAIN = 200.0  # per unit, where the gain is missing or 0 (header(5))
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_GAIN = re.compile(rf"({_NUMBER})?(?:\(({_NUMBER})\))?(?:/(\S+))?")
-_FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
+_GAIN = re.compile(rf"({_NUMBER})?(?:\(({_NUMBER})\))?(?:/(\S*))?")
+_COUNT = re.compile(r"\d{1,12}", re.ASCII)
 _COMMENT = re.compile(r"#\s*([A-Za-z]+)\s*:(.*)")
 
 
@@ -33,7 +33,7 @@ class Header:
 
     name: record id of line 1. fs: Hz. n_samples: samples per lead, None where line 1 has none.
     leads: in the header's order, standard spelling; adc_gains (per mV) and baselines (ADC units)
-    follow them, a gain being NaN where the lead's unit is no voltage. files, formats: of each
+    follow them, a gain being NaN where the lead's unit is no voltage. files: of each
     signal line. age: years or NaN. sex: "Male", "Female" or "Unknown". dx: codes, each once.
     """
 
@@ -44,7 +44,6 @@ class Header:
     adc_gains: tuple[float, ...]
     baselines: tuple[float, ...]
     files: tuple[str, ...]
-    formats: tuple[str, ...]
     age: float
     sex: str
     dx: tuple[str, ...]
@@ -75,7 +74,6 @@ def parse_header(text: str) -> Header:
         adc_gains=tuple(signal["adc_gain"] for signal in signals),
         baselines=tuple(signal["baseline"] for signal in signals),
         files=tuple(signal["file"] for signal in signals),
-        formats=tuple(signal["format"] for signal in signals),
         age=_parse_age(comments.get("age", "")),
         sex=_parse_sex(comments.get("sex", "")),
         dx=_parse_dx(comments.get("dx", "")),
@@ -97,14 +95,15 @@ def _parse_record_line(line: str) -> tuple[str, int, float, int | None]:
         raise RecordError(f"{name}: a record of {n_segments} segments; expected a single segment")
     if not fields:
         raise RecordError(f"{name}: expected 'NAME n_leads fs n_samples' on line 1, found '{line}'")
-    n_leads = _whole_number(name, "number of leads", fields[0])
+    n_leads = int(fields[0]) if _COUNT.fullmatch(fields[0]) else 0
     if n_leads < 1:
-        raise RecordError(f"{name}: expected at least one lead on line 1, found {n_leads}")
+        raise RecordError(f"{name}: expected a number of leads on line 1, found '{fields[0]}'")
     fs = DEFAULT_FS
     if len(fields) > 1:
         fs = _number(name, "sampling rate", re.split(r"[/(]", fields[1])[0])
-    n_samples = _whole_number(name, "number of samples", fields[2]) if len(fields) > 2 else None
-    # header(5): a sample count of 0 stands for "not known".
+    # header(5): 0 stands for "not known". The signal file says it better, so anything else that
+    # is no count costs the record nothing.
+    n_samples = int(fields[2]) if len(fields) > 2 and _COUNT.fullmatch(fields[2]) else 0
     return name, n_leads, fs, n_samples or None
 
 
@@ -115,9 +114,6 @@ def _parse_signal_line(name: str, line: str) -> dict:
         raise RecordError(
             f"{name}: expected 'FILE format gain … lead' in a signal line, found '{line}'"
         )
-    signal_format = _FORMAT.fullmatch(fields[1])
-    if not signal_format:
-        raise RecordError(f"{name}: unreadable signal format '{fields[1]}' in '{line}'")
     # A lead name in the gain's place is a line that leaves the gain out.
     gain_field = _GAIN.fullmatch(fields[2]) if len(fields) > 3 else None
     if len(fields) > 3 and not gain_field:
@@ -128,7 +124,6 @@ def _parse_signal_line(name: str, line: str) -> dict:
     millivolts = _MILLIVOLTS.get(unit.lower() if unit else "mv", math.nan)
     return {
         "file": fields[0],
-        "format": signal_format[1],
         "lead": canonical_lead(fields[-1]),
         "adc_gain": adc_gain / millivolts,
         "baseline": _number(name, "baseline", adc_zero if baseline is None else baseline),
@@ -136,12 +131,13 @@ def _parse_signal_line(name: str, line: str) -> dict:
 
 
 def _comments(lines) -> dict[str, str]:
-    """Keys in lower case -> text of the `#Key: text` lines; the first line of a key counts."""
+    """Lower-case keys -> text of the `#Key: text` lines; repeated ones joined by commas."""
     comments = {}
     for line in lines:
         match = _COMMENT.match(line.strip())
         if match:
-            comments.setdefault(match[1].lower(), match[2].strip())
+            key, text = match[1].lower(), match[2].strip()
+            comments[key] = f"{comments[key]},{text}" if key in comments else text
     return comments
 
 
@@ -167,9 +163,3 @@ def _number(name: str, what: str, text: str) -> float:
     if not math.isfinite(value):
         raise RecordError(f"{name}: expected a number as {what}, found '{text}'")
     return value
-
-
-def _whole_number(name: str, what: str, text: str) -> int:
-    if not re.fullmatch(r"\d{1,12}", text, re.ASCII):
-        raise RecordError(f"{name}: expected a whole number as {what}, found '{text}'")
-    return int(text)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
 from ecg.decisions import decide
+from ecg.devices import find_devices
 from ecg.headers import RecordError, parse_header
 from ecg.leads import LEAD_SETS
 from ecg.model_files import TrainedModel, load_trained_model
@@ -63,6 +64,9 @@ class Predictor:
             probabilities = self.probabilities(to_record(header, recording, window_s))
         except ValueError as error:
             return self.answer_unusable(name, error)
+        except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
+            # and that scores below sinus rhythm; so this one place lets nothing through.
+            return self.answer_unusable(name, f"unexpected {error!r}")
         return _to_answer(probabilities, decide(probabilities[None], self.model.thresholds)[0])
 
     def answer_unusable(self, name: str, reason) -> Answer:
@@ -74,6 +78,7 @@ class Predictor:
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
     """The predictor of the lead set's model. Raises ModelFolderError."""
+    find_devices()  # before the network takes all of a GPU's memory
     return Predictor(load_trained_model(model_directory, lead_set))
 
 

@@ -15,6 +15,10 @@ class LossOptions:
     epsilon: float = 0.01
     weight_floor: float = 0.05
 
+    def __post_init__(self):
+        if min(self.epsilon, self.weight_floor) <= 0:
+            raise ValueError(f"expected a positive epsilon and weight_floor, found {self}")
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -115,7 +119,7 @@ def method_from_dict(values: dict) -> Method:
         parts["network"] = ARCHITECTURES[values["architecture"]].options
         read = {name: part(**_tuples(values[name])) for name, part in parts.items()}
         return Method(**(values | read))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"unreadable method description: {error!r}") from error
 
 

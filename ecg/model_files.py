@@ -6,9 +6,9 @@ the JSON, then takes its weights.
 
 import hashlib
 import json
-import math
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
             "python": platform.python_version(),
             "keras": keras.__version__,
             "backend": keras.backend.backend(),
+            keras.backend.backend(): sys.modules[keras.backend.backend()].__version__,
             "numpy": np.__version__,
             "scipy": scipy.__version__,
             "joblib": joblib.__version__,
@@ -89,29 +90,31 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
     description = _read_json(json_file)
     try:
         method = method_from_dict(description["method"])
+        network = build_network(method, lead_set, N_CLASSES)
         thresholds, prevalence = (
             np.array(description[name], float) for name in ("thresholds", "prevalence")
         )
         expected_digest = description["weights"]["sha256"]
         evidence = dict(description["evidence"])
-    except (KeyError, TypeError, ValueError) as error:
+        facts = (
+            ("lead_set", description["lead_set"], lead_set),
+            ("leads", tuple(description["leads"]), LEAD_SETS[lead_set]),
+            ("classes", tuple(description["classes"]), GROUPS),
+            ("number of thresholds", thresholds.shape, (N_CLASSES,)),
+            ("number of prevalences", prevalence.shape, (N_CLASSES,)),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFolderError(f"{json_file}: unreadable: {error!r}") from error
-    for what, found, expected in (
-        ("lead_set", description.get("lead_set"), lead_set),
-        ("leads", tuple(description.get("leads", ())), LEAD_SETS[lead_set]),
-        ("classes", tuple(description.get("classes", ())), GROUPS),
-        ("number of thresholds", thresholds.shape, (N_CLASSES,)),
-        ("number of prevalences", prevalence.shape, (N_CLASSES,)),
-    ):
+    for what, found, expected in facts:
         if found != expected:
             raise ModelFolderError(f"{json_file}: {what}: expected {expected}, found {found}")
-    if not all(math.isfinite(value) for value in (*thresholds, *prevalence)):
-        raise ModelFolderError(f"{json_file}: expected finite thresholds and prevalences")
+    # Written so that NaN, which is neither, is refused too.
+    if not (np.isfinite(thresholds).all() and ((prevalence >= 0) & (prevalence <= 1)).all()):
+        raise ModelFolderError(f"{json_file}: expected finite thresholds, prevalences in [0, 1]")
     if not weights_file.is_file():
         raise ModelFolderError(f"{weights_file}: expected the model's weights, found none")
     if _digest(weights_file) != expected_digest:
         raise ModelFolderError(f"{weights_file}: not the weights that {json_file.name} describes")
-    network = build_network(method, lead_set, N_CLASSES)
     try:
         network.load_weights(weights_file)
     except (OSError, ValueError, KeyError) as error:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from ecg.headers import Header, RecordError, parse_header
+from ecg.signals import window_length
 
 # MATLAB v4 file header: type, rows, columns, imaginary flag, length of the name; five int32.
 _MAT4_HEADER = struct.Struct("<5i")
@@ -19,7 +20,8 @@ _MISSING = (-32768, -(2**31))
 
 @dataclass(frozen=True)
 class RecordFiles:
-    """Where a record lies: its header, and its signal file, which may be absent."""
+    """Where a record lies: its header, and its signal file; the header again where the signal
+    file does not have the record's name, or is absent."""
 
     header: Path
     recording: Path
@@ -51,17 +53,15 @@ class Record:
 def find_records(folder: str | Path) -> list[RecordFiles]:
     """Every record below `folder`, nested or flat, sorted by name.
 
-    A record is a `.hea` file; its signals stand beside it under the same name, as `.mat` or else
-    `.dat`. Raises FileNotFoundError where the folder does not exist, RecordError where two
-    records have one name (their outputs would overwrite each other).
+    A record is a `.hea` file; its signals stand beside it, as `.mat` or `.dat` of the same name
+    or as the header says. Raises RecordError where two records have one name (their outputs would
+    overwrite each other), OSError where a folder does not exist or cannot be listed.
     """
     found: dict[str, RecordFiles] = {}
     for folder_path, names in _walk(Path(folder)):
         for header in (folder_path / name for name in names if name.endswith(".hea")):
-            signal_file = f"{header.stem}.mat"
-            if signal_file not in names and f"{header.stem}.dat" in names:
-                signal_file = f"{header.stem}.dat"
-            files = RecordFiles(header, folder_path / signal_file)
+            endings = (ending for ending in (".mat", ".dat") if header.stem + ending in names)
+            files = RecordFiles(header, header.with_suffix(next(endings, ".hea")))
             if files.name in found:
                 raise RecordError(
                     f"two records are named {files.name}: {found[files.name].header} and {header}"
@@ -71,8 +71,12 @@ def find_records(folder: str | Path) -> list[RecordFiles]:
 
 
 def read_header_text(path: str | Path) -> str:
-    """The text of a header file; bytes that are no UTF-8 are replaced (they occur in comments)."""
-    return Path(path).read_bytes().decode("utf-8", errors="replace")
+    """The text of a header file, UTF-8 or else Latin-1 (in comments, or as the µ of µV)."""
+    content = Path(path).read_bytes()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
@@ -84,7 +88,7 @@ def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
         header = parse_header(read_header_text(files.header))
     except (OSError, RecordError) as error:
         raise RecordError(f"{files.header}: {error}") from error
-    n_samples = None if duration_s is None else int(np.ceil(duration_s * header.fs))
+    n_samples = None if duration_s is None else window_length(header.fs, duration_s)
     return to_record(header, read_recording(files.recording, n_samples))
 
 
@@ -106,7 +110,7 @@ def to_record(header: Header, recording, duration_s: float | None = None) -> Rec
     if np.isnan(gains).all():
         raise RecordError(f"{header.name}: expected a lead in mV, uV or V, found none")
     if duration_s is not None:
-        recording = recording[:, : int(np.ceil(duration_s * header.fs))]
+        recording = recording[:, : window_length(header.fs, duration_s)]
     with np.errstate(over="ignore", invalid="ignore"):
         signal = ((recording - baselines[:, None]) / gains[:, None]).astype(np.float32)
     signal[np.isin(recording, _MISSING) | ~np.isfinite(signal)] = np.nan
@@ -173,9 +177,10 @@ def _read_mat(path: Path, key: str) -> np.ndarray:
         raise
     except Exception as error:  # on broken bytes scipy raises whatever the first misstep leads to
         raise RecordError(f"{path}: unreadable MATLAB file: {error}") from error
-    if recording.ndim != 2:
+    if not isinstance(recording, np.ndarray) or recording.ndim != 2:
         raise RecordError(
-            f"{path}: expected '{key}' as leads x samples, found shape {recording.shape}"
+            f"{path}: expected '{key}' as a full matrix, leads x samples, found "
+            f"{type(recording).__name__} of shape {recording.shape}"
         )
     return recording
 
@@ -189,27 +194,36 @@ def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
     for file in header.files:
         if Path(file).name != file:
             raise RecordError(f"{header_path}: expected signal files beside it, found '{file}'")
+        if not path.with_name(file).is_file():
+            raise RecordError(f"{path.with_name(file)}: expected a signal file, found none")
+    # wfdb refuses an end beyond the record's own, and takes none where that is not known.
+    end = min(n_samples, header.n_samples) if n_samples and header.n_samples else None
     try:
-        record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=n_samples)
-    except FileNotFoundError:
-        raise
+        record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=end)
+        recording = record.d_signal.astype(np.int32)
+        recording[np.isnan(record.dac())] = _MISSING[0]
     except Exception as error:  # as above, of wfdb
         raise RecordError(f"{path}: unreadable WFDB record: {error}") from error
-    recording = record.d_signal.astype(np.int32)
-    recording[np.isnan(record.dac())] = _MISSING[0]
-    return recording.T
+    return recording.T[:, :n_samples]
 
 
 def _walk(folder: Path):
     """(folder, its file names) for the folder and all below it; linked folders count once."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder of records, found none")
-    seen = set()
-    for path, subfolders, names in os.walk(folder, followlinks=True):
-        seen.add(Path(path).resolve())
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if not name.startswith(".") and (Path(path) / name).resolve() not in seen
-        )
-        yield Path(path), {name for name in names if not name.startswith(".")}
+    seen = {folder.resolve()}
+    for path, subfolders, names in os.walk(folder, followlinks=True, onerror=_raise):
+        here = Path(path)
+        # Real folders before links to them, so that a record is found where it lies.
+        ordered = sorted(subfolders, key=lambda name: ((here / name).is_symlink(), name))
+        subfolders.clear()
+        for name in ordered:
+            place = (here / name).resolve()
+            if not name.startswith(".") and place not in seen:
+                seen.add(place)
+                subfolders.append(name)
+        yield here, {name for name in names if not name.startswith(".")}
+
+
+def _raise(error: OSError):
+    raise error

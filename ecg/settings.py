@@ -75,10 +75,12 @@ def _lead_sets(name, text):
     return tuple(size for size in LEAD_SETS if str(size) in sizes)
 
 
-def _whole_number(least):
+def _whole_number(least, most=10**6):
     def read(name, text):
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise SettingsError(f"{name}: expected a whole number from {least} up; found '{text}'")
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise SettingsError(
+                f"{name}: expected a whole number from {least} to {most}; found '{text}'"
+            )
         return int(text)
 
     return read
@@ -103,7 +105,7 @@ _READERS = {
     "ECG_PRESET": ("preset", _choice(PRESET_NAMES)),
     "ECG_LEADS": ("lead_sets", _lead_sets),
     "ECG_EPOCHS": ("epochs", _whole_number(1)),
-    "ECG_SEED": ("seed", _whole_number(0)),
+    "ECG_SEED": ("seed", _whole_number(0, 2**32 - 1)),
     "ECG_CACHE": ("cache", _folder),
     "ECG_WORKERS": ("workers", _whole_number(1)),
     "ECG_TIME_LIMIT_H": ("time_limit_h", _hours),

@@ -3,6 +3,7 @@
 Everywhere: signal is (n_leads, n_samples), time runs along the last axis, rates are in Hz.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -56,7 +57,7 @@ def prepare(signal, fs, preparation) -> np.ndarray:
     """
     if not MIN_FS <= fs <= MAX_FS:
         raise ValueError(f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found {fs:g}")
-    signal = first_window(signal, fs, preparation.window_s)
+    signal = signal[:, : window_length(fs, preparation.window_s)]
     signal = fill_missing(np.asarray(signal, np.float64))
     # Resampling takes what lies beyond the ends as 0, so the offset has to go first.
     signal = signal - signal.mean(axis=1, keepdims=True)
@@ -66,9 +67,9 @@ def prepare(signal, fs, preparation) -> np.ndarray:
     return fit_length(standardise(signal), preparation.n_samples).astype(np.float32)
 
 
-def first_window(signal, fs, window_s) -> np.ndarray:
-    """The first `window_s` seconds of a signal, or all of a shorter one."""
-    return signal[:, : int(np.ceil(window_s * fs))]
+def window_length(fs, window_s) -> int:
+    """Samples of a window; a rate above MAX_FS, which no signal has, counts as that."""
+    return math.ceil(window_s * min(max(fs, 0.0), MAX_FS))
 
 
 def fill_missing(signal) -> np.ndarray:

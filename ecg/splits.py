@@ -3,23 +3,20 @@
 import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
-# Below this a part set aside would hold a record or none.
-_SMALLEST_SPLIT = 10
-
 
 def hold_out(labels, share, seed) -> tuple[np.ndarray, np.ndarray]:
     """Positions (kept, held out) of the records, `share` of them held out.
 
-    labels: (n_records, n_classes) bool; iterative stratification keeps their proportions. With
-    fewer than ten records both parts are all of them: there is nothing to validate on, and the
-    caller should say so.
+    labels: (n_records, n_classes) bool; iterative stratification keeps their proportions. Where
+    the share of the records is less than one, or what is held out comes out empty, both parts are
+    all of them: there is nothing to validate on, and the caller should say so.
     """
     everything = np.arange(len(labels))
-    if len(labels) < _SMALLEST_SPLIT:
+    if share * len(labels) < 1:
         return everything, everything
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     kept, held_out = next(splitter.split(everything, labels))
-    return np.sort(kept), np.sort(held_out)
+    return (np.sort(kept), np.sort(held_out)) if len(held_out) else (everything, everything)
 
 
 def k_folds(labels, n_folds, seed) -> list[tuple[np.ndarray, np.ndarray]]:

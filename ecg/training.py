@@ -127,6 +127,7 @@ def fit(
         training,
         validation_data=validation,
         epochs=options.epochs,
+        shuffle=False,  # the batches shuffle themselves, by the seed
         callbacks=[halve, stop, log],
         verbose=0,
     ).history

@@ -15,10 +15,15 @@ cd "$(dirname "$0")/.."
 full=${1:-}
 work=$(mktemp -d)
 engine=
+built=
 
 say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
 
 clean_up() {
+    if [ -n "$built" ]; then
+        "$docker" rm --force --volumes "$image" >/dev/null 2>&1 || true
+        "$docker" image rm --force "$image" >/dev/null 2>&1 || true
+    fi
     if [ -n "$engine" ]; then
         kill "$engine" && wait "$engine" || true
         grep -o " $work/[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l || true
@@ -88,6 +93,7 @@ if [ "$full" != --full ]; then
 fi
 DOCKER_BUILDKIT=1 "$docker" build --progress plain --network host --tag "$image" "$work/context" \
     >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; exit 1; }
+built=yes
 say "image built: $("$docker" image inspect --format '{{.Size}}' "$image" | numfmt --to=si)B"
 
 PYTHONPATH=. .venv/bin/python -m tests.synthetic "$work/data" --records 12
@@ -114,11 +120,10 @@ say "scored"
 [ "$(ls "$work/outputs"/*.csv | wc -l)" = "$(find "$work/data/test" -name '*.hea' | wc -l)" ]
 
 "$docker" run --name "$image" --network none --volume "$work/data:/physionet/data:ro" \
-    --volume "$work/as_root:/physionet/model" --env ECG_PRESET=demo --env ECG_EPOCHS=1 \
+    --volume /physionet/model --env ECG_PRESET=demo --env ECG_EPOCHS=1 \
     --env ECG_LEADS=2 "$image" python train_model.py data/training model
 # Docker itself lists the places that it mounts.
 written=$("$docker" diff "$image" | grep -vE '^[AC] /physionet(/data|/model)?$' || true)
-"$docker" rm "$image" >/dev/null
 if [ -n "$written" ]; then
     printf 'expected no change outside the mounted folders, found\n%s\n' "$written" >&2
     exit 1
@@ -135,5 +140,4 @@ for name in ('libcudart.so.12', 'libcublas.so.12', 'libcublasLt.so.12', 'libcuff
 "
     say "CUDA libraries found by the loader"
 fi
-"$docker" image rm --force "$image" >/dev/null
 say "image check passed"

@@ -1,5 +1,3 @@
-import shutil
-
 import numpy as np
 import pytest
 
@@ -84,16 +82,33 @@ def test_the_cache_is_reused_until_a_file_or_the_preparation_changes(tmp_path, m
     assert len(made) == 3
 
 
-def test_an_unfinished_cache_is_not_taken_for_a_whole_one(tmp_path):
+def test_a_cache_that_was_cut_off_leaves_nothing_behind(tmp_path, monkeypatch):
     folder, cache = write_folder(tmp_path / "data", 4), tmp_path / "cache"
-    whole = prepare_corpus(folder, PREPARATION, cache, workers=1)
-    (place,) = cache.iterdir()
-    expected = np.array(whole.signals)
-    shutil.move(place, f"{place}.unfinished")
-    (cache / f"{place.name}.unfinished" / "table.npz").unlink()
-    again = prepare_corpus(folder, PREPARATION, cache, workers=1)
-    np.testing.assert_array_equal(again.signals, expected)
-    assert [path.name for path in cache.iterdir()] == [place.name]
+
+    def cut_off(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    write = corpus_module._write
+    monkeypatch.setattr(corpus_module, "_write", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_corpus(folder, PREPARATION, cache, workers=1)
+    assert not list(cache.iterdir())
+
+
+def test_two_runs_may_fill_one_cache(tmp_path, monkeypatch):
+    folder, cache = write_folder(tmp_path / "data", 4), tmp_path / "cache"
+    write = corpus_module._write
+
+    def overtaken(*arguments):
+        write(*arguments)
+        monkeypatch.setattr(corpus_module, "_write", write)
+        prepare_corpus(folder, PREPARATION, cache, workers=1)
+
+    monkeypatch.setattr(corpus_module, "_write", overtaken)
+    corpus = prepare_corpus(folder, PREPARATION, cache, workers=1)
+    assert len(corpus) == 4
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_every_real_record_is_prepared(shared_records, tmp_path):

@@ -29,6 +29,7 @@ def test_every_name_of_the_contract_is_there():
         ("inf", True, False, False),
         ("x", False, False, False),
         (None, False, False, False),
+        (10**400, False, False, False),
     ],
 )
 def test_kinds_of_numbers(x, number, integer, finite):
@@ -56,6 +57,8 @@ def test_leads_are_chosen_by_name():
     np.testing.assert_array_equal(chosen, [[4, 5], [0, 1]])
     with pytest.raises(RecordError, match="A1: expected the leads III; the header has V2, II, I"):
         helper_code.choose_leads(recording, HEADER, ["III"])
+    with pytest.raises(RecordError, match="A1: expected 3 leads, found 2 rows"):
+        helper_code.choose_leads(recording[:2], HEADER, ["I"])
 
 
 def test_files_are_found_loaded_and_cut_to_leads(tmp_path):
@@ -64,7 +67,7 @@ def test_files_are_found_loaded_and_cut_to_leads(tmp_path):
     (tmp_path / "B2.hea").write_text("B2")
     headers, recordings = helper_code.find_challenge_files(tmp_path)
     assert headers == [str(tmp_path / "g1" / "A1.hea"), str(tmp_path / "B2.hea")]
-    assert recordings == [str(tmp_path / "g1" / "A1.mat"), str(tmp_path / "B2.mat")]
+    assert recordings == [str(tmp_path / "g1" / "A1.mat"), str(tmp_path / "B2.hea")]
     text = helper_code.load_header(headers[0])
     assert helper_code.get_leads(text) == TWELVE_LEADS
     np.testing.assert_array_equal(helper_code.load_recording(recordings[0]), digitise(signal))

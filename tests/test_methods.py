@@ -37,6 +37,8 @@ def test_unknown_methods_and_presets_list_the_known_ones():
         {"architecture": "none"},
         {"network": {"depth": 3}},
         {"training": {"epochs": 0}},
+        {"training": None},
+        {"loss": {"epsilon": 0}},
         {"surprise": 1},
     ],
 )

@@ -7,10 +7,18 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
+from scipy.sparse import coo_matrix
 
 from ecg.headers import RecordError, parse_header
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.records import find_records, read_record, read_recording, select_leads, to_record
+from ecg.records import (
+    find_records,
+    read_header_text,
+    read_record,
+    read_recording,
+    select_leads,
+    to_record,
+)
 from tests.synthetic import beats, digitise, header_text, write_folder, write_record
 
 
@@ -108,6 +116,7 @@ def test_linked_folders_are_followed_once(tmp_path):
     data.mkdir()
     (data / "linked").symlink_to(tmp_path / "elsewhere")
     (data / "loop").symlink_to(data)
+    (data / "alias").symlink_to(data / "linked")
     assert [files.name for files in find_records(data)] == ["T120000"]
 
 
@@ -158,9 +167,22 @@ def test_other_wfdb_formats_are_read_with_their_missing_samples(tmp_path):
             baseline=[0] * 2,
             write_dir=str(folder),
         )
-        record = only_record(folder)
-        np.testing.assert_allclose(record.signal, signal.T, atol=0.011)
-        assert np.flatnonzero(np.isnan(record.signal[1])) == [10]
+        for duration_s, n_samples in ((None, 1000), (2.0, 500), (10.0, 1000)):
+            record = only_record(folder, duration_s)
+            np.testing.assert_allclose(record.signal, signal.T[:, :n_samples], atol=0.011)
+            assert np.flatnonzero(np.isnan(record.signal[1])) == [10]
+
+
+def test_signal_files_of_another_name_are_found_by_the_header(tmp_path):
+    write_folder(tmp_path, 1)
+    expected = only_record(tmp_path).signal
+    (tmp_path / "T120000.mat").rename(tmp_path / "signals.bin")
+    header = tmp_path / "T120000.hea"
+    header.write_text(header.read_text().replace("T120000.mat", "signals.bin"))
+    np.testing.assert_array_equal(only_record(tmp_path).signal, expected)
+    (tmp_path / "signals.bin").unlink()
+    with pytest.raises(RecordError, match=r"signals\.bin: expected a signal file, found none"):
+        only_record(tmp_path)
 
 
 def test_a_header_cannot_name_files_of_other_folders(tmp_path):
@@ -191,6 +213,18 @@ def test_a_broken_signal_file_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(RecordError, match=rf"X\.mat: .*{message}"):
         read_recording(path)
+
+
+def test_a_sparse_matrix_is_refused(tmp_path):
+    savemat(tmp_path / "X.mat", {"val": coo_matrix(np.eye(3))}, format="4")
+    with pytest.raises(RecordError, match=r"X\.mat: expected 'val' as a full matrix"):
+        read_recording(tmp_path / "X.mat", 2)
+
+
+def test_headers_in_latin_1_are_read(tmp_path):
+    path = tmp_path / "X.hea"
+    path.write_bytes("X 1 500\nX.mat 16 2/µV 16 0 0 0 0 II\n#Hx: Müller\n".encode("latin-1"))
+    assert parse_header(read_header_text(path)).adc_gains == (2000.0,)
 
 
 def test_an_absent_signal_file_is_named(tmp_path):

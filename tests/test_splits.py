@@ -27,6 +27,9 @@ def test_very_few_records_are_all_kept_and_all_held_out(labels):
     kept, held_out = hold_out(labels[:9], 0.1, seed=0)
     np.testing.assert_array_equal(kept, held_out)
     assert len(kept) == 9
+    for seed in range(30):
+        for n_records in (10, 11, 12):
+            assert all(len(part) for part in hold_out(labels[:n_records], 0.1, seed))
 
 
 def test_folds_hold_out_every_record_once(labels):

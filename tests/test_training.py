@@ -9,9 +9,11 @@ import pytest
 
 from ecg.corpus import prepare_corpus
 from ecg.devices import Devices, choose_precision
+from ecg.losses import WeightedBinaryCrossentropy, inverse_frequency_weights
 from ecg.methods import find_method
 from ecg.settings import Settings
-from ecg.training import corpus_cache, fit, method_for
+from ecg.splits import hold_out
+from ecg.training import corpus_cache, fit, method_for, predict
 from tests.conftest import ROOT
 
 CPU = Devices(gpus=(), precision="float32", jit_compile=False)
@@ -22,6 +24,7 @@ from pathlib import Path
 import keras, numpy as np
 from ecg.corpus import prepare_corpus
 from ecg.devices import find_devices
+from ecg.losses import WeightedBinaryCrossentropy, inverse_frequency_weights
 from ecg.methods import find_method
 from ecg.settings import Settings
 from ecg.training import fit, method_for
@@ -64,6 +67,11 @@ def test_training_learns_and_keeps_its_best_epoch(training_folder, tmp_path, cap
     assert losses[-1] < 0.5 * losses[0]
     assert validation[-1] < 0.5 * validation[0]
     assert model.evidence["best_epoch"] == 1 + int(np.argmin(validation))
+    kept, held_out = hold_out(corpus.labels, method.training.validation_share, seed=0)
+    loss = WeightedBinaryCrossentropy(inverse_frequency_weights(corpus.labels[kept], 0.01, 0.05))
+    probabilities = predict(model.network, corpus, held_out, 2, CPU)
+    of_the_model = loss(corpus.labels[held_out].astype("float32"), probabilities)
+    assert float(of_the_model) == pytest.approx(min(validation), rel=1e-4)
     assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
     assert model.evidence["data_fingerprint"] == corpus.fingerprint
     assert not model.evidence["cut_by_time_limit"]
