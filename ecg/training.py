@@ -25,6 +25,30 @@ from ecg.splits import hold_out
 _PREDICTION_BATCH = 128
 
 
+class _EpochLines(keras.callbacks.Callback):
+    """Prints a line an epoch and stops training before its time is over."""
+
+    def __init__(self, label, epochs, time_limit_s):
+        super().__init__()
+        self.label, self.epochs, self.time_limit_s = label, epochs, time_limit_s
+        self.started = time.monotonic()
+        self.cut = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        elapsed = time.monotonic() - self.started
+        an_epoch = elapsed / (epoch + 1)
+        left = (self.epochs - epoch - 1) * an_epoch
+        print(
+            f"{self.label}, epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, "
+            f"validation loss {logs['val_loss']:.4f}, learning rate {logs['learning_rate']:.2g}, "
+            f"{elapsed:.0f} s, at most {left:.0f} s left",
+            flush=True,
+        )
+        if left > 0 and elapsed + an_epoch > self.time_limit_s:
+            print(f"{self.label}: stopped by the time limit after epoch {epoch + 1}", flush=True)
+            self.cut = self.model.stop_training = True
+
+
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
     """Trains the lead sets that the settings ask for, on all records below `data_directory`.
 
@@ -94,52 +118,24 @@ def fit(
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    options = method.training
     labels = corpus.labels[indices]
-    kept, held_out = (indices[part] for part in hold_out(labels, options.validation_share, seed))
-    training = Batches(corpus, kept, lead_set, options.batch_size, seed)
-    validation = Batches(corpus, held_out, lead_set, _PREDICTION_BATCH)
-
-    keras.config.set_dtype_policy(devices.precision)
-    try:
-        network = build_network(method, lead_set, N_CLASSES)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    _start_at_prevalence(network, corpus.labels[kept])
-    class_weights = inverse_frequency_weights(
-        corpus.labels[kept], method.loss.epsilon, method.loss.weight_floor
+    parts = hold_out(labels, method.training.validation_share, seed)
+    kept, held_out = (indices[part] for part in parts)
+    network, course = _run_epochs(
+        method,
+        Batches(corpus, kept, lead_set, method.training.batch_size, seed),
+        Batches(corpus, held_out, lead_set, _PREDICTION_BATCH),
+        corpus.labels[kept],
+        devices,
+        _EpochLines(f"{lead_set} leads", method.training.epochs, time_limit_s),
     )
-    optimizer = keras.optimizers.Adam(options.learning_rate)
-    # Built inside the first step, its variables would make TensorFlow trace that step twice.
-    optimizer.build(network.trainable_variables)
-    network.compile(
-        optimizer,
-        WeightedBinaryCrossentropy(class_weights),
-        jit_compile=devices.jit_compile,
-    )
-    log = _EpochLines(f"{lead_set} leads", options.epochs, time_limit_s)
-    stop = keras.callbacks.EarlyStopping(patience=options.stop_patience, restore_best_weights=True)
-    halve = keras.callbacks.ReduceLROnPlateau(
-        factor=options.lr_factor, patience=options.lr_patience
-    )
-    started = time.monotonic()
-    history = network.fit(
-        training,
-        validation_data=validation,
-        epochs=options.epochs,
-        shuffle=False,  # the batches shuffle themselves, by the seed
-        callbacks=[halve, stop, log],
-        verbose=0,
-    ).history
-
     # Answers are computed in float32 on every device, so the thresholds have to be too.
     answering = build_network(method, lead_set, N_CLASSES)
     answering.set_weights(network.get_weights())
-    weights = read_weights()
+    truth, weights = corpus.labels[held_out], read_weights()
     probabilities = predict(answering, corpus, held_out, lead_set, devices)
-    thresholds = fit_thresholds(corpus.labels[held_out], probabilities, weights, method.decision)
-    outputs = decide(probabilities, thresholds)
-    scores = score(corpus.labels[held_out], outputs, probabilities, weights).summary
+    thresholds = fit_thresholds(truth, probabilities, weights, method.decision)
+    scores = score(truth, decide(probabilities, thresholds), probabilities, weights).summary
     evidence = {
         "data_fingerprint": corpus.fingerprint,
         "n_training": len(kept),
@@ -148,28 +144,13 @@ def fit(
         "seed": seed,
         "precision": devices.precision,
         "gpus": devices.gpus,
-        "epochs": len(history["loss"]),
-        "best_epoch": stop.best_epoch + 1,
-        "cut_by_time_limit": log.cut,
-        "seconds": round(time.monotonic() - started, 1),
-        "history": {name: [float(value) for value in values] for name, values in history.items()},
+        **course,
         "validation_scores": {
             name: None if math.isnan(value) else value for name, value in scores.items()
         },
     }
-    return TrainedModel(
-        answering, method, lead_set, thresholds, corpus.labels[kept].mean(axis=0), evidence
-    )
-
-
-def _start_at_prevalence(network: keras.Model, labels) -> None:
-    """Sets the output layer's bias so that the untrained network answers each class's frequency.
-
-    From a bias of 0 Adam needs hundreds of steps to learn no more than that, half of a short
-    training on a small data set.
-    """
-    share = np.clip(labels.mean(axis=0), 0.01, 0.99)
-    network.get_layer("probabilities").bias.assign(np.log(share / (1 - share)))
+    prevalence = corpus.labels[kept].mean(axis=0)
+    return TrainedModel(answering, method, lead_set, thresholds, prevalence, evidence)
 
 
 def predict(
@@ -181,28 +162,63 @@ def predict(
     return np.asarray(network.predict(batches, verbose=0), float)
 
 
-class _EpochLines(keras.callbacks.Callback):
-    """Prints a line an epoch and stops training before its time is over."""
+def _run_epochs(
+    method: Method,
+    training: Batches,
+    validation: Batches,
+    labels,
+    devices: Devices,
+    log: _EpochLines,
+) -> tuple[keras.Model, dict]:
+    """The network with the weights of its best epoch, and the course of its training.
 
-    def __init__(self, label, epochs, time_limit_s):
-        super().__init__()
-        self.label, self.epochs, self.time_limit_s = label, epochs, time_limit_s
-        self.started = time.monotonic()
-        self.cut = False
+    labels: (n_records, 26) bool, of the training records.
+    """
+    options = method.training
+    keras.config.set_dtype_policy(devices.precision)
+    try:
+        network = build_network(method, len(training.leads), N_CLASSES)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    _start_at_prevalence(network, labels)
+    loss = method.loss
+    class_weights = inverse_frequency_weights(labels, loss.epsilon, loss.weight_floor)
+    optimizer = keras.optimizers.Adam(options.learning_rate)
+    # Built inside the first step, its variables would make TensorFlow trace that step twice.
+    optimizer.build(network.trainable_variables)
+    network.compile(
+        optimizer, WeightedBinaryCrossentropy(class_weights), jit_compile=devices.jit_compile
+    )
+    stop = keras.callbacks.EarlyStopping(patience=options.stop_patience, restore_best_weights=True)
+    reduce = keras.callbacks.ReduceLROnPlateau(
+        factor=options.lr_factor, patience=options.lr_patience
+    )
+    started = time.monotonic()
+    history = network.fit(
+        training,
+        validation_data=validation,
+        epochs=options.epochs,
+        shuffle=False,  # the batches shuffle themselves, by the seed
+        callbacks=[reduce, stop, log],
+        verbose=0,
+    ).history
+    return network, {
+        "epochs": len(history["loss"]),
+        "best_epoch": stop.best_epoch + 1,
+        "cut_by_time_limit": log.cut,
+        "seconds": round(time.monotonic() - started, 1),
+        "history": {name: [float(value) for value in values] for name, values in history.items()},
+    }
 
-    def on_epoch_end(self, epoch, logs=None):
-        elapsed = time.monotonic() - self.started
-        an_epoch = elapsed / (epoch + 1)
-        left = (self.epochs - epoch - 1) * an_epoch
-        print(
-            f"{self.label}, epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, "
-            f"validation loss {logs['val_loss']:.4f}, learning rate {logs['learning_rate']:.2g}, "
-            f"{elapsed:.0f} s, at most {left:.0f} s left",
-            flush=True,
-        )
-        if left > 0 and elapsed + an_epoch > self.time_limit_s:
-            print(f"{self.label}: stopped by the time limit after epoch {epoch + 1}", flush=True)
-            self.cut = self.model.stop_training = True
+
+def _start_at_prevalence(network: keras.Model, labels) -> None:
+    """Sets the output layer's bias so that the untrained network answers each class's frequency.
+
+    From a bias of 0 Adam needs hundreds of steps to learn no more than that, half of a short
+    training on a small data set.
+    """
+    share = np.clip(labels.mean(axis=0), 0.01, 0.99)
+    network.get_layer("probabilities").bias.assign(np.log(share / (1 - share)))
 
 
 def _print_scores(model: TrainedModel) -> None:

@@ -57,6 +57,20 @@ def test_one_epoch_trains_on_each_backend(backend, training_folder, tmp_path):
     assert all(0 < probability < 1 for probability in result["probabilities"])
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_trained_in_mixed_precision_answers_in_float32(
+    precision, training_folder, tmp_path
+):
+    method = method_for(Settings(preset="demo", epochs=1))
+    corpus = prepare_corpus(training_folder, method.preparation, tmp_path, workers=1)
+    devices = dataclasses.replace(CPU, precision=precision)
+    model = fit(method, corpus, np.arange(len(corpus)), 2, seed=0, devices=devices)
+    assert model.evidence["precision"] == precision
+    assert np.isfinite(model.evidence["history"]["loss"]).all()
+    assert {layer.compute_dtype for layer in model.network.layers} == {"float32"}
+    assert all(np.isfinite(weights).all() for weights in model.network.get_weights())
+
+
 def test_training_learns_and_keeps_its_best_epoch(training_folder, tmp_path, capsys):
     method = find_method("multiscale_se", "demo")
     training = dataclasses.replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
