@@ -8,6 +8,7 @@ from scipy.signal import resample_poly
 from ecg.classes import OUTPUT_CODES
 from ecg.inference import load_predictor
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records import find_records, read_header_text, read_recording
 from tests.synthetic import beats, digitise, header_text
 
 
@@ -140,8 +141,6 @@ def test_thousands_of_answers_take_no_more_memory(predictor):
 
 
 def test_real_records_are_answered_like_their_rewritten_selves(predictor, shared_records_v103):
-    from ecg.records import find_records, read_header_text, read_recording
-
     for files in find_records(shared_records_v103)[::5]:
         text, recording = read_header_text(files.header), read_recording(files.recording)
         given = predictor.answer(text, recording)
