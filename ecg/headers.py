@@ -1,4 +1,4 @@
-"""Header text -> `Header`: the one parser, for both dialects of the Challenge's headers.
+"""Header text <-> `Header`: the one parser and writer, for both dialects of the Challenge.
 
 The Challenge's downloads write `A0001.mat 16+24 1000/mV 16 0 28 -1716 0 I` and `#Age: 74`;
 PhysioNet 1.0.2 and later write `A0001.mat 16x1+24 1000.0(0)/mV …` and `# Age: 74`. Both are WFDB
@@ -8,6 +8,8 @@ headers, so the rules and defaults here are those of the WFDB header format (hea
 import math
 import re
 from dataclasses import dataclass
+
+import numpy as np
 
 from ecg.leads import canonical_lead
 
@@ -78,6 +80,30 @@ def parse_header(text: str) -> Header:
         sex=_parse_sex(comments.get("sex", "")),
         dx=_parse_dx(comments.get("dx", "")),
     )
+
+
+def format_header(header: Header, recording, physionet: bool = False) -> str:
+    """A header file's text: of the Challenge's downloads, or as PhysioNet 1.0.3 writes them.
+
+    recording: (n_leads, n_samples), int16, the digital values; first values and checksums are
+    theirs. Gains are per mV.
+    """
+    signal_format, mark = ("16x1+24", "# ") if physionet else ("16+24", "#")
+    n_leads, n_samples = recording.shape
+    lines = [f"{header.name} {n_leads} {header.fs:g} {n_samples}"]
+    for lead, file, gain, baseline, values in zip(
+        header.leads, header.files, header.adc_gains, header.baselines, recording, strict=True
+    ):
+        scale = str(float(gain)) if physionet else f"{gain:.12g}"
+        if baseline or physionet:
+            scale += f"({baseline:.0f})"
+        # header(5): the sum of all values as a signed number of 16 bits.
+        checksum = (int(values.sum(dtype=np.int64)) + 2**15) % 2**16 - 2**15
+        lines.append(f"{file} {signal_format} {scale}/mV 16 0 {values[0]} {checksum} 0 {lead}")
+    age = "NaN" if math.isnan(header.age) else f"{header.age:.0f}"
+    comments = {"Age": age, "Sex": header.sex, "Dx": ",".join(header.dx)}
+    lines += [f"{mark}{name}: {text}" for name, text in comments.items()]
+    return "\n".join(lines) + "\n"
 
 
 def read_dx(text: str) -> tuple[str, ...]:

@@ -1,14 +1,15 @@
-"""Record files -> `Record`: finding them, reading the signal file, digital values -> mV."""
+"""Record files <-> `Record`: finding them, reading and writing them, digital values -> mV."""
 
+import io
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, savemat
 
-from ecg.headers import Header, RecordError, parse_header
+from ecg.headers import Header, RecordError, format_header, parse_header
 from ecg.signals import window_length
 
 # MATLAB v4 file header: type, rows, columns, imaginary flag, length of the name; five int32.
@@ -143,6 +144,20 @@ def read_recording(path: str | Path, n_samples: int | None = None, key: str = "v
         raise RecordError(f"{path}: expected a signal file, found none") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
+
+
+def write_record(folder: Path, header: Header, recording, physionet: bool = False) -> None:
+    """Writes NAME.mat (MATLAB v4) and then NAME.hea, each whole or not at all.
+
+    recording: (n_leads, n_samples), int16. physionet: header in the dialect of PhysioNet 1.0.3.
+    """
+    content = io.BytesIO()
+    savemat(content, {"val": recording}, format="4")
+    text = format_header(header, recording, physionet)
+    for ending, part in ((".mat", content.getvalue()), (".hea", text.encode())):
+        unfinished = folder / f".{header.name}{ending}.{os.getpid()}"
+        unfinished.write_bytes(part)
+        unfinished.replace(folder / f"{header.name}{ending}")
 
 
 def _read_mat4_int16(path: Path, n_samples: int | None) -> np.ndarray | None:

@@ -110,11 +110,13 @@ def fit(
     seed: int,
     devices: Devices,
     time_limit_s: float = math.inf,
+    initial_weights: list[np.ndarray] | None = None,
 ) -> TrainedModel:
     """The method trained on the corpus's records at `indices`, leads of `lead_set`.
 
     A part of them is set aside to choose the epoch, the learning rate and the thresholds. Stops
-    before `time_limit_s` seconds are over, but not before one epoch.
+    before `time_limit_s` seconds are over, but not before one epoch. initial_weights: of a network
+    of this method and lead set, to go on from; without, training starts from the seed.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
@@ -128,6 +130,7 @@ def fit(
         corpus.labels[kept],
         devices,
         _EpochLines(f"{lead_set} leads", method.training.epochs, time_limit_s),
+        initial_weights,
     )
     # Answers are computed in float32 on every device, so the thresholds have to be too.
     answering = build_network(method, lead_set, N_CLASSES)
@@ -169,6 +172,7 @@ def _run_epochs(
     labels,
     devices: Devices,
     log: _EpochLines,
+    initial_weights: list[np.ndarray] | None,
 ) -> tuple[keras.Model, dict]:
     """The network with the weights of its best epoch, and the course of its training.
 
@@ -180,7 +184,10 @@ def _run_epochs(
         network = build_network(method, len(training.leads), N_CLASSES)
     finally:
         keras.config.set_dtype_policy("float32")
-    _start_at_prevalence(network, labels)
+    if initial_weights is None:
+        _start_at_prevalence(network, labels)
+    else:
+        network.set_weights(initial_weights)
     loss = method.loss
     class_weights = inverse_frequency_weights(labels, loss.epsilon, loss.weight_floor)
     optimizer = keras.optimizers.Adam(options.learning_rate)

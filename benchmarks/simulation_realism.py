@@ -1,0 +1,77 @@
+"""`python -m benchmarks.simulation_realism SIMULATED REAL`: two folders of records, measured alike.
+
+Prints quantiles of heart rate, QRS duration, QT interval, amplitude per lead and spectrum.
+"""
+
+import argparse
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.signal import welch
+
+from ecg.leads import TWELVE_LEADS
+from ecg.records import find_records, read_record, select_leads
+from tests.measurements import FS, measure
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BANDS_HZ = ((0.05, 0.7), (0.7, 5), (5, 15), (15, 40), (40, 100))
+
+
+def measured(files) -> dict[str, float] | None:
+    """Named figures of one record; None where it cannot be measured."""
+    record = read_record(files, 10.0)
+    signal = select_leads(record, TWELVE_LEADS)
+    found = measure(signal, record.fs)
+    if found is None:
+        return None
+    figures = {
+        "heart rate, /min": found.rate_bpm,
+        "RR irregularity": found.irregularity,
+        "QRS duration, ms": 1000 * found.qrs_s,
+        "QT interval, ms": 1000 * found.qt_s,
+        "QRS axis, degrees": found.axis_deg,
+    }
+    figures |= {
+        f"QRS {lead}, mV": value for lead, value in zip(TWELVE_LEADS, found.qrs_mv, strict=True)
+    }
+    figures |= {
+        f"T {lead}, mV": found.t_mv[TWELVE_LEADS.index(lead)] for lead in ("II", "V2", "V5")
+    }
+    raw = np.nan_to_num(signal[1].astype(float))
+    frequencies, power = welch(raw, record.fs, nperseg=min(len(raw), round(8 * record.fs)))
+    total = power[(frequencies >= BANDS_HZ[0][0]) & (frequencies < 100)].sum()
+    for low, high in BANDS_HZ:
+        inside = (frequencies >= low) & (frequencies < high)
+        figures[f"II, {low:g}-{high:g} Hz, dB"] = 10 * np.log10(power[inside].sum() / total + 1e-9)
+    quiet = found.signal[1] - np.median(found.signal[1])
+    figures["II, noise above 50 Hz, uV"] = 1000 * _high_pass_deviation(quiet)
+    return figures
+
+
+def _high_pass_deviation(lead) -> float:
+    """Median absolute deviation of what is left of the lead after a 10 ms mean."""
+    rest = lead - np.convolve(lead, np.ones(5) / 5, "same")
+    return 1.48 * np.median(np.abs(rest - np.median(rest)))
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("simulated")
+    parser.add_argument("real")
+    options = parser.parse_args()
+    tables = []
+    for folder in (options.simulated, options.real):
+        files = find_records(folder)
+        rows = Parallel(n_jobs=-1)(delayed(measured)(one) for one in files)
+        kept = [row for row in rows if row is not None]
+        print(f"{folder}: {len(kept)} of {len(files)} records measured at {FS:g} Hz")
+        tables.append(kept)
+    print(f"{'':26s}" + " ".join(f"{f'{q:.0%} sim':>9s} {'real':>8s}" for q in QUANTILES))
+    for name in tables[0][0]:
+        columns = [np.quantile([row[name] for row in table], QUANTILES) for table in tables]
+        print(f"{name:26s}" + " ".join(f"{a:9.3g} {b:8.3g}" for a, b in zip(*columns, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`python -m ecg.simulation OUT --records N`: simulated, labelled records in Challenge format."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ecg.leads import LEAD_SETS
+from ecg.settings import SettingsError, read_settings
+from ecg.signals import MAX_FS, MIN_FS
+from ecg.simulation.recordings import simulate_folder
+from ecg.simulation.sources import SOURCES
+
+
+def main(arguments=None) -> None:
+    """Runs the command line; ECG_WORKERS says how many processes write."""
+    parser = argparse.ArgumentParser(prog="python -m ecg.simulation", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder for NAME.hea + NAME.mat, made if missing")
+    parser.add_argument("--records", type=_count, required=True, help="how many")
+    parser.add_argument("--seed", type=_count, default=0, help="default: 0")
+    parser.add_argument("--fs", type=_rate, help="Hz; default: each source's own")
+    parser.add_argument("--leads", type=int, choices=LEAD_SETS, default=12, help="default: 12")
+    parser.add_argument(
+        "--source",
+        nargs="+",
+        choices=SOURCES,
+        default=list(SOURCES),
+        metavar="NAME",
+        help=f"some of {', '.join(SOURCES)}; several take turns; default: all",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        workers = read_settings().workers
+        simulate_folder(
+            options.out,
+            options.records,
+            options.seed,
+            options.source,
+            options.leads,
+            options.fs,
+            workers,
+        )
+    except (SettingsError, OSError) as error:
+        sys.exit(f"simulation: {error}")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not MIN_FS <= rate <= MAX_FS:
+        raise argparse.ArgumentTypeError(f"expected {MIN_FS:g} to {MAX_FS:g} Hz, found '{text}'")
+    return rate
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""A simulated person, and the diagnoses that follow from textbook criteria on what the heart does.
+
+Diagnoses are never drawn: each is a criterion on the measures of the rhythm and the heart, or on
+the leads of the undisturbed beat.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ecg.leads import TWELVE_LEADS
+from ecg.simulation.heart import LEAD_FIELD, Heart, beat, dipole, twelve_leads
+from ecg.simulation.rhythms import Rhythm
+
+# Criteria. AHA: the AHA/ACCF/HRS recommendations for the standardization and interpretation of the
+# electrocardiogram, Circulation 2009, parts III (conduction) and IV (repolarization).
+SLOW_BPM, FAST_BPM = 60.0, 100.0  # sinus bradycardia below, tachycardia above
+SINUS_ARRHYTHMIA_S = 0.12  # longest less shortest sinus interval (Surawicz and Knilans)
+LONG_PR_S = 0.20  # first-degree block above (ACC/AHA/HRS bradycardia guideline 2018)
+BLOCK_QRS_S = 0.12  # complete bundle branch block from here on (AHA III)
+INCOMPLETE_QRS_S = 0.11  # incomplete right and nonspecific above (AHA III)
+LEFT_AXIS_DEG, RIGHT_AXIS_DEG = -30.0, 90.0  # (AHA III)
+FASCICULAR_AXIS_DEG = (-90.0, -45.0)  # left anterior fascicular block (AHA III)
+LONG_QTC_S = {"Male": 0.45, "Female": 0.46}  # from here on (AHA IV)
+LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0  # QRS from peak to peak, below it in all (Surawicz, Knilans)
+POOR_R_V3_MV = 0.3  # R wave in V3 at most, and less than the S wave (Surawicz and Knilans)
+# Pathologic Q wave in two leads of a wall (fourth universal definition of myocardial infarction,
+# 2018): this wide and deep; and a quarter of the R wave, the older textbook rule.
+Q_WIDTH_S, Q_DEPTH_MV, Q_SHARE_OF_R = 0.03, 0.1, 0.25
+INVERTED_T_MV = -0.1  # in two leads of a wall (AHA IV)
+FLAT_T_SHARE = 0.1  # of the R wave, in leads with an R wave of FLAT_T_R_MV (AHA IV)
+FLAT_T_R_MV = 0.3
+
+_Q_WALLS = (("I", "aVL"), ("II", "aVF"), ("III", "aVF"), ("V2", "V3"), ("V3", "V4"), ("V5", "V6"))
+_T_WALLS = (("I", "aVL"), ("II", "aVF"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"))
+_T_LEADS = ("I", "II", "V4", "V5", "V6")
+_LIMB, _CHEST = slice(0, 6), slice(6, 12)
+_FINE_FS = 1000.0  # Hz, at which a beat is measured
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One person on one day. age: years; sex: "Male" or "Female"; fascicle: whether the left
+    anterior fascicle is blocked."""
+
+    age: float
+    sex: str
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    heart: Heart = field(default_factory=Heart)
+    fascicle: bool = False
+
+
+def diagnose(patient: Patient) -> set[str]:
+    """Abbreviations (ecg.classes) of all diagnoses that the person's measures meet."""
+    rhythm, heart = patient.rhythm, patient.heart
+    found = _rhythm_diagnoses(rhythm, heart)
+    if rhythm.kind == "paced" and rhythm.pacing != "atrial pacing":
+        return found  # a paced QRS says nothing else
+    leads = _Leads(heart)
+    if heart.conduction == "left":
+        found |= {"LBBB", "BBB"}
+    elif heart.conduction == "right":
+        found |= {"RBBB", "BBB"}
+    elif heart.conduction == "incomplete right":
+        found.add("IRBBB")
+    elif heart.conduction == "nonspecific":
+        found.add("NSIVCB")
+    axis = leads.axis_deg
+    if -90 < axis < LEFT_AXIS_DEG:
+        found.add("LAD")
+    elif RIGHT_AXIS_DEG < axis < 180:
+        found.add("RAD")
+    if patient.fascicle and FASCICULAR_AXIS_DEG[0] <= axis <= FASCICULAR_AXIS_DEG[1]:
+        found.add("LAnFB")
+    if leads.qrs_mv[_LIMB].max() < LOW_LIMB_MV or leads.qrs_mv[_CHEST].max() < LOW_CHEST_MV:
+        found.add("LQRSV")
+    if heart.conduction != "left" and leads.has_q_wave():
+        found.add("QAb")
+    # A wide QRS brings long QT intervals and odd T waves, and a late R wave, of itself.
+    if heart.qrs_s < BLOCK_QRS_S:
+        if leads.has_poor_r_wave():
+            found.add("PRWP")
+        if corrected_qt(heart.qt_s, rhythm.rate_bpm) >= LONG_QTC_S[patient.sex]:
+            found.add("LQT")
+        if leads.has_inverted_t():
+            found |= {"TInv", "TAb"}
+        if leads.has_flat_t():
+            found.add("TAb")
+    return found
+
+
+def corrected_qt(qt_s, rate_bpm) -> float:
+    """QT at 60 beats a minute by Fridericia's cube root, s."""
+    return qt_s / (60 / rate_bpm) ** (1 / 3)
+
+
+def _rhythm_diagnoses(rhythm, heart) -> set[str]:
+    found = set()
+    if rhythm.premature_ventricular:
+        found.add("PVC")
+    if rhythm.premature_atrial:
+        found.add("PAC")
+    if rhythm.kind == "paced":
+        return found | {"PR"}
+    if rhythm.kind == "fibrillation":
+        found.add("AF")
+    elif rhythm.kind == "flutter":
+        found.add("AFL")
+    if rhythm.kind != "sinus":
+        return found | ({"Brady"} if rhythm.rate_bpm < SLOW_BPM else set())
+    arrhythmic = rhythm.variation_s > SINUS_ARRHYTHMIA_S
+    if arrhythmic:
+        found.add("SA")
+    if rhythm.rate_bpm < SLOW_BPM:
+        found.add("SB")
+    elif rhythm.rate_bpm > FAST_BPM:
+        found.add("STach")
+    elif not arrhythmic:
+        found.add("NSR")
+    if heart.pr_s > LONG_PR_S:
+        found |= {"IAVB", "LPR"}
+    return found
+
+
+class _Leads:
+    """The twelve leads of an undisturbed beat, measured as on paper."""
+
+    def __init__(self, heart: Heart):
+        n_samples = round((heart.qt_s + 0.1) * _FINE_FS)
+        table = beat(heart, "no P")
+        leads = twelve_leads(LEAD_FIELD @ dipole(np.zeros(1), table[None], _FINE_FS, n_samples))
+        end = round(heart.qrs_s * _FINE_FS)
+        self.qrs = leads[:, :end]
+        t_wave = leads[:, end + round(0.08 * _FINE_FS) :]
+        rows = np.arange(len(leads))
+        self.qrs_mv = np.ptp(self.qrs, axis=1)
+        self.r_mv = self.qrs.max(axis=1).clip(0)
+        self.t_mv = t_wave[rows, np.abs(t_wave).argmax(axis=1)]
+        area = self.qrs.sum(axis=1)
+        one, foot = area[TWELVE_LEADS.index("I")], area[TWELVE_LEADS.index("aVF")]
+        self.axis_deg = np.degrees(np.arctan2(2 / np.sqrt(3) * foot, one))
+
+    def has_q_wave(self) -> bool:
+        # Leads on the left see a QRS that points right as negative from the start.
+        walls = _Q_WALLS if self.axis_deg < RIGHT_AXIS_DEG else _Q_WALLS[1:-1]
+        return _in_a_wall(self._q_waves(), walls)
+
+    def has_poor_r_wave(self) -> bool:
+        v3 = self.qrs[TWELVE_LEADS.index("V3")]
+        return v3.max() <= POOR_R_V3_MV and v3.max() < -v3.min()
+
+    def has_inverted_t(self) -> bool:
+        return _in_a_wall(self.t_mv <= INVERTED_T_MV, _T_WALLS)
+
+    def has_flat_t(self) -> bool:
+        rows = [TWELVE_LEADS.index(lead) for lead in _T_LEADS]
+        upright = self.r_mv[rows] >= FLAT_T_R_MV
+        flat = self.t_mv[rows] < FLAT_T_SHARE * self.r_mv[rows]
+        return np.count_nonzero(flat & upright) >= 2
+
+    def _q_waves(self) -> np.ndarray:
+        """(12,) bool: a pathologic Q wave, that is a first deflection downwards."""
+        found = np.zeros(len(self.qrs), bool)
+        for row, lead in enumerate(self.qrs):
+            up = np.flatnonzero(lead > 0.02)
+            first_up = up[0] if len(up) else len(lead)
+            q_wave = lead[:first_up]
+            width = np.count_nonzero(q_wave < -0.02) / _FINE_FS
+            depth = -q_wave.min(initial=0.0)
+            found[row] = width >= Q_WIDTH_S and depth >= max(
+                Q_DEPTH_MV, Q_SHARE_OF_R * self.r_mv[row]
+            )
+        return found
+
+
+def _in_a_wall(leads, walls) -> bool:
+    return any(all(leads[TWELVE_LEADS.index(lead)] for lead in wall) for wall in walls)

@@ -1,0 +1,116 @@
+"""Simulated records as files: one record of a source, and a folder of them in parallel."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from ecg.headers import Header
+from ecg.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
+from ecg.progress import track
+from ecg.records import write_record
+from ecg.simulation.heart import LEAD_FIELD, beat, dipole, fibrillation, flutter
+from ecg.simulation.patients import Patient, diagnose
+from ecg.simulation.populations import draw_patient
+from ecg.simulation.recorders import record
+from ecg.simulation.rhythms import beat_times
+from ecg.simulation.sources import SOURCES, Source, annotate
+
+_CHUNK = 32  # records a task
+
+
+def heart_signal(patient: Patient, duration_s: float, fs: float, rng) -> np.ndarray:
+    """The eight independent leads (8, n_samples), mV, of the person's heart, without any noise."""
+    rhythm = patient.rhythm
+    n_samples = round(duration_s * fs)
+    onsets, kinds = beat_times(rhythm, duration_s, rng)
+    tables = {kind: beat(patient.heart, kind) for kind in set(kinds)}
+    beats = np.stack([tables[kind] for kind in kinds])
+    # Breathing moves the heart and fills it differently.
+    beats[:, :, 2:] *= (1 + 0.04 * np.sin(2 * np.pi * rhythm.breath_hz * onsets))[:, None, None]
+    total = dipole(onsets, beats, fs, n_samples)
+    time = np.arange(n_samples) / fs
+    if rhythm.kind == "fibrillation" or "ventricular pacing, no P" in kinds:
+        total += fibrillation(time, rhythm.atrial_hz, rng.uniform(0.04, 0.11), rng)
+    elif rhythm.kind == "flutter":
+        total += flutter(time, rhythm.atrial_hz, rng.random(), rng.uniform(0.08, 0.2))
+    return LEAD_FIELD @ total
+
+
+def simulate_record(
+    name: str, source: Source, lead_set: int, rng
+) -> tuple[Header, np.ndarray, Patient]:
+    """One record's header and digital values (n_leads, n_samples), int16, and whose they are."""
+    recorder = source.recorder
+    patient = draw_patient(source.population, rng)
+    dx = annotate(diagnose(patient), source.habits, rng)
+    duration_s = rng.uniform(*source.duration_s)
+    recording = record(heart_signal(patient, duration_s, recorder.fs, rng), recorder, rng)
+    rows = lead_rows(lead_set)
+    header = Header(
+        name=name,
+        fs=recorder.fs,
+        n_samples=recording.shape[1],
+        leads=LEAD_SETS[lead_set],
+        adc_gains=(recorder.adc_gain,) * len(rows),
+        baselines=(recorder.baseline,) * len(rows),
+        files=(f"{name}.mat",) * len(rows),
+        age=patient.age,
+        sex=patient.sex,
+        dx=dx,
+    )
+    return header, recording[rows], patient
+
+
+def simulate_folder(
+    folder: str | Path,
+    n_records: int,
+    seed: int,
+    sources: Sequence[str] = tuple(SOURCES),
+    lead_set: int = len(TWELVE_LEADS),
+    fs: float | None = None,
+    workers: int = 1,
+) -> None:
+    """Writes `n_records` records into the folder, made if missing, the sources taking turns.
+
+    fs: Hz, in place of each source's own. The same seed, source and position give the same
+    record, however many workers or further records there are; the leads and the sampling rate
+    asked for do not change whose heart it is.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = (
+        delayed(_write_chunk)(
+            folder, range(start, min(start + _CHUNK, n_records)), seed, sources, lead_set, fs
+        )
+        for start in range(0, n_records, _CHUNK)
+    )
+    chunks = Parallel(n_jobs=workers, return_as="generator")(tasks)
+    for _ in track((one for chunk in chunks for one in chunk), n_records, "simulating records"):
+        pass
+
+
+def source_at(name: str, fs: float | None = None) -> Source:
+    """The source of that name, recording at `fs` Hz where that is given."""
+    source = SOURCES[name]
+    if fs is None:
+        return source
+    low, high = source.recorder.band_hz
+    band_hz = (low, min(high, 0.45 * fs))
+    return replace(source, recorder=replace(source.recorder, fs=fs, band_hz=band_hz))
+
+
+def _write_chunk(folder, positions, seed, sources, lead_set, fs) -> list[str]:
+    names = []
+    for position in positions:
+        source_name = sources[position % len(sources)]
+        source, i = source_at(source_name, fs), position // len(sources)
+        rng = np.random.default_rng([seed, crc32(source_name.encode()), i])
+        name = f"SIM{source.letter}{seed}_{lead_set}_{i:05d}"
+        header, recording, _ = simulate_record(name, source, lead_set, rng)
+        write_record(folder, header, recording, source.physionet)
+        names.append(name)
+    return names

@@ -1,0 +1,194 @@
+"""The simulated sources: who comes, what records them, and what their annotators write down.
+
+Shares of diagnoses follow one or another of the Challenge's sources (counts per source in its
+table of scored diagnoses), but not below a few in a hundred, so that a small folder already shows
+each diagnosis that the source annotates. Recorders and habits are made up, to differ as those do.
+"""
+
+from dataclasses import dataclass, field
+
+from ecg.classes import DIAGNOSES
+from ecg.simulation.populations import Population
+from ecg.simulation.recorders import Recorder
+
+# "Electrocardiogram abnormal": written where nothing that a source annotates was found.
+ABNORMAL_CODE = "102594003"
+_CODES = {diagnosis.abbreviation: diagnosis.codes for diagnosis in DIAGNOSES}
+_ALL = frozenset(_CODES)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a source's annotators write.
+
+    annotated: abbreviations of the diagnoses that they ever write. second_code: of those, the
+    ones written with the second of their two equivalent codes. unspecified_block: share of bundle
+    branch blocks written as "bundle branch block" instead of their side. long_pr_word: share of
+    long PR intervals written as such instead of as first-degree block. any_slow: whether sinus
+    bradycardia is written as bradycardia. normal_alone: whether sinus rhythm is written only
+    where nothing else is. inversion_alone: whether an inverted T is not an abnormal one as well.
+    """
+
+    annotated: frozenset[str] = _ALL
+    second_code: frozenset[str] = frozenset()
+    unspecified_block: float = 0.0
+    long_pr_word: float = 0.0
+    any_slow: bool = False
+    normal_alone: bool = False
+    inversion_alone: bool = True
+
+    def __post_init__(self):
+        unknown = (self.annotated | self.second_code) - _ALL
+        if unknown:
+            raise ValueError(f"expected known abbreviations, found {', '.join(sorted(unknown))}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """letter: in its records' names. duration_s: shortest and longest recording. physionet:
+    whether headers are in the dialect of PhysioNet 1.0.3 instead of the Challenge's downloads."""
+
+    letter: str
+    population: Population = field(default_factory=Population)
+    recorder: Recorder = field(default_factory=Recorder)
+    habits: Habits = field(default_factory=Habits)
+    duration_s: tuple[float, float] = (10.0, 10.0)
+    physionet: bool = False
+
+
+def annotate(diagnoses: set[str], habits: Habits, rng) -> tuple[str, ...]:
+    """The codes that annotators of these habits write for the diagnoses (abbreviations)."""
+    written = set(diagnoses)
+    # "Bundle branch block" and "prolonged PR interval" are other words for the same finding.
+    if "BBB" in written:
+        unspecified = rng.random() < habits.unspecified_block
+        written -= {"LBBB", "RBBB"} if unspecified else {"BBB"}
+    if "LPR" in written:
+        written -= {"IAVB"} if rng.random() < habits.long_pr_word else {"LPR"}
+    if habits.any_slow and "SB" in written:
+        written = written - {"SB"} | {"Brady"}
+    if habits.inversion_alone and "TInv" in written:
+        written.discard("TAb")
+    written &= habits.annotated
+    if habits.normal_alone and len(written) > 1:
+        written.discard("NSR")
+    codes = [
+        diagnosis.codes[-1 if diagnosis.abbreviation in habits.second_code else 0]
+        for diagnosis in DIAGNOSES
+        if diagnosis.abbreviation in written
+    ]
+    return tuple(codes) or (ABNORMAL_CODE,)
+
+
+SOURCES = {
+    # A large hospital of mostly slow and fluttering hearts, after Ningbo.
+    "simulated-hospital": Source(
+        letter="A",
+        population=Population(
+            fibrillation=0.04, flutter=0.15, paced=0.04, slow=0.33, fast=0.18, poor_progression=0.03
+        ),
+        habits=Habits(unspecified_block=0.3, long_pr_word=0.1, inversion_alone=False),
+    ),
+    # A heart centre that writes sinus rhythm beside everything else, after PTB-XL.
+    "simulated-heart-centre": Source(
+        letter="B",
+        population=Population(
+            fibrillation=0.07,
+            flutter=0.03,
+            slow=0.06,
+            fast=0.06,
+            left_axis=0.16,
+            left_anterior=0.08,
+            incomplete_right=0.05,
+            nonspecific_block=0.04,
+            long_pr=0.07,
+        ),
+        recorder=Recorder(adc_gain=1000.0, band_hz=(0.05, 120.0), wander_mv=0.025, muscle_mv=0.003),
+        habits=Habits(
+            annotated=_ALL - {"PVC", "PRWP", "BBB", "Brady"},
+            second_code=frozenset({"LBBB"}),
+            long_pr_word=0.35,
+        ),
+        physionet=True,
+    ),
+    # A county's hospitals, with long QT intervals and flat T waves, after Georgia.
+    "simulated-county": Source(
+        letter="C",
+        population=Population(
+            slow=0.18, fast=0.15, long_qt=0.13, flat_t=0.2, inverted_t=0.09, premature_atrial=0.08
+        ),
+        recorder=Recorder(
+            adc_gain=4880.0, band_hz=(0.1, 100.0), mains_hz=60.0, mains_mv=0.002, wander_mv=0.02
+        ),
+        habits=Habits(
+            annotated=_ALL - {"PRWP", "LPR"},
+            second_code=frozenset({"LBBB", "RBBB", "PVC"}),
+            unspecified_block=0.15,
+        ),
+        duration_s=(5.0, 10.0),
+    ),
+    # Many clinics that write nine diagnoses and send recordings of any length, after CPSC.
+    "simulated-network": Source(
+        letter="D",
+        population=Population(
+            fibrillation=0.16,
+            right_block=0.2,
+            left_block=0.04,
+            long_pr=0.12,
+            premature_atrial=0.12,
+            premature_ventricular=0.1,
+        ),
+        recorder=Recorder(wander_mv=0.03, muscle_mv=0.005, motion_per_min=1.0),
+        habits=Habits(
+            annotated=frozenset({"AF", "IAVB", "LBBB", "NSR", "PAC", "PVC", "RBBB"}),
+            second_code=frozenset({"LBBB", "RBBB", "PAC"}),
+            normal_alone=True,
+        ),
+        duration_s=(6.0, 30.0),
+    ),
+    # A laboratory's long, clean recordings at 1000 Hz, after PTB.
+    "simulated-laboratory": Source(
+        letter="E",
+        population=Population(infarct=0.25, inverted_t=0.15, slow=0.1, fast=0.1),
+        recorder=Recorder(
+            fs=1000.0, adc_gain=2000.0, band_hz=(0.05, 250.0), wander_mv=0.01, muscle_mv=0.0015
+        ),
+        duration_s=(30.0, 30.0),
+        physionet=True,
+    ),
+    # An ambulance's noisy recorder at 300 Hz.
+    "simulated-ambulance": Source(
+        letter="F",
+        population=Population(fast=0.25, age_mean=63.0, premature_ventricular=0.07, infarct=0.08),
+        recorder=Recorder(
+            fs=300.0,
+            adc_gain=200.0,
+            baseline=12,
+            band_hz=(0.5, 40.0),
+            wander_mv=0.05,
+            muscle_mv=0.01,
+            motion_per_min=2.0,
+            loose_electrode=0.02,
+        ),
+        habits=Habits(any_slow=True, unspecified_block=0.2, long_pr_word=0.2),
+    ),
+    # A ward's telemetry at 250 Hz.
+    "simulated-telemetry": Source(
+        letter="G",
+        population=Population(
+            age_mean=68.0, fibrillation=0.15, paced=0.05, left_block=0.04, low_voltage=0.05
+        ),
+        recorder=Recorder(
+            fs=250.0,
+            adc_gain=400.0,
+            band_hz=(0.2, 75.0),
+            mains_hz=60.0,
+            mains_mv=0.004,
+            wander_mv=0.04,
+            motion_per_min=1.5,
+            loose_electrode=0.01,
+        ),
+        habits=Habits(second_code=frozenset({"PAC", "PVC"})),
+        physionet=True,
+    ),
+}

@@ -1,0 +1,179 @@
+"""An ECG measured as a reader would, independently of what simulated it.
+
+Beats are peaks of the slope over all leads; intervals and waves are measured on the median beat.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.signal import find_peaks
+
+from ecg.leads import TWELVE_LEADS
+from ecg.signals import resample
+
+FS = 500.0  # Hz, at which everything is measured
+_BEFORE, _AFTER = round(0.36 * FS), round(0.60 * FS)
+_WIDEST = round(0.14 * FS)  # from the steepest point of a QRS to either end
+_INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """rr_s: intervals between beats. onset, offset: of the QRS in `beat` (12, n_samples), mV, the
+    median beat, 0 before the QRS. signal: (12, n_samples) at FS, without its slow wander."""
+
+    signal: np.ndarray
+    peaks: np.ndarray
+    beat: np.ndarray
+    onset: int
+    offset: int
+
+    @property
+    def rr_s(self) -> np.ndarray:
+        return np.diff(self.peaks) / FS
+
+    @property
+    def rate_bpm(self) -> float:
+        return 60 / np.median(self.rr_s)
+
+    @property
+    def irregularity(self) -> float:
+        """Root mean square of successive differences of the intervals, as a share of their mean."""
+        return np.sqrt(np.mean(np.diff(self.rr_s) ** 2)) / self.rr_s.mean()
+
+    @property
+    def qrs_s(self) -> float:
+        return (self.offset - self.onset) / FS
+
+    @property
+    def qrs(self) -> np.ndarray:
+        return self.beat[:, self.onset : self.offset + 1]
+
+    @property
+    def axis_deg(self) -> float:
+        area = self.qrs.sum(axis=1)
+        return np.degrees(np.arctan2(2 / np.sqrt(3) * area[5], area[0]))
+
+    @property
+    def qrs_mv(self) -> np.ndarray:
+        return np.ptp(self.qrs, axis=1)
+
+    @property
+    def r_mv(self) -> np.ndarray:
+        return self.qrs.max(axis=1).clip(0)
+
+    @property
+    def t_mv(self) -> np.ndarray:
+        """(12,) largest deflection of the T wave, with its sign."""
+        # No longer than the longest QT interval, lest a flat T wave be taken for the next P wave.
+        longest = self.onset + round(0.5 * np.median(self.rr_s) ** (1 / 3) * FS)
+        wave = self.beat[:, self.offset + round(0.06 * FS) : min(self.t_end, longest)]
+        return wave[np.arange(12), np.abs(wave).argmax(axis=1)]
+
+    @property
+    def t_end(self) -> int:
+        """Where the T wave, over all leads, has fallen to a tenth of its peak."""
+        until = _BEFORE + min(_AFTER, round(0.75 * np.median(self.rr_s) * FS))
+        start = self.offset + round(0.08 * FS)
+        until = max(until, start + round(0.1 * FS))
+        energy = gaussian_filter1d(np.linalg.norm(np.diff(self.beat[_INDEPENDENT]), axis=0), 5)
+        window = energy[start:until]
+        fall = start + window.argmax()
+        below = np.flatnonzero(energy[fall:until] < 0.25 * window.max())
+        return fall + below[0] if len(below) else until
+
+    @property
+    def qt_s(self) -> float:
+        return (self.t_end - self.onset) / FS
+
+    @property
+    def p_mv(self) -> float:
+        """Size over all leads of what the median beat has before the QRS."""
+        before = self.beat[_INDEPENDENT, : max(self.onset - 5, 10)]
+        return np.linalg.norm(np.ptp(before, axis=1))
+
+    @property
+    def pr_s(self) -> float:
+        """From the steepest rise of the P wave to the QRS: the PR interval less some 20 ms."""
+        slope = gaussian_filter1d(np.linalg.norm(np.diff(self.beat[_INDEPENDENT]), axis=0), 4)
+        usual_rr = np.median(self.rr_s)
+        since_t = round((usual_rr - 0.43 * usual_rr ** (1 / 3)) * FS)
+        start = max(0, self.onset - max(since_t, round(0.15 * FS)))
+        before = slope[start : max(self.onset - round(0.03 * FS), start + 10)]
+        large = np.flatnonzero(before > 0.6 * before[round(0.02 * FS) :].max())
+        return (self.onset - start - large[0]) / FS
+
+
+def measure(signal, fs) -> Measurements | None:
+    """The measurements of a signal (12, n_samples), mV; None where fewer than three beats show."""
+    signal = resample(np.nan_to_num(signal.astype(float)), fs, FS)
+    coarse = median_filter(signal[:, ::10], (1, 31))
+    time = np.arange(signal.shape[1])
+    wander = np.array([np.interp(time, time[::10], lead) for lead in coarse])
+    signal = signal - gaussian_filter1d(wander, 20, axis=1)
+    found = find_beats(signal)
+    peaks = found[(found >= _BEFORE + 25) & (found < signal.shape[1] - _AFTER - 25)]
+    if len(peaks) < 3:
+        return None
+    beat = _median_beat(signal, peaks)
+    onset, offset = _qrs_limits(beat)
+    level = np.median(beat[:, max(onset - 12, 0) : onset - 2], axis=1, keepdims=True)
+    return Measurements(signal, found, beat - level, onset, offset)
+
+
+def find_beats(signal) -> np.ndarray:
+    """Samples (n_beats,) of the QRS complexes: where the slope over all leads, smoothed over some
+    50 ms, peaks at a third of its usual largest or more; in gaps between those, which a broad beat
+    may have left, at an eighth."""
+    slope = np.linalg.norm(np.gradient(signal[_INDEPENDENT], axis=1), axis=0)
+    energy = gaussian_filter1d(slope, 0.025 * FS)
+    seconds = energy[: len(energy) // 500 * 500].reshape(-1, 500)
+    usual = np.median(seconds.max(axis=1))
+    peaks = find_peaks(energy, height=usual / 3, distance=round(0.25 * FS))[0]
+    gaps = np.diff(peaks)
+    searched = []
+    for start, gap in zip(peaks, gaps, strict=False):
+        if gap > 1.5 * np.median(gaps):
+            inside = slice(start + round(0.3 * FS), start + gap - round(0.3 * FS))
+            low = find_peaks(energy[inside], height=usual / 8)[0] + inside.start
+            searched += [low[energy[low].argmax()]] if len(low) else []
+    return np.sort(np.append(peaks, searched).astype(int))
+
+
+def _median_beat(signal, peaks):
+    """Beats aligned by their largest correlation with the first median, then their median."""
+    shifts = np.zeros(len(peaks), int)
+    for _ in range(2):
+        beats = np.stack(
+            [
+                signal[:, p + s - _BEFORE : p + s + _AFTER]
+                for p, s in zip(peaks, shifts, strict=True)
+            ]
+        )
+        middle = np.median(beats, axis=0)[_INDEPENDENT, _BEFORE - 40 : _BEFORE + 60]
+        for i, peak in enumerate(peaks):
+            fits = [
+                (middle * signal[_INDEPENDENT, peak + s - 40 : peak + s + 60]).sum()
+                for s in range(-20, 21)
+            ]
+            shifts[i] = np.argmax(fits) - 20
+    return np.median(beats, axis=0)
+
+
+def _qrs_limits(beat):
+    speed = np.linalg.norm(np.diff(beat[_INDEPENDENT]), axis=0)
+    speed = gaussian_filter1d(speed, 1.5)
+    near = slice(_BEFORE - 60, _BEFORE + 60)
+    peak = near.start + speed[near].argmax()
+    quiet = np.quantile(speed, 0.3)
+    calm = speed < quiet + 0.07 * (speed[peak] - quiet)
+    onset = offset = peak
+    while onset > peak - _WIDEST and not calm[onset - 9 : onset].all():
+        onset -= 1
+    while offset < peak + _WIDEST and not calm[offset : offset + 9].all():
+        offset += 1
+    return onset, offset
+
+
+LEAD = {lead: i for i, lead in enumerate(TWELVE_LEADS)}

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+from wfdb.processing import xqrs_detect
+
+from ecg.leads import TWELVE_LEADS
+from ecg.simulation.heart import (
+    BEAT_KINDS,
+    CONDUCTIONS,
+    INDEPENDENT_LEADS,
+    LEAD_FIELD,
+    WAVES,
+    Heart,
+    beat,
+    dipole,
+    fibrillation,
+    flutter,
+    twelve_leads,
+    vector,
+)
+
+FS = 1000.0
+
+
+def one_beat(heart, kind="sinus", at_s=0.5, fs=FS, duration_s=1.5):
+    return dipole(np.array([at_s]), beat(heart, kind)[None], fs, round(duration_s * fs))
+
+
+def test_the_lead_field_is_the_inverse_of_the_inverse_dower_matrix():
+    # Edenbrandt and Pahlm, J Electrocardiol 1988; columns I, II, V1..V6.
+    inverse_dower = np.array(
+        [
+            [0.156, -0.010, -0.172, -0.074, 0.122, 0.231, 0.239, 0.194],
+            [-0.227, 0.887, 0.057, -0.019, -0.106, -0.022, 0.041, 0.048],
+            [0.022, 0.102, -0.229, -0.310, -0.246, -0.063, 0.055, 0.108],
+        ]
+    )
+    np.testing.assert_allclose(np.linalg.pinv(LEAD_FIELD), inverse_dower, atol=6e-4)
+    assert tuple(lead for lead in TWELVE_LEADS if lead in INDEPENDENT_LEADS) == INDEPENDENT_LEADS
+
+
+def test_einthoven_and_goldberger_hold():
+    leads = dict(
+        zip(TWELVE_LEADS, twelve_leads(np.random.default_rng(0).normal(size=(8, 50))), strict=True)
+    )
+    np.testing.assert_allclose(leads["I"] + leads["III"], leads["II"])
+    np.testing.assert_allclose(leads["aVR"] + leads["aVL"] + leads["aVF"], 0, atol=1e-12)
+    np.testing.assert_allclose(leads["aVL"], (leads["I"] - leads["III"]) / 2)
+    np.testing.assert_allclose(leads["aVF"], (leads["II"] + leads["III"]) / 2)
+
+
+@pytest.mark.parametrize("axis", [-60, 0, 45, 110, 180])
+def test_a_vector_is_seen_at_its_axis_whatever_its_backward_part(axis):
+    for back in (-0.7, 0.0, 0.7):
+        leads = twelve_leads(LEAD_FIELD @ vector(1.2, axis, back)[:, None])[:, 0]
+        one, foot = leads[TWELVE_LEADS.index("I")], leads[TWELVE_LEADS.index("aVF")]
+        seen = np.degrees(np.arctan2(2 / np.sqrt(3) * foot, one))
+        assert np.cos(np.radians(seen - axis)) == pytest.approx(1)
+        assert np.hypot(one, 2 / np.sqrt(3) * foot) == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("conduction", CONDUCTIONS)
+@pytest.mark.parametrize("qrs_s", [0.08, 0.15])
+def test_the_qrs_lasts_as_long_as_it_should(conduction, qrs_s):
+    heart = Heart(qrs_s=qrs_s, conduction=conduction, t_mv=0, t_back_mv=0, p_mv=0)
+    size = np.linalg.norm(one_beat(heart), axis=0)
+    active = np.flatnonzero(size > 0.05 * size.max())
+    assert active[0] / FS == pytest.approx(0.5, abs=0.12 * qrs_s)
+    assert active[-1] / FS == pytest.approx(0.5 + qrs_s, abs=0.12 * qrs_s)
+
+
+def test_p_and_t_waves_lie_where_the_intervals_say():
+    heart = Heart(pr_s=0.2, qt_s=0.42)
+    lead_two = (LEAD_FIELD @ one_beat(heart))[1]
+    p_wave = np.flatnonzero(lead_two[:480] > 0.1 * lead_two[:480].max())
+    assert p_wave[0] / FS == pytest.approx(0.5 - 0.2, abs=0.015)
+    t_wave = 650 + np.flatnonzero(lead_two[650:] > 0.12 * lead_two[650:].max())
+    assert t_wave[-1] / FS == pytest.approx(0.5 + 0.42, abs=0.015)
+
+
+@pytest.mark.parametrize("kind", BEAT_KINDS)
+def test_each_kind_of_beat_has_its_waves(kind):
+    table = beat(Heart(), kind)
+    present = {name for name, row in zip(WAVES, table, strict=True) if np.abs(row[2:]).sum() > 0}
+    assert ("left P" in present) == (
+        kind not in ("no P", "premature ventricular", "ventricular pacing, no P")
+    )
+    assert ("atrial spike" in present) == (kind in ("atrial pacing", "dual pacing"))
+    assert ("ventricular spike" in present) == ("ventricular" in kind and "pacing" in kind) or (
+        kind == "dual pacing"
+    )
+    assert {"main QRS", "T fall"} <= present
+
+
+def test_a_sampling_rate_changes_the_samples_and_not_the_heart():
+    heart = Heart()
+    fine, coarse = one_beat(heart, fs=1000.0), one_beat(heart, fs=250.0)
+    np.testing.assert_allclose(coarse, fine[:, ::4], atol=0.002)
+
+
+def test_a_spike_shorter_than_the_sampling_interval_keeps_its_area():
+    heart = Heart(spike_mv=4.0, qrs_mv=0, t_mv=0, p_mv=0)
+    areas = [
+        one_beat(heart, "ventricular pacing, no P", fs=fs).sum(axis=1) / fs for fs in (4000, 250)
+    ]
+    np.testing.assert_allclose(*areas, rtol=0.02, atol=1e-4)
+
+
+def test_beats_may_lie_partly_outside_the_recording():
+    tables = np.stack([beat(Heart(), "sinus")] * 3)
+    whole = dipole(np.array([1.0, 2.0, 3.0]), tables, 500.0, 2000)
+    part = dipole(np.array([0.0, 1.0, 2.0]), tables, 500.0, 1000)
+    np.testing.assert_allclose(part, whole[:, 500:1500], atol=1e-12)
+
+
+def test_a_library_detector_finds_every_beat():
+    onsets = np.arange(0.6, 11.5, 0.85)
+    signal = dipole(onsets, np.stack([beat(Heart(), "sinus")] * len(onsets)), 500.0, 6000)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(6000)
+    found = xqrs_detect((LEAD_FIELD @ signal)[1] + noise, fs=500.0, verbose=False) / 500.0
+    assert len(found) >= len(onsets) - 1
+    for time in found:
+        assert np.abs(onsets + 0.045 - time).min() < 0.06
+
+
+def test_fibrillation_has_no_fixed_rhythm_and_flutter_has_one():
+    time = np.arange(10000) / FS
+    rng = np.random.default_rng(0)
+    for wave, low, high in (
+        (fibrillation(time, 6.0, 0.1, rng), 0.0, 0.6),
+        (flutter(time, 5.0, 0.0, 0.1), 0.99, 1.0),
+    ):
+        power = np.abs(np.fft.rfft(wave[1])) ** 2
+        frequencies = np.fft.rfftfreq(10000, 1 / FS)
+        line = frequencies[power.argmax()]
+        # Share of the strongest line and its harmonics.
+        near = np.isclose((frequencies + 0.05) % line, 0.05, atol=0.051) & (frequencies > 1)
+        assert low <= power[near].sum() / power.sum() <= high
+
+
+def test_flutter_waves_point_up_in_v1_and_down_in_the_inferior_leads():
+    time = np.arange(2000) / FS
+    leads = twelve_leads(LEAD_FIELD @ flutter(time, 5.0, 0.0, 0.2))
+    two, v1 = leads[TWELVE_LEADS.index("II")], leads[TWELVE_LEADS.index("V1")]
+    assert np.corrcoef(two, leads[TWELVE_LEADS.index("aVF")])[0, 1] > 0.99
+    assert np.ptp(two) > 0.2
+    assert np.ptp(v1) > 0.1
+
+
+def test_unknown_conduction_and_wall_are_refused():
+    with pytest.raises(ValueError, match=r"expected one of normal, left.*found 'up'"):
+        Heart(conduction="up")
+    with pytest.raises(ValueError, match=r"expected '' or one of inferior.*found 'septum'"):
+        Heart(infarct="septum")

@@ -1,0 +1,180 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from ecg.classes import DIAGNOSES
+from ecg.simulation.heart import Heart
+from ecg.simulation.patients import Patient, corrected_qt, diagnose
+from ecg.simulation.populations import Population, draw_patient
+from ecg.simulation.rhythms import Rhythm
+
+SINUS = {"NSR", "SB", "STach", "SA"}
+
+
+def found(fascicle=False, sex="Male", rhythm=None, **heart) -> set[str]:
+    return diagnose(Patient(60, sex, rhythm or Rhythm(), Heart(**heart), fascicle))
+
+
+def drawn(n=1500, **shares):
+    population = Population(**shares)
+    return [draw_patient(population, np.random.default_rng([1, seed])) for seed in range(n)]
+
+
+def test_an_ordinary_heart_has_sinus_rhythm_and_nothing_else():
+    assert found() == {"NSR"}
+    assert found(sex="Female") == {"NSR"}
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "diagnoses"),
+    [
+        (Rhythm(rate_bpm=59.9), {"SB"}),
+        (Rhythm(rate_bpm=60.0), {"NSR"}),
+        (Rhythm(rate_bpm=100.1), {"STach"}),
+        (Rhythm(variation_s=0.13), {"SA"}),
+        (Rhythm(rate_bpm=50, variation_s=0.2), {"SA", "SB"}),
+        (Rhythm("fibrillation", 90), {"AF"}),
+        (Rhythm("fibrillation", 50), {"AF", "Brady"}),
+        (Rhythm("flutter", 150), {"AFL"}),
+        (Rhythm("junctional", 45), {"Brady"}),
+        (Rhythm("paced", 70), {"PR"}),
+        (Rhythm(premature_atrial=0.1, premature_ventricular=0.1), {"NSR", "PAC", "PVC"}),
+    ],
+)
+def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
+    assert found(rhythm=rhythm, qt_s=0.42 * (60 / rhythm.rate_bpm) ** (1 / 3)) == diagnoses
+
+
+@pytest.mark.parametrize(
+    ("heart", "diagnoses"),
+    [
+        ({"pr_s": 0.21}, {"IAVB", "LPR"}),
+        ({"conduction": "left", "qrs_s": 0.14, "axis_deg": 10}, {"LBBB", "BBB"}),
+        ({"conduction": "right", "qrs_s": 0.14}, {"RBBB", "BBB"}),
+        ({"conduction": "incomplete right", "qrs_s": 0.115}, {"IRBBB"}),
+        ({"conduction": "nonspecific", "qrs_s": 0.125}, {"NSIVCB"}),
+        ({"axis_deg": -40}, {"LAD"}),
+        ({"axis_deg": -60, "fascicle": True}, {"LAD", "LAnFB"}),
+        ({"axis_deg": 120, "septal_mv": 0.4}, {"RAD"}),
+        ({"qrs_mv": 0.3, "septal_mv": 0.1, "back_mv": 0.2, "t_mv": 0.1}, {"LQRSV"}),
+        ({"septal_mv": 0.08, "main_back_mv": 0.7}, {"PRWP"}),
+        ({"infarct": "inferior", "qrs_s": 0.1}, {"QAb"}),
+        ({"infarct": "lateral", "qrs_s": 0.1}, {"QAb"}),
+        ({"t_mv": 0.02, "t_back_mv": 0.0}, {"TAb"}),
+        ({"t_axis_deg": 220, "t_back_mv": 0.2}, {"TAb", "TInv"}),
+        ({"qt_s": 0.48}, {"LQT"}),
+    ],
+)
+def test_other_diagnoses_follow_from_the_heart(heart, diagnoses):
+    assert found(**heart) - {"NSR"} == diagnoses
+
+
+def test_an_anterior_infarct_takes_the_r_waves_too():
+    assert {"QAb"} <= found(infarct="anterior", qrs_s=0.1, back_mv=0.8)
+
+
+def test_what_is_a_long_qt_depends_on_sex():
+    qt_s = 0.455 * (60 / 70) ** (1 / 3)
+    assert corrected_qt(qt_s, 70) == pytest.approx(0.455)
+    assert "LQT" in found(sex="Male", qt_s=qt_s)
+    assert "LQT" not in found(sex="Female", qt_s=qt_s)
+
+
+def test_a_wide_qrs_or_a_pacemaker_explains_what_comes_with_it():
+    assert found(conduction="left", qrs_s=0.16, axis_deg=10, t_axis_deg=190, qt_s=0.5) == {
+        "NSR",
+        "LBBB",
+        "BBB",
+    }
+    assert found(rhythm=Rhythm("paced", 60), axis_deg=-60, qt_s=0.6, pr_s=0.3) == {"PR"}
+
+
+def test_combinations_are_physically_possible():
+    for patient in drawn():
+        diagnoses = diagnose(patient)
+        rhythms = diagnoses & {"AF", "AFL", "PR", "NSR", "SB", "STach"}
+        assert len(rhythms) <= 1
+        if diagnoses & {"AF", "AFL", "PR", "Brady"}:
+            assert not diagnoses & (SINUS | {"IAVB", "LPR", "PAC"})
+        assert len(diagnoses & {"LBBB", "RBBB", "IRBBB", "NSIVCB"}) <= 1
+        assert ("BBB" in diagnoses) == bool(diagnoses & {"LBBB", "RBBB"})
+        assert not {"LAD", "RAD"} <= diagnoses
+        if "LAnFB" in diagnoses:
+            assert "LAD" in diagnoses
+        if "TInv" in diagnoses:
+            assert "TAb" in diagnoses
+        if "LBBB" in diagnoses:
+            assert not diagnoses & {"QAb", "LAnFB", "LQT", "TAb", "PRWP"}
+        # The T wave ends before the next beat, and the P wave begins after it started.
+        assert patient.heart.qt_s < 60 / patient.rhythm.rate_bpm * 1.02
+        assert patient.heart.pr_s < 0.6 * 60 / patient.rhythm.rate_bpm or (
+            patient.rhythm.kind != "sinus"
+        )
+
+
+def test_every_diagnosis_occurs_and_none_is_everywhere():
+    counts = dict.fromkeys((diagnosis.abbreviation for diagnosis in DIAGNOSES), 0)
+    patients = drawn()
+    for patient in patients:
+        for abbreviation in diagnose(patient):
+            counts[abbreviation] += 1
+    assert min(counts.values()) >= 15, counts
+    assert max(counts.values()) < 0.8 * len(patients), counts
+
+
+def test_without_mechanisms_people_are_within_normal_limits():
+    rare = [field.name for field in fields(Population) if not field.name.startswith("age")]
+    patients = drawn(400, **dict.fromkeys(rare, 0.0))
+    healthy = [diagnose(patient) for patient in patients]
+    assert np.mean([diagnoses == {"NSR"} for diagnoses in healthy]) > 0.9
+    for patient in patients:
+        assert 0.113 <= patient.heart.pr_s <= 0.212
+        assert 0.068 <= patient.heart.qrs_s <= 0.109
+        assert 0.359 <= corrected_qt(patient.heart.qt_s, patient.rhythm.rate_bpm) <= 0.451
+
+
+def test_mechanisms_are_as_common_as_asked():
+    patients = drawn(fibrillation=0.3, left_block=0.2, slow=0.5)
+    assert np.mean([p.rhythm.kind == "fibrillation" for p in patients]) == pytest.approx(
+        0.3, abs=0.04
+    )
+    assert np.mean([p.heart.conduction == "left" for p in patients]) == pytest.approx(0.2, abs=0.04)
+    sinus = [p for p in patients if p.rhythm.kind == "sinus"]
+    assert np.mean([p.rhythm.rate_bpm < 60 for p in sinus]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_age_and_sex_shift_what_they_should():
+    patients = [
+        p for p in drawn(3000) if p.rhythm.kind == "sinus" and p.heart.conduction == "normal"
+    ]
+    by_sex = {sex: [p for p in patients if p.sex == sex] for sex in ("Male", "Female")}
+    usual = {
+        sex: [p for p in group if 60 <= p.rhythm.rate_bpm <= 100] for sex, group in by_sex.items()
+    }
+
+    def mean(group, of):
+        return np.mean([of(p) for p in group])
+
+    def rate(p):
+        return p.rhythm.rate_bpm
+
+    def qtc(p):
+        return corrected_qt(p.heart.qt_s, p.rhythm.rate_bpm)
+
+    assert mean(usual["Female"], rate) > mean(usual["Male"], rate) + 1
+    assert mean(usual["Female"], qtc) > mean(usual["Male"], qtc) + 0.005
+    assert mean(by_sex["Female"], lambda p: p.heart.qrs_mv) < mean(
+        by_sex["Male"], lambda p: p.heart.qrs_mv
+    )
+    young = [p for p in patients if p.age < 45]
+    old = [p for p in patients if p.age > 70]
+    assert mean(old, lambda p: p.heart.axis_deg) < mean(young, lambda p: p.heart.axis_deg) - 10
+    assert mean(old, lambda p: p.heart.qrs_mv) < mean(young, lambda p: p.heart.qrs_mv)
+
+
+def test_impossible_shares_are_refused():
+    with pytest.raises(ValueError, match="sum to at most 1"):
+        Population(fibrillation=0.7, flutter=0.5)
+    with pytest.raises(ValueError, match="sum to at most 1"):
+        Population(slow=-0.1)

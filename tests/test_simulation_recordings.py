@@ -1,0 +1,152 @@
+import os
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+from ecg.leads import LEAD_SETS
+from ecg.records import find_records, read_record
+from ecg.signals import Preparation, prepare
+from ecg.simulation.__main__ import main
+from ecg.simulation.patients import Patient
+from ecg.simulation.recordings import heart_signal, simulate_folder, simulate_record, source_at
+from ecg.simulation.sources import SOURCES
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("simulated")
+    simulate_folder(place, 40, seed=3)
+    return place
+
+
+def test_the_same_seed_writes_the_same_files_with_any_number_of_workers(folder, tmp_path):
+    simulate_folder(tmp_path, 40, seed=3, workers=2)
+    assert contents(tmp_path) == contents(folder)
+
+
+def test_further_records_leave_the_first_as_they_are(folder, tmp_path):
+    simulate_folder(tmp_path, 11, seed=3)
+    first = contents(tmp_path)
+    assert len(first) == 22
+    assert first.items() <= contents(folder).items()
+
+
+def test_another_seed_gives_other_hearts(folder, tmp_path):
+    simulate_folder(tmp_path, 7, seed=4)
+    assert not set(contents(tmp_path)) & set(contents(folder))
+    ages = [
+        [read_record(file).age for file in find_records(place)][:7] for place in (folder, tmp_path)
+    ]
+    assert ages[0] != ages[1]
+
+
+def test_records_read_back_as_they_were_made(folder):
+    files = find_records(folder)
+    assert len(files) == 40
+    for file in files:
+        record = read_record(file)
+        source = next(s for s in SOURCES.values() if f"SIM{s.letter}" in file.name)
+        assert record.fs == source.recorder.fs
+        assert record.leads == LEAD_SETS[12]
+        assert record.dx
+        assert record.sex in ("Male", "Female")
+        assert 18 <= record.age <= 95
+        low, high = source.duration_s
+        assert low - 0.01 <= record.signal.shape[1] / record.fs <= high + 0.01
+        assert np.isfinite(record.signal).all()
+        assert 0.05 < np.abs(record.signal).max() < 20
+
+
+def test_wfdb_reads_them_and_finds_the_checksums_right(folder):
+    with chdir(folder):
+        for file in find_records(folder)[:14]:
+            # It reads neither dialect's .mat by itself: the header's first values and sums are
+            # compared with the signal as our reader sees it.
+            header = wfdb.rdheader(file.name)
+            record = read_record(file)
+            digital = np.rint(
+                record.signal * np.array(header.adc_gain)[:, None]
+                + np.array(header.baseline)[:, None]
+            ).astype(int)
+            assert list(digital[:, 0]) == header.init_value
+            sums = (digital.sum(axis=1) + 2**15) % 2**16 - 2**15
+            assert list(sums) == header.checksum
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_fewer_leads_are_cut_from_the_same_recording(folder, tmp_path, lead_set):
+    simulate_folder(tmp_path, 7, seed=3, lead_set=lead_set)
+    for file in find_records(tmp_path):
+        record = read_record(file)
+        twelve = read_record(
+            next(
+                f
+                for f in find_records(folder)
+                if f.name == file.name.replace(f"_{lead_set}_", "_12_")
+            )
+        )
+        assert record.leads == LEAD_SETS[lead_set]
+        rows = [twelve.leads.index(lead) for lead in record.leads]
+        np.testing.assert_array_equal(record.signal, twelve.signal[rows])
+        assert record.dx == twelve.dx
+
+
+def test_another_sampling_rate_shows_the_same_heart():
+    found = []
+    for fs in (250.0, 1000.0):
+        rng = np.random.default_rng(5)
+        source = source_at("simulated-laboratory", fs)
+        header, recording, patient = simulate_record("X", source, 12, rng)
+        assert (header.fs, recording.shape[1]) == (fs, 30 * fs)
+        signal = recording / source.recorder.adc_gain
+        found.append((patient, header.dx, prepare(signal, fs, Preparation())))
+    assert found[0][:2] == found[1][:2]
+    agreement = np.corrcoef(found[0][2].ravel(), found[1][2].ravel())[0, 1]
+    assert agreement > 0.95
+
+
+def test_a_heart_alone_is_free_of_noise():
+    signal = heart_signal(Patient(60, "Male"), 10.0, 500.0, np.random.default_rng(0))
+    assert signal.shape == (8, 5000)
+    between = np.abs(np.diff(signal, 3, axis=1)).min(axis=0)
+    assert np.quantile(between, 0.2) < 1e-6
+
+
+def test_the_command_writes_what_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("ECG_WORKERS", "1")
+    main([str(tmp_path / "new"), "--records", "3", "--seed", "9", "--fs", "257", "--leads", "3",
+          "--source", "simulated-county"])  # fmt: skip
+    records = [read_record(file) for file in find_records(tmp_path / "new")]
+    assert [record.name for record in records] == [f"SIMC9_3_0000{i}" for i in range(3)]
+    assert {record.fs for record in records} == {257.0}
+    assert {record.leads for record in records} == {("I", "II", "V2")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--records", "many"], "expected a whole number, found 'many'"),
+        (["--records", "1", "--fs", "20"], "expected 50 to 4000 Hz, found '20'"),
+        (["--records", "1", "--source", "Ningbo"], "invalid choice: 'Ningbo'"),
+        (["--records", "1", "--leads", "5"], "invalid choice: 5"),
+        ([], "--records"),
+    ],
+)
+def test_the_command_says_what_it_expected(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), *arguments])
+    assert message in capsys.readouterr().err
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"simulation: .*file"):
+        main([str(tmp_path / "file" / "out"), "--records", "1"])

@@ -1,0 +1,101 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ecg.simulation.heart import BEAT_KINDS
+from ecg.simulation.rhythms import PACING_MODES, RHYTHMS, Rhythm, beat_times
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("kind", RHYTHMS)
+@pytest.mark.parametrize("duration_s", [0.5, 10.0, 60.0])
+def test_beats_cover_the_recording_in_order(kind, duration_s):
+    onsets, kinds = beat_times(Rhythm(kind), duration_s, rng())
+    assert onsets[0] <= 0
+    assert onsets[-1] >= duration_s + 1.0
+    assert (np.diff(onsets) >= 0.29).all()
+    assert len(kinds) == len(onsets)
+    assert set(kinds) <= set(BEAT_KINDS)
+
+
+@pytest.mark.parametrize("rate", [45.0, 75.0, 140.0])
+@pytest.mark.parametrize("kind", ["sinus", "junctional", "paced", "fibrillation"])
+def test_the_mean_rate_is_the_one_asked_for(kind, rate):
+    onsets, _ = beat_times(Rhythm(kind, rate), 600.0, rng())
+    assert 60 / np.diff(onsets).mean() == pytest.approx(rate, rel=0.03)
+
+
+def test_breathing_moves_sinus_intervals_by_the_variation():
+    onsets, _ = beat_times(Rhythm(variation_s=0.3), 300.0, rng())
+    low, high = np.quantile(np.diff(onsets), [0.02, 0.98])
+    assert high - low == pytest.approx(0.3, abs=0.05)
+
+
+def test_fibrillation_is_irregular_and_pacing_is_not():
+    spread = {}
+    for kind in ("fibrillation", "sinus", "paced"):
+        intervals = np.diff(beat_times(Rhythm(kind, irregularity=0.25), 300.0, rng())[0])
+        spread[kind] = intervals.std() / intervals.mean()
+    assert spread["fibrillation"] == pytest.approx(0.25, abs=0.04)
+    assert spread["paced"] == pytest.approx(0, abs=1e-9)
+    assert 0.01 < spread["sinus"] < 0.06
+
+
+@pytest.mark.parametrize("ratios", [(2,), (4,), (2, 4)])
+def test_flutter_conducts_whole_numbers_of_atrial_beats(ratios):
+    onsets, _ = beat_times(Rhythm("flutter", atrial_hz=5.0, ratios=ratios), 60.0, rng())
+    assert set(np.rint(np.diff(onsets) * 5.0).astype(int)) == set(ratios)
+
+
+def test_a_premature_ventricular_beat_is_followed_by_a_full_pause():
+    rhythm = Rhythm(rate_bpm=75, variation_s=0.0, premature_ventricular=0.1)
+    onsets, kinds = beat_times(rhythm, 300.0, rng())
+    around = [
+        onsets[i + 1] - onsets[i - 1]
+        for i, kind in enumerate(kinds[:-1])
+        if kind == "premature ventricular"
+    ]
+    assert len(around) > 10
+    np.testing.assert_allclose(around, 2 * 0.8, rtol=0.1)
+
+
+def test_a_premature_atrial_beat_resets_the_sinus_node():
+    rhythm = Rhythm(rate_bpm=75, variation_s=0.0, premature_atrial=0.1)
+    onsets, kinds = beat_times(rhythm, 300.0, rng())
+    early = [i for i, kind in enumerate(kinds[:-1]) if kind == "premature atrial"]
+    assert len(early) > 10
+    assert max(onsets[i] - onsets[i - 1] for i in early) < 0.85 * 0.8
+    assert np.mean([onsets[i + 1] - onsets[i - 1] for i in early]) < 1.9 * 0.8
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("duration_s", [5.0, 10.0, 60.0])
+def test_both_kinds_of_premature_beats_occur_where_both_are_asked_for(seed, duration_s):
+    rhythm = Rhythm(rate_bpm=70, premature_atrial=1e-9, premature_ventricular=1e-9)
+    onsets, kinds = beat_times(rhythm, duration_s, rng(seed))
+    for kind in ("premature atrial", "premature ventricular"):
+        times = [time for time, own in zip(onsets, kinds, strict=True) if own == kind]
+        assert len(times) == 1
+        assert 0 < times[0] < duration_s
+
+
+def test_no_premature_beat_follows_another():
+    _, kinds = beat_times(Rhythm(premature_atrial=1.0), 60.0, rng())
+    assert {"sinus", "premature atrial"} == set(kinds)
+    assert all(one != other for one, other in pairwise(kinds))
+
+
+@pytest.mark.parametrize("mode", PACING_MODES)
+def test_paced_beats_are_all_of_the_mode(mode):
+    assert set(beat_times(Rhythm("paced", pacing=mode), 10.0, rng())[1]) == {mode}
+
+
+def test_unknown_rhythms_are_refused():
+    with pytest.raises(ValueError, match=r"expected one of sinus.*found 'waltz'"):
+        Rhythm("waltz")
+    with pytest.raises(ValueError, match=r"expected one of atrial pacing.*found 'VVI'"):
+        Rhythm("paced", pacing="VVI")
