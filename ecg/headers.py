@@ -100,7 +100,7 @@ def format_header(header: Header, recording, physionet: bool = False) -> str:
         # header(5): the sum of all values as a signed number of 16 bits.
         checksum = (int(values.sum(dtype=np.int64)) + 2**15) % 2**16 - 2**15
         lines.append(f"{file} {signal_format} {scale}/mV 16 0 {values[0]} {checksum} 0 {lead}")
-    age = "NaN" if math.isnan(header.age) else f"{header.age:.0f}"
+    age = "NaN" if math.isnan(header.age) else f"{header.age:g}"
     comments = {"Age": age, "Sex": header.sex, "Dx": ",".join(header.dx)}
     lines += [f"{mark}{name}: {text}" for name, text in comments.items()]
     return "\n".join(lines) + "\n"

@@ -96,7 +96,13 @@ DOCKER_BUILDKIT=1 "$docker" build --progress plain --network host --tag "$image"
 built=yes
 say "image built: $("$docker" image inspect --format '{{.Size}}' "$image" | numfmt --to=si)B"
 
-PYTHONPATH=. .venv/bin/python -m tests.synthetic "$work/data" --records 12
+# Both header dialects, nested test folders, sampling rates that training does not see.
+.venv/bin/python -m ecg.simulation "$work/data/training" --records 12 --seed 1 \
+    --source simulated-hospital simulated-heart-centre
+for leads in 12 6 4 3 2; do
+    .venv/bin/python -m ecg.simulation "$work/data/test/${leads}_leads" --records 2 --seed 2 \
+        --leads $leads --source simulated-ambulance simulated-telemetry
+done
 mkdir "$work/model" "$work/outputs"
 user=$(id -u):$(id -g)
 if [ "$user" = 0:0 ]; then

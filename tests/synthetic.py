@@ -1,6 +1,5 @@
-"""Small made-up records in the Challenge's formats, for tests and the image check."""
+"""Small made-up records in the Challenge's formats, whose every sample a test can foresee."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -73,19 +72,3 @@ def write_folder(folder, n_records, lead_set=12, prefix="T", fs=500.0, v103=Fals
         name = f"{prefix}{lead_set:02d}{i:04d}"
         write_record(folder, name, signal, fs, LEAD_SETS[lead_set], dx=dx, v103=v103)
     return Path(folder)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="training/ and test/ with all five lead sets")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--records", type=int, default=12)
-    options = parser.parse_args()
-    write_folder(options.folder / "training", options.records)
-    for i, lead_set in enumerate(LEAD_SETS):
-        # Nested, in both dialects, at a rate that the training records do not have.
-        place = options.folder / "test" / f"{lead_set}_leads"
-        write_folder(place, 2, lead_set, prefix="U", fs=300.0, v103=i % 2 == 1)
-
-
-if __name__ == "__main__":
-    main()

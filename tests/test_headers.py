@@ -1,10 +1,19 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecg.headers import DEFAULT_FS, DEFAULT_GAIN, Header, RecordError, parse_header, read_dx
+from ecg.headers import (
+    DEFAULT_FS,
+    DEFAULT_GAIN,
+    Header,
+    RecordError,
+    format_header,
+    parse_header,
+    read_dx,
+)
 from ecg.leads import TWELVE_LEADS
 from tests.synthetic import header_text
 
@@ -26,6 +35,41 @@ def test_both_dialects_say_the_same():
     assert challenge.baselines == (0.0,) * 12
     assert (challenge.fs, challenge.n_samples) == (500.0, 5000)
     assert (challenge.age, challenge.sex, challenge.dx) == (77.0, "Female", ("1", "2"))
+
+
+@given(
+    fs=st.sampled_from([50.0, 257.0, 500.0, 1000.0]),
+    gain=st.floats(0.5, 1e5).map(lambda gain: float(f"{gain:.6g}")),
+    baseline=st.integers(-2000, 2000),
+    age=st.integers(0, 120),
+    dx=st.lists(st.integers(1, 10**10).map(str), unique=True, max_size=5).map(tuple),
+    physionet=st.booleans(),
+)
+def test_a_header_that_was_written_reads_back_the_same(fs, gain, baseline, age, dx, physionet):
+    header = Header(
+        name="X1",
+        fs=fs,
+        n_samples=3,
+        leads=("I", "V2"),
+        adc_gains=(gain, 2 * gain),
+        baselines=(float(baseline), 0.0),
+        files=("X1.mat", "X1.mat"),
+        age=float(age),
+        sex="Female",
+        dx=dx,
+    )
+    recording = np.array([[1, -2, 30000], [-32767, 0, 5]], np.int16)
+    assert parse_header(format_header(header, recording, physionet)) == header
+
+
+def test_a_written_header_has_first_values_and_checksums_of_16_bits():
+    header = parse_header(header_text("X", 500, 4, ("I", "II"), age="NaN"))
+    recording = np.array([[30000, 30000, 5536, 1], [-1, -2, -3, -4]], np.int16)
+    text = format_header(header, recording)
+    assert "X.mat 16+24 1000/mV 16 0 30000 1 0 I\n" in text
+    assert "X.mat 16+24 1000/mV 16 0 -1 -10 0 II\n" in text
+    assert "#Age: NaN\n" in text
+    assert "X.mat 16x1+24 1000.0(0)/mV 16 0 -1 -10 0 II\n" in format_header(header, recording, True)
 
 
 def test_a_real_header_of_1_0_3_is_read_whole(shared_records_v103):

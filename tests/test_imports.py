@@ -15,7 +15,12 @@ ORDER = (
     ("methods", "batches"),
     ("model_files",),
     ("training", "inference"),
-    ("cross_validation",),
+    ("simulation", "simulation.heart", "simulation.rhythms"),
+    ("simulation.patients", "simulation.recorders"),
+    ("simulation.populations",),
+    ("simulation.sources",),
+    ("simulation.recordings",),
+    ("cross_validation", "simulation.__main__"),
 )
 LEVEL = {module: level for level, row in enumerate(ORDER) for module in row}
 # The packages that only some may import; all others may be imported by every module.

@@ -57,6 +57,20 @@ def test_one_epoch_trains_on_each_backend(backend, training_folder, tmp_path):
     assert all(0 < probability < 1 for probability in result["probabilities"])
 
 
+def test_training_goes_on_from_given_weights(training_folder, tmp_path):
+    method = method_for(Settings(preset="demo", epochs=1))
+    still = dataclasses.replace(
+        method, training=dataclasses.replace(method.training, learning_rate=1e-12)
+    )
+    corpus = prepare_corpus(training_folder, method.preparation, tmp_path, 1)
+    everything = np.arange(len(corpus))
+    first = fit(method, corpus, everything, 2, 0, CPU).network
+    learned = [np.array(variable) for variable in first.trainable_variables]
+    again = fit(still, corpus, everything, 2, 1, CPU, initial_weights=first.get_weights()).network
+    for before, after in zip(learned, again.trainable_variables, strict=True):
+        np.testing.assert_allclose(before, np.array(after), atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_a_model_trained_in_mixed_precision_answers_in_float32(
     precision, training_folder, tmp_path

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# The whole path on simulated records, on a machine with nothing but Python: simulates a training
+# and a test folder, trains the five models (narrow and short), tests and scores. Half of the test
+# records come from sources that training has not seen. Uses an NVIDIA GPU where there is one.
+#
+#   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=${1:-demo}
+records=600 # to train on
+seen=(simulated-hospital simulated-heart-centre simulated-county)
+unseen=(simulated-ambulance simulated-telemetry) # 300 and 250 Hz
+lead_sets=(12 6 4 3 2)
+
+say() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
+
+if [ -e "$folder" ] && [ ! -e "$folder/.simulated" ]; then
+    echo "demo.sh: expected no $folder, or one that an earlier demo made" >&2
+    exit 1
+fi
+bash scripts/venv.sh
+python=.venv/bin/python
+say "environment ready"
+
+rm -rf "$folder"
+mkdir -p "$folder"
+touch "$folder/.simulated"
+$python -m ecg.simulation "$folder/training" --records $records --seed 1 --source "${seen[@]}"
+for leads in "${lead_sets[@]}"; do
+    $python -m ecg.simulation "$folder/test/seen/$leads" --records 60 --seed 2 --leads "$leads" \
+        --source "${seen[@]}"
+    $python -m ecg.simulation "$folder/test/unseen/$leads" --records 60 --seed 2 --leads "$leads" \
+        --source "${unseen[@]}"
+done
+say "records simulated"
+
+ECG_PRESET=demo $python train_model.py "$folder/training" "$folder/model"
+say "models trained"
+
+$python test_model.py "$folder/model" "$folder/test" "$folder/outputs" --strict
+say "records answered"
+
+for sources in seen unseen; do
+    for leads in "${lead_sets[@]}"; do
+        scores=$($python evaluate_model.py "$folder/test/$sources/$leads" "$folder/outputs")
+        if [ ! -e "$folder/scores.csv" ]; then echo "sources,leads,${scores%%$'\n'*}"; fi
+        echo "$sources,$leads,${scores##*$'\n'}"
+    done >>"$folder/scores.csv"
+done
+say "scored; always answering sinus rhythm would have a Challenge metric of 0, as it is defined"
+echo
+while IFS=, read -r sources leads auroc auprc accuracy f_measure metric; do
+    printf '%-8s %-6s %-7s %-7s %-9s %-10s %s\n' \
+        "$sources" "$leads" "$auroc" "$auprc" "$accuracy" "$f_measure" "$metric"
+done <"$folder/scores.csv"
+cat <<PLACES
+
+training records   $folder/training
+test records       $folder/test/{seen,unseen}/{12,6,4,3,2}
+models             $folder/model
+outputs            $folder/outputs
+scores             $folder/scores.csv
+PLACES
