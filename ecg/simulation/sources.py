@@ -1,8 +1,8 @@
 """The simulated sources: who comes, what records them, and what their annotators write down.
 
 Shares of diagnoses follow one or another of the Challenge's sources (counts per source in its
-table of scored diagnoses), but not below a few in a hundred, so that a small folder already shows
-each diagnosis that the source annotates. Recorders and habits are made up, to differ as those do.
+table of scored diagnoses), but not below some 15 in 1000, so that a small folder already shows each
+diagnosis that the source annotates. Recorders and habits are made up, to differ as those do.
 """
 
 from dataclasses import dataclass, field
@@ -85,7 +85,23 @@ SOURCES = {
     "simulated-hospital": Source(
         letter="A",
         population=Population(
-            fibrillation=0.04, flutter=0.15, paced=0.04, slow=0.33, fast=0.18, poor_progression=0.03
+            fibrillation=0.03,
+            flutter=0.20,
+            paced=0.035,
+            slow=0.46,
+            fast=0.22,
+            sinus_arrhythmia=0.12,
+            long_pr=0.04,
+            left_block=0.015,
+            right_block=0.045,
+            incomplete_right=0.015,
+            nonspecific_block=0.02,
+            left_anterior=0.015,
+            left_axis=0.03,
+            right_axis=0.02,
+            poor_progression=0.025,
+            long_qt=0.02,
+            inverted_t=0.08,
         ),
         habits=Habits(unspecified_block=0.3, long_pr_word=0.1, inversion_alone=False),
     ),
@@ -94,14 +110,20 @@ SOURCES = {
         letter="B",
         population=Population(
             fibrillation=0.07,
-            flutter=0.03,
-            slow=0.06,
-            fast=0.06,
-            left_axis=0.16,
-            left_anterior=0.08,
+            flutter=0.015,
+            paced=0.015,
+            slow=0.04,
+            fast=0.05,
+            left_block=0.025,
+            right_block=0.03,
             incomplete_right=0.05,
-            nonspecific_block=0.04,
-            long_pr=0.07,
+            nonspecific_block=0.035,
+            left_anterior=0.075,
+            left_axis=0.14,
+            right_axis=0.02,
+            low_voltage=0.015,
+            long_qt=0.015,
+            inverted_t=0.02,
         ),
         recorder=Recorder(adc_gain=1000.0, band_hz=(0.05, 120.0), wander_mv=0.025, muscle_mv=0.003),
         habits=Habits(
@@ -115,7 +137,17 @@ SOURCES = {
     "simulated-county": Source(
         letter="C",
         population=Population(
-            slow=0.18, fast=0.15, long_qt=0.13, flat_t=0.2, inverted_t=0.09, premature_atrial=0.08
+            fibrillation=0.055,
+            flutter=0.02,
+            slow=0.18,
+            fast=0.14,
+            premature_atrial=0.07,
+            long_pr=0.1,
+            right_axis=0.015,
+            low_voltage=0.035,
+            long_qt=0.15,
+            flat_t=0.2,
+            inverted_t=0.09,
         ),
         recorder=Recorder(
             adc_gain=4880.0, band_hz=(0.1, 100.0), mains_hz=60.0, mains_mv=0.002, wander_mv=0.02
@@ -124,6 +156,7 @@ SOURCES = {
             annotated=_ALL - {"PRWP", "LPR"},
             second_code=frozenset({"LBBB", "RBBB", "PVC"}),
             unspecified_block=0.15,
+            normal_alone=True,
         ),
         duration_s=(5.0, 10.0),
     ),
@@ -131,10 +164,11 @@ SOURCES = {
     "simulated-network": Source(
         letter="D",
         population=Population(
-            fibrillation=0.16,
-            right_block=0.2,
-            left_block=0.04,
-            long_pr=0.12,
+            fibrillation=0.18,
+            flutter=0.02,
+            right_block=0.27,
+            left_block=0.035,
+            long_pr=0.15,
             premature_atrial=0.12,
             premature_ventricular=0.1,
         ),
