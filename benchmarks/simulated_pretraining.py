@@ -11,6 +11,7 @@ import argparse
 import csv
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from ecg.classes import DIAGNOSES, read_weights
@@ -21,19 +22,17 @@ from ecg.leads import LEAD_SETS
 from ecg.scoring import score
 from ecg.settings import read_settings
 from ecg.splits import k_folds
-from ecg.training import corpus_cache, fit, method_for, predict
+from ecg.training import class_log_odds, corpus_cache, fit, method_for, predict
 
 
 def shifted_weights(model, labels) -> list[np.ndarray]:
     """The model's weights, the output bias moved by what the log-odds of each class differ between
     these labels (n_records, 26) and the model's own training records."""
-    *others, bias = model.network.get_weights()
-    return [*others, bias + _log_odds(labels.mean(axis=0)) - _log_odds(model.prevalence)]
-
-
-def _log_odds(share):
-    share = np.clip(share, 0.01, 0.99)
-    return np.log(share / (1 - share))
+    network = keras.models.clone_model(model.network)
+    network.set_weights(model.network.get_weights())
+    shift = class_log_odds(labels.mean(axis=0)) - class_log_odds(model.prevalence)
+    network.get_layer("probabilities").bias.assign_add(shift)
+    return network.get_weights()
 
 
 def study(method, simulated, real, lead_set, seeds, n_folds, devices) -> list[dict]:

@@ -11,18 +11,18 @@ from scipy.signal import welch
 
 from ecg.leads import TWELVE_LEADS
 from ecg.records import find_records, read_record, select_leads
-from tests.measurements import FS, measure
+from tests.measurements import FS, LEAD, measure
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BANDS_HZ = ((0.05, 0.7), (0.7, 5), (5, 15), (15, 40), (40, 100))
 
 
 def measured(files) -> dict[str, float] | None:
-    """Named figures of one record; None where it cannot be measured."""
+    """Named figures of one record; None where it has too few beats or no lead II."""
     record = read_record(files, 10.0)
     signal = select_leads(record, TWELVE_LEADS)
     found = measure(signal, record.fs)
-    if found is None:
+    if found is None or not np.ptp(found.signal[LEAD["II"]]):
         return None
     figures = {
         "heart rate, /min": found.rate_bpm,
@@ -34,17 +34,14 @@ def measured(files) -> dict[str, float] | None:
     figures |= {
         f"QRS {lead}, mV": value for lead, value in zip(TWELVE_LEADS, found.qrs_mv, strict=True)
     }
-    figures |= {
-        f"T {lead}, mV": found.t_mv[TWELVE_LEADS.index(lead)] for lead in ("II", "V2", "V5")
-    }
-    raw = np.nan_to_num(signal[1].astype(float))
+    figures |= {f"T {lead}, mV": found.t_mv[LEAD[lead]] for lead in ("II", "V2", "V5")}
+    raw = np.nan_to_num(signal[LEAD["II"]].astype(float))
     frequencies, power = welch(raw, record.fs, nperseg=min(len(raw), round(8 * record.fs)))
     total = power[(frequencies >= BANDS_HZ[0][0]) & (frequencies < 100)].sum()
     for low, high in BANDS_HZ:
         inside = (frequencies >= low) & (frequencies < high)
         figures[f"II, {low:g}-{high:g} Hz, dB"] = 10 * np.log10(power[inside].sum() / total + 1e-9)
-    quiet = found.signal[1] - np.median(found.signal[1])
-    figures["II, noise above 50 Hz, uV"] = 1000 * _high_pass_deviation(quiet)
+    figures["II, noise above 50 Hz, uV"] = 1000 * _high_pass_deviation(found.signal[LEAD["II"]])
     return figures
 
 

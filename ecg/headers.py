@@ -90,7 +90,7 @@ def format_header(header: Header, recording, physionet: bool = False) -> str:
     """
     signal_format, mark = ("16x1+24", "# ") if physionet else ("16+24", "#")
     n_leads, n_samples = recording.shape
-    lines = [f"{header.name} {n_leads} {header.fs:g} {n_samples}"]
+    lines = [f"{header.name} {n_leads} {header.fs:.12g} {n_samples}"]
     for lead, file, gain, baseline, values in zip(
         header.leads, header.files, header.adc_gains, header.baselines, recording, strict=True
     ):

@@ -6,7 +6,6 @@ the JSON, then takes its weights.
 
 import hashlib
 import json
-import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import scipy
 
 from ecg.classes import GROUPS, N_CLASSES
+from ecg.files import written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
 
@@ -53,9 +53,8 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, json_file = _files(folder, model.lead_set)
     # Keras insists on the ending .weights.h5.
-    unfinished = folder / f".{os.getpid()}.{weights_file.name}"
-    model.network.save_weights(unfinished)
-    unfinished.replace(weights_file)
+    with written_whole(weights_file) as unfinished:
+        model.network.save_weights(unfinished)
     description = {
         "format": _FORMAT,
         "method": method_to_dict(model.method),
@@ -76,9 +75,8 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
             "joblib": joblib.__version__,
         },
     }
-    unfinished = folder / f".{os.getpid()}.{json_file.name}"
-    unfinished.write_text(json.dumps(description, indent=1) + "\n")
-    unfinished.replace(json_file)
+    with written_whole(json_file) as unfinished:
+        unfinished.write_text(json.dumps(description, indent=1) + "\n")
 
 
 def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:

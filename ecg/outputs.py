@@ -1,11 +1,11 @@
 """The output file of a record: four lines, `#record id`, codes, labels, probabilities."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ecg.classes import CLASS_OF_CODE, N_CLASSES
+from ecg.files import written_whole
 
 
 def write_output(path: str | Path, record_id: str, codes, labels, probabilities) -> None:
@@ -17,9 +17,8 @@ def write_output(path: str | Path, record_id: str, codes, labels, probabilities)
         ",".join(str(int(label)) for label in labels),
         ",".join(repr(float(probability)) for probability in probabilities),
     )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text("\n".join(lines) + "\n")
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        unfinished.write_text("\n".join(lines) + "\n")
 
 
 def read_output(

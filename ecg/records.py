@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat, savemat
 
+from ecg.files import written_whole
 from ecg.headers import Header, RecordError, format_header, parse_header
 from ecg.signals import window_length
 
@@ -155,9 +156,8 @@ def write_record(folder: Path, header: Header, recording, physionet: bool = Fals
     savemat(content, {"val": recording}, format="4")
     text = format_header(header, recording, physionet)
     for ending, part in ((".mat", content.getvalue()), (".hea", text.encode())):
-        unfinished = folder / f".{header.name}{ending}.{os.getpid()}"
-        unfinished.write_bytes(part)
-        unfinished.replace(folder / f"{header.name}{ending}")
+        with written_whole(folder / f"{header.name}{ending}") as unfinished:
+            unfinished.write_bytes(part)
 
 
 def _read_mat4_int16(path: Path, n_samples: int | None) -> np.ndarray | None:

@@ -224,8 +224,13 @@ def _start_at_prevalence(network: keras.Model, labels) -> None:
     From a bias of 0 Adam needs hundreds of steps to learn no more than that, half of a short
     training on a small data set.
     """
-    share = np.clip(labels.mean(axis=0), 0.01, 0.99)
-    network.get_layer("probabilities").bias.assign(np.log(share / (1 - share)))
+    network.get_layer("probabilities").bias.assign(class_log_odds(labels.mean(axis=0)))
+
+
+def class_log_odds(prevalence) -> np.ndarray:
+    """Log-odds (n_classes,) of each class's share of the records, held between 1 and 99 %."""
+    share = np.clip(prevalence, 0.01, 0.99)
+    return np.log(share / (1 - share))
 
 
 def _print_scores(model: TrainedModel) -> None:

@@ -3,10 +3,12 @@
 # and a test folder, trains the five models (narrow and short), tests and scores. Half of the test
 # records come from sources that training has not seen. Uses an NVIDIA GPU where there is one.
 #
-#   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo
+#   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo, here
 set -euo pipefail
+folder=$(realpath -m "${1:-$(dirname "$0")/../demo}")
 cd "$(dirname "$0")/.."
-folder=${1:-demo}
+# The demo says itself how to train.
+unset ECG_METHOD ECG_PRESET ECG_LEADS ECG_EPOCHS ECG_SEED ECG_CACHE ECG_TIME_LIMIT_H
 records=600 # to train on
 seen=(simulated-hospital simulated-heart-centre simulated-county)
 unseen=(simulated-ambulance simulated-telemetry) # 300 and 250 Hz

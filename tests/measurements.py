@@ -20,11 +20,13 @@ _INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
 
 @dataclass(frozen=True)
 class Measurements:
-    """rr_s: intervals between beats. onset, offset: of the QRS in `beat` (12, n_samples), mV, the
-    median beat, 0 before the QRS. signal: (12, n_samples) at FS, without its slow wander."""
+    """signal: (12, n_samples) at FS, without its slow wander. peaks: samples of all beats in it.
+    beats: (n_beats, 12, n_samples), those that lie whole within, aligned. beat: (12, n_samples),
+    mV, their median, 0 before the QRS, which starts at `onset` and ends at `offset`."""
 
     signal: np.ndarray
     peaks: np.ndarray
+    beats: np.ndarray
     beat: np.ndarray
     onset: int
     offset: int
@@ -94,8 +96,22 @@ class Measurements:
         return np.linalg.norm(np.ptp(before, axis=1))
 
     @property
+    def p_steadiness(self) -> float:
+        """Correlation, the median over beats, of what a beat has before its QRS with what the
+        others have there: 1 for P waves, near 0 for none or for f-waves."""
+        before = slice(max(self.onset - round(0.25 * FS), 0), self.onset - round(0.02 * FS))
+        waves = self.beats[:, _INDEPENDENT, before]
+        waves = waves - waves.mean(axis=2, keepdims=True)
+        return np.median(
+            [
+                np.corrcoef(wave.ravel(), np.delete(waves, i, axis=0).mean(axis=0).ravel())[0, 1]
+                for i, wave in enumerate(waves)
+            ]
+        )
+
+    @property
     def pr_s(self) -> float:
-        """From the steepest rise of the P wave to the QRS: the PR interval less some 20 ms."""
+        """From the first steep rise of the P wave to the QRS."""
         slope = gaussian_filter1d(np.linalg.norm(np.diff(self.beat[_INDEPENDENT]), axis=0), 4)
         usual_rr = np.median(self.rr_s)
         since_t = round((usual_rr - 0.43 * usual_rr ** (1 / 3)) * FS)
@@ -116,10 +132,11 @@ def measure(signal, fs) -> Measurements | None:
     peaks = found[(found >= _BEFORE + 25) & (found < signal.shape[1] - _AFTER - 25)]
     if len(peaks) < 3:
         return None
-    beat = _median_beat(signal, peaks)
+    beats = _aligned_beats(signal, peaks)
+    beat = np.median(beats, axis=0)
     onset, offset = _qrs_limits(beat)
     level = np.median(beat[:, max(onset - 12, 0) : onset - 2], axis=1, keepdims=True)
-    return Measurements(signal, found, beat - level, onset, offset)
+    return Measurements(signal, found, beats, beat - level, onset, offset)
 
 
 def find_beats(signal) -> np.ndarray:
@@ -141,8 +158,9 @@ def find_beats(signal) -> np.ndarray:
     return np.sort(np.append(peaks, searched).astype(int))
 
 
-def _median_beat(signal, peaks):
-    """Beats aligned by their largest correlation with the first median, then their median."""
+def _aligned_beats(signal, peaks):
+    """Beats (n_beats, 12, n_samples) about these peaks, each moved to where it best fits their
+    median."""
     shifts = np.zeros(len(peaks), int)
     for _ in range(2):
         beats = np.stack(
@@ -158,7 +176,7 @@ def _median_beat(signal, peaks):
                 for s in range(-20, 21)
             ]
             shifts[i] = np.argmax(fits) - 20
-    return np.median(beats, axis=0)
+    return beats
 
 
 def _qrs_limits(beat):

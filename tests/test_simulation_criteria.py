@@ -12,9 +12,11 @@ from ecg.classes import DIAGNOSES
 from ecg.simulation.patients import diagnose
 from ecg.simulation.populations import Population, draw_patient
 from ecg.simulation.recorders import Recorder, record
-from ecg.simulation.recordings import heart_signal
+from ecg.simulation.recordings import heart_signal, shown_kinds
+from ecg.simulation.rhythms import beat_times
 from tests.measurements import FS, LEAD, Measurements, measure
 
+SECONDS = 10.0
 N_LABELLED, N_UNLABELLED = 30, 60  # recordings read for each diagnosis
 WIDE = {"LBBB", "RBBB", "NSIVCB", "PR"}
 ECTOPIC = {"PAC", "PVC"}
@@ -74,10 +76,6 @@ def blocked_right(found):
     return late_in(found, "V1") > 0.08 and late_in(found, "I") < 0
 
 
-def pr_s(found):
-    return found.pr_s + 0.02  # from the wave's first rise to its steepest
-
-
 def q_waves(found) -> np.ndarray:
     """(12,) bool: the QRS starts with a negative wave of 25 ms and 0.1 mV."""
     result = []
@@ -131,21 +129,26 @@ SINUS = frozenset({"NSR", "SB", "STach", "SA"})
 REGULAR = frozenset(ECTOPIC)
 NARROW = frozenset(WIDE | ECTOPIC)
 CHECKS = {
-    "AF": Check(lambda m: m.irregularity > 0.12, frozenset({"AFL", "SA"} | ECTOPIC)),
+    "AF": Check(
+        lambda m: m.irregularity > 0.12 and m.p_steadiness < 0.6,
+        frozenset({"AFL", "SA"} | ECTOPIC),
+    ),
     "AFL": Check(lambda m: flutter_line(m) > 0.22, REGULAR),
     "BBB": Check(lambda m: m.qrs_s > 0.118, frozenset({"NSIVCB", "PR", "PVC"})),
-    "Brady": Check(lambda m: m.rate_bpm < 60.5, frozenset({"PAC", "PVC"}), frozenset(NO_P)),
+    "Brady": Check(
+        lambda m: m.rate_bpm < 60 and m.p_steadiness < 0.6, frozenset(ECTOPIC | {"AFL", "PR"})
+    ),
     "LBBB": Check(
         lambda m: m.qrs_s > 0.118 and blocked_left(m), frozenset({"NSIVCB", "PR", "PVC"})
     ),
     "RBBB": Check(lambda m: m.qrs_s > 0.118 and blocked_right(m), frozenset({"PVC"})),
-    "IAVB": Check(lambda m: pr_s(m) > 0.2, among=SINUS),
+    "IAVB": Check(lambda m: m.pr_s > 0.202, among=SINUS),
     "IRBBB": Check(
         lambda m: 0.09 < m.qrs_s < 0.132 and blocked_right(m), frozenset({"RBBB", "PVC"})
     ),
     "LAD": Check(lambda m: -92 < m.axis_deg < -28, frozenset({"PR", "AFL"})),
     "LAnFB": Check(anterior_fascicle, frozenset(WIDE | {"AFL"})),
-    "LPR": Check(lambda m: pr_s(m) > 0.2, among=SINUS),
+    "LPR": Check(lambda m: m.pr_s > 0.202, among=SINUS),
     "LQRSV": Check(lambda m: m.qrs_mv[:6].max() < 0.53 or m.qrs_mv[6:].max() < 1.05, REGULAR),
     "LQT": Check(
         lambda m: m.qt_s / (60 / m.rate_bpm) ** (1 / 3) > 0.455,
@@ -153,7 +156,7 @@ CHECKS = {
     ),
     "NSIVCB": Check(lambda m: m.qrs_s > 0.112, frozenset({"BBB", "IRBBB", "PR", "PVC"})),
     "NSR": Check(
-        lambda m: 59.5 < m.rate_bpm < 100.5 and m.irregularity < 0.1 and m.p_mv > 0.12,
+        lambda m: 59.5 < m.rate_bpm < 100.5 and m.irregularity < 0.1 and m.p_steadiness > 0.6,
         frozenset(ECTOPIC | {"PR"}),
     ),
     "PAC": Check(
@@ -193,7 +196,7 @@ CHECKS = {
 
 @cache
 def people() -> list:
-    """(seed, patient, diagnoses) of many people in whom every mechanism is common."""
+    """(patient, beats, diagnoses) of many people in whom every mechanism is common."""
     population = Population(
         junctional=0.05,
         paced=0.06,
@@ -205,25 +208,28 @@ def people() -> list:
         infarct=0.08,
     )
     drawn = []
-    for seed in range(2500):
-        patient = draw_patient(population, np.random.default_rng([7, seed]))
-        drawn.append((seed, patient, diagnose(patient)))
+    for seed in range(4000):
+        rng = np.random.default_rng([7, seed])
+        patient = draw_patient(population, rng)
+        beats = beat_times(patient.rhythm, SECONDS, rng)
+        drawn.append((patient, beats, diagnose(patient, shown_kinds(*beats, SECONDS))))
     return drawn
 
 
 @cache
 def reading(seed: int) -> Measurements | None:
-    patient = people()[seed][1]
+    patient, beats, _ = people()[seed]
     rng = np.random.default_rng([8, seed])
     recorder = Recorder(loose_electrode=0.0)
-    recording = record(heart_signal(patient, 10.0, recorder.fs, rng), recorder, rng)
+    signal = heart_signal(patient, *beats, SECONDS, recorder.fs, rng)
+    recording = record(signal, recorder, rng)
     return measure(recording / recorder.adc_gain, recorder.fs)
 
 
 def readings(labelled: bool, abbreviation: str, check: Check, count: int) -> list[bool]:
     asked = [
         seed
-        for seed, _, diagnoses in people()
+        for seed, (_, _, diagnoses) in enumerate(people())
         if (abbreviation in diagnoses) == labelled
         and not diagnoses & (check.without - {abbreviation})
         and (not check.among or diagnoses & check.among)

@@ -7,13 +7,14 @@ from ecg.classes import DIAGNOSES
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, corrected_qt, diagnose
 from ecg.simulation.populations import Population, draw_patient
-from ecg.simulation.rhythms import Rhythm
+from ecg.simulation.recordings import shown_kinds
+from ecg.simulation.rhythms import Rhythm, beat_times
 
 SINUS = {"NSR", "SB", "STach", "SA"}
 
 
-def found(fascicle=False, sex="Male", rhythm=None, **heart) -> set[str]:
-    return diagnose(Patient(60, sex, rhythm or Rhythm(), Heart(**heart), fascicle))
+def found(sex="Male", rhythm=None, **heart) -> set[str]:
+    return diagnose(Patient(60, sex, rhythm or Rhythm(), Heart(**heart)))
 
 
 def drawn(n=1500, **shares):
@@ -39,7 +40,6 @@ def test_an_ordinary_heart_has_sinus_rhythm_and_nothing_else():
         (Rhythm("flutter", 150), {"AFL"}),
         (Rhythm("junctional", 45), {"Brady"}),
         (Rhythm("paced", 70), {"PR"}),
-        (Rhythm(premature_atrial=0.1, premature_ventricular=0.1), {"NSR", "PAC", "PVC"}),
     ],
 )
 def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
@@ -55,7 +55,11 @@ def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
         ({"conduction": "incomplete right", "qrs_s": 0.115}, {"IRBBB"}),
         ({"conduction": "nonspecific", "qrs_s": 0.125}, {"NSIVCB"}),
         ({"axis_deg": -40}, {"LAD"}),
-        ({"axis_deg": -60, "fascicle": True}, {"LAD", "LAnFB"}),
+        ({"axis_deg": -60, "fascicle_blocked": True}, {"LAD", "LAnFB"}),
+        ({"axis_deg": -60, "fascicle_blocked": True, "qrs_s": 0.13}, {"LAD"}),
+        ({"conduction": "left", "qrs_s": 0.11, "axis_deg": 10}, set()),
+        ({"conduction": "incomplete right", "qrs_s": 0.1}, set()),
+        ({"conduction": "nonspecific", "qrs_s": 0.109}, set()),
         ({"axis_deg": 120, "septal_mv": 0.4}, {"RAD"}),
         ({"qrs_mv": 0.3, "septal_mv": 0.1, "back_mv": 0.2, "t_mv": 0.1}, {"LQRSV"}),
         ({"septal_mv": 0.08, "main_back_mv": 0.7}, {"PRWP"}),
@@ -68,6 +72,17 @@ def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
 )
 def test_other_diagnoses_follow_from_the_heart(heart, diagnoses):
     assert found(**heart) - {"NSR"} == diagnoses
+
+
+def test_premature_beats_count_where_the_recording_shows_them():
+    patient = Patient(60, "Male", Rhythm(premature_atrial=0.1, premature_ventricular=0.1))
+    assert diagnose(patient) == {"NSR"}
+    assert diagnose(patient, {"sinus", "premature atrial"}) == {"NSR", "PAC"}
+    assert diagnose(patient, {"sinus", "premature ventricular"}) == {"NSR", "PVC"}
+
+
+def test_low_voltage_alone_is_no_poor_progression():
+    assert found(qrs_mv=0.25, septal_mv=0.05, back_mv=0.2, t_mv=0.1) == {"NSR", "LQRSV"}
 
 
 def test_an_anterior_infarct_takes_the_r_waves_too():
@@ -92,32 +107,27 @@ def test_a_wide_qrs_or_a_pacemaker_explains_what_comes_with_it():
 
 def test_combinations_are_physically_possible():
     for patient in drawn():
+        rhythm, heart = patient.rhythm, patient.heart
         diagnoses = diagnose(patient)
-        rhythms = diagnoses & {"AF", "AFL", "PR", "NSR", "SB", "STach"}
-        assert len(rhythms) <= 1
         if diagnoses & {"AF", "AFL", "PR", "Brady"}:
-            assert not diagnoses & (SINUS | {"IAVB", "LPR", "PAC"})
-        assert len(diagnoses & {"LBBB", "RBBB", "IRBBB", "NSIVCB"}) <= 1
-        assert ("BBB" in diagnoses) == bool(diagnoses & {"LBBB", "RBBB"})
-        assert not {"LAD", "RAD"} <= diagnoses
-        if "LAnFB" in diagnoses:
-            assert "LAD" in diagnoses
-        if "TInv" in diagnoses:
-            assert "TAb" in diagnoses
+            assert not diagnoses & (SINUS | {"IAVB", "LPR"})
+            assert not rhythm.premature_atrial
         if "LBBB" in diagnoses:
             assert not diagnoses & {"QAb", "LAnFB", "LQT", "TAb", "PRWP"}
-        # The T wave ends before the next beat, and the P wave begins after it started.
-        assert patient.heart.qt_s < 60 / patient.rhythm.rate_bpm * 1.02
-        assert patient.heart.pr_s < 0.6 * 60 / patient.rhythm.rate_bpm or (
-            patient.rhythm.kind != "sinus"
-        )
+        # Each wave has its place between two beats.
+        assert heart.qt_s < 60 / rhythm.rate_bpm
+        assert heart.qt_s <= rhythm.refractory_s
+        if rhythm.kind == "sinus":
+            assert heart.qrs_s + heart.pr_s < 60 / rhythm.rate_bpm - rhythm.variation_s / 2
+            assert rhythm.rate_bpm <= max(220 - patient.age, 110)
 
 
 def test_every_diagnosis_occurs_and_none_is_everywhere():
     counts = dict.fromkeys((diagnosis.abbreviation for diagnosis in DIAGNOSES), 0)
     patients = drawn()
     for patient in patients:
-        for abbreviation in diagnose(patient):
+        onsets, kinds = beat_times(patient.rhythm, 10.0, np.random.default_rng(0))
+        for abbreviation in diagnose(patient, shown_kinds(onsets, kinds, 10.0)):
             counts[abbreviation] += 1
     assert min(counts.values()) >= 15, counts
     assert max(counts.values()) < 0.8 * len(patients), counts
@@ -127,11 +137,17 @@ def test_without_mechanisms_people_are_within_normal_limits():
     rare = [field.name for field in fields(Population) if not field.name.startswith("age")]
     patients = drawn(400, **dict.fromkeys(rare, 0.0))
     healthy = [diagnose(patient) for patient in patients]
-    assert np.mean([diagnoses == {"NSR"} for diagnoses in healthy]) > 0.9
+    assert np.mean([diagnoses == {"NSR"} for diagnoses in healthy]) > 0.85
     for patient in patients:
-        assert 0.113 <= patient.heart.pr_s <= 0.212
-        assert 0.068 <= patient.heart.qrs_s <= 0.109
-        assert 0.359 <= corrected_qt(patient.heart.qt_s, patient.rhythm.rate_bpm) <= 0.451
+        assert patient.rhythm.kind == "sinus"
+    # 2nd and 98th centiles of Mason et al. 2007.
+    for low, high, of in (
+        (0.113, 0.212, lambda p: p.heart.pr_s),
+        (0.069, 0.109, lambda p: p.heart.qrs_s),
+        (-40, 91, lambda p: p.heart.axis_deg),
+        (0.359, 0.445, lambda p: corrected_qt(p.heart.qt_s, p.rhythm.rate_bpm)),
+    ):
+        assert np.mean([low <= of(patient) <= high for patient in patients]) > 0.95
 
 
 def test_mechanisms_are_as_common_as_asked():

@@ -1,5 +1,4 @@
 import os
-from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +6,18 @@ import pytest
 import wfdb
 
 from ecg.leads import LEAD_SETS
-from ecg.records import find_records, read_record
+from ecg.records import find_records, read_record, read_recording
 from ecg.signals import Preparation, prepare
 from ecg.simulation.__main__ import main
 from ecg.simulation.patients import Patient
-from ecg.simulation.recordings import heart_signal, simulate_folder, simulate_record, source_at
+from ecg.simulation.recordings import (
+    heart_signal,
+    shown_kinds,
+    simulate_folder,
+    simulate_record,
+    source_at,
+)
+from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import SOURCES
 
 
@@ -64,20 +70,15 @@ def test_records_read_back_as_they_were_made(folder):
         assert 0.05 < np.abs(record.signal).max() < 20
 
 
-def test_wfdb_reads_them_and_finds_the_checksums_right(folder):
-    with chdir(folder):
-        for file in find_records(folder)[:14]:
-            # It reads neither dialect's .mat by itself: the header's first values and sums are
-            # compared with the signal as our reader sees it.
-            header = wfdb.rdheader(file.name)
-            record = read_record(file)
-            digital = np.rint(
-                record.signal * np.array(header.adc_gain)[:, None]
-                + np.array(header.baseline)[:, None]
-            ).astype(int)
-            assert list(digital[:, 0]) == header.init_value
-            sums = (digital.sum(axis=1) + 2**15) % 2**16 - 2**15
-            assert list(sums) == header.checksum
+def test_wfdb_reads_the_same_and_finds_the_checksums_right(folder):
+    for file in find_records(folder)[:14]:
+        found = wfdb.rdrecord(str(file.header.with_suffix("")), physical=False)
+        np.testing.assert_array_equal(found.d_signal.T, read_recording(file.recording))
+        assert found.sig_name == list(LEAD_SETS[12])
+        assert found.init_value == list(found.d_signal[0])
+        assert found.checksum == [int(c) for c in found.calc_checksum()] or found.checksum == [
+            (int(c) + 2**15) % 2**16 - 2**15 for c in found.d_signal.sum(axis=0)
+        ]
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
@@ -103,17 +104,19 @@ def test_another_sampling_rate_shows_the_same_heart():
     for fs in (250.0, 1000.0):
         rng = np.random.default_rng(5)
         source = source_at("simulated-laboratory", fs)
-        header, recording, patient = simulate_record("X", source, 12, rng)
+        header, recording = simulate_record("X", source, 12, rng)
         assert (header.fs, recording.shape[1]) == (fs, 30 * fs)
         signal = recording / source.recorder.adc_gain
-        found.append((patient, header.dx, prepare(signal, fs, Preparation())))
+        found.append((header.age, header.dx, prepare(signal, fs, Preparation())))
     assert found[0][:2] == found[1][:2]
     agreement = np.corrcoef(found[0][2].ravel(), found[1][2].ravel())[0, 1]
     assert agreement > 0.95
 
 
 def test_a_heart_alone_is_free_of_noise():
-    signal = heart_signal(Patient(60, "Male"), 10.0, 500.0, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    patient = Patient(60, "Male")
+    signal = heart_signal(patient, *beat_times(patient.rhythm, 10.0, rng), 10.0, 500.0, rng)
     assert signal.shape == (8, 5000)
     between = np.abs(np.diff(signal, 3, axis=1)).min(axis=0)
     assert np.quantile(between, 0.2) < 1e-6
@@ -133,6 +136,7 @@ def test_the_command_writes_what_it_is_asked_for(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["--records", "many"], "expected a whole number, found 'many'"),
+        (["--records", "0"], "expected at least 1, found '0'"),
         (["--records", "1", "--fs", "20"], "expected 50 to 4000 Hz, found '20'"),
         (["--records", "1", "--source", "Ningbo"], "invalid choice: 'Ningbo'"),
         (["--records", "1", "--leads", "5"], "invalid choice: 5"),
@@ -144,6 +148,18 @@ def test_the_command_says_what_it_expected(tmp_path, capsys, arguments, message)
         main([str(tmp_path), *arguments])
     assert message in capsys.readouterr().err
     assert not os.listdir(tmp_path)
+
+
+def test_a_source_that_is_named_twice_counts_once(tmp_path):
+    simulate_folder(tmp_path, 4, seed=3, sources=["simulated-county", "simulated-county"])
+    assert len(find_records(tmp_path)) == 4
+
+
+def test_premature_beats_are_labelled_where_they_can_be_seen():
+    onsets = np.array([-0.4, 0.2, 0.7, 1.5, 9.7, 10.4])
+    kinds = ["sinus", "premature atrial", "sinus", "sinus", "sinus", "premature ventricular"]
+    assert shown_kinds(onsets, kinds, 10.0) == {"sinus"}
+    assert shown_kinds(onsets + 0.5, kinds, 12.0) == set(kinds)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

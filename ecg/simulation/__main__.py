@@ -15,7 +15,7 @@ def main(arguments=None) -> None:
     """Runs the command line; ECG_WORKERS says how many processes write."""
     parser = argparse.ArgumentParser(prog="python -m ecg.simulation", description=__doc__)
     parser.add_argument("out", type=Path, help="folder for NAME.hea + NAME.mat, made if missing")
-    parser.add_argument("--records", type=_count, required=True, help="how many")
+    parser.add_argument("--records", type=_positive, required=True, help="how many")
     parser.add_argument("--seed", type=_count, default=0, help="default: 0")
     parser.add_argument("--fs", type=_rate, help="Hz; default: each source's own")
     parser.add_argument("--leads", type=int, choices=LEAD_SETS, default=12, help="default: 12")
@@ -46,6 +46,12 @@ def main(arguments=None) -> None:
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _count(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found '{text}'")
     return int(text)
 
 

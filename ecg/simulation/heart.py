@@ -72,7 +72,8 @@ class Heart:
     septal_mv, main_back_mv, back_mv: how far a conducted QRS points forwards at first, then
     backwards in its main and in its late part: the R waves of V1-V3, and what takes them away.
     infarct: the wall whose silence leaves a Q wave, "",
-    "inferior", "anterior" or "lateral". conduction: of CONDUCTIONS. t_mv, t_axis_deg, t_back_mv:
+    "inferior", "anterior" or "lateral". conduction: of CONDUCTIONS. fascicle_blocked: the left
+    anterior one, which `axis_deg` has to go with. t_mv, t_axis_deg, t_back_mv:
     T wave, frontal size and axis, backward part. p_mv: frontal size of the P wave. ectopic_*: the
     vector and length of premature ventricular beats; spike_mv: size of pacing spikes.
     """
@@ -87,6 +88,7 @@ class Heart:
     back_mv: float = 0.6
     infarct: str = ""
     conduction: str = "normal"
+    fascicle_blocked: bool = False
     t_mv: float = 0.25
     t_axis_deg: float = 40.0
     t_back_mv: float = -0.15
@@ -179,27 +181,32 @@ def twelve_leads(independent) -> np.ndarray:
 
 
 def fibrillation(time, rate_hz, size_mv, rng) -> np.ndarray:
-    """f-waves (3, n_samples), mV, of fibrillating atria: several wandering waves about `rate_hz`,
-    largest in V1."""
+    """f-waves (3, n_samples), mV, of fibrillating atria: wandering waves about `rate_hz`, of some
+    `size_mv` from the middle to a peak in V1, where they are largest, and less in lead II."""
     total = np.zeros((3, len(time)))
-    for share, direction in ((1.0, vector(0.5, 75, -0.9)), (0.6, vector(0.7, 40, 0.3))):
+    for share, direction in ((1.0, _TO_V1), (0.6, _TO_FEET)):
         slow, phases = rng.uniform(0.1, 0.5, 2), rng.uniform(0, 2 * np.pi, 3)
         wander = 2.0 * np.sin(2 * np.pi * slow[0] * time + phases[0])
         swell = 1 + 0.4 * np.sin(2 * np.pi * slow[1] * time + phases[1])
         own_rate = rate_hz * rng.uniform(0.9, 1.1)
         wave = np.sin(2 * np.pi * own_rate * time + wander + phases[2])
-        total += (share * size_mv) * direction[:, None] * (swell * wave)
+        total += (share * size_mv) * np.array(direction)[:, None] * (swell * wave)
     return total
 
 
 def flutter(time, rate_hz, phase, size_mv) -> np.ndarray:
-    """F-waves (3, n_samples), mV, of fluttering atria: a saw-tooth, slow down and fast up in the
-    inferior leads, upright in V1 (the usual, counter-clockwise circuit)."""
+    """F-waves (3, n_samples), mV, of fluttering atria: a saw-tooth of `size_mv` from peak to peak
+    in lead II, slow down and fast up in the inferior leads, the other way in V1 (the usual,
+    counter-clockwise circuit)."""
     turn = 2 * np.pi * (rate_hz * time + phase)
-    wave = sum(np.sin(k * turn) / k for k in range(1, 5))
-    return size_mv * vector(1.0, 85.0, -1.0)[:, None] * wave
+    wave = sum(np.sin(k * turn) / k for k in range(1, 5)) / _SAW_TOOTH_HEIGHT
+    return size_mv * np.array(_FLUTTER)[:, None] * wave
 
 
+# Dipoles (x, y, z) of the atria, chosen for what the lead field makes of them: f-waves of 1 mV in
+# V1 and next to none in V3; in the inferior leads alone; F-waves of 1 mV in II, -0.4 in V1.
+_TO_V1, _TO_FEET, _FLUTTER = (-0.77, 0.0, -0.66), (0.1, 0.6, 0.1), (0.38, 0.89, 0.33)
+_SAW_TOOTH_HEIGHT = 3.05  # of the first four terms of its series
 _FRONTAL = np.array([LEAD_FIELD[0], LEAD_FIELD[1] - LEAD_FIELD[0] / 2])  # leads I and aVF
 _FRONTAL_INVERSE = np.linalg.inv(_FRONTAL[:, :2])
 # First QRS vector over a silent wall: share of the QRS size, frontal axis, backward part.
@@ -220,17 +227,17 @@ def _spike(centre_s, size_mv) -> np.ndarray:
 
 def _atria(heart, kind) -> list[np.ndarray]:
     """Right, then left atrium; a premature beat starts low in an atrium and runs upwards."""
-    axis = -50.0 if kind == "premature atrial" else 60.0
+    turn = -110.0 if kind == "premature atrial" else 0.0
     onset, size = -heart.pr_s, heart.p_mv
     return [
-        _row(onset + 0.36 * _P_S, 0.17 * _P_S, 0.8 * size, axis + 10, -0.35 * size),
-        _row(onset + 0.66 * _P_S, 0.17 * _P_S, 0.8 * size, axis - 20, 0.5 * size),
+        _row(onset + 0.35 * _P_S, 0.17 * _P_S, 0.9 * size, turn + 82, -0.5 * size),
+        _row(onset + 0.65 * _P_S, 0.17 * _P_S, 0.8 * size, turn + 68, 0.25 * size),
     ]
 
 
 def _ventricles(heart) -> list[np.ndarray]:
-    """The four QRS vectors of a conducted beat. Each wave's length counts as four of its widths,
-    so that the first starts at 0 and the last ends at `qrs_s`."""
+    """The four QRS vectors of a conducted beat, within `qrs_s`. Waves counted to two widths on
+    either side fill nine tenths of it; what lies further out fills the rest."""
     length, axis, size, back = heart.qrs_s, heart.axis_deg, heart.qrs_mv, heart.back_mv
     if heart.conduction == "left":
         # No septal vector from the left: slow and notched, leftwards and backwards throughout.

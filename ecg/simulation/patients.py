@@ -1,7 +1,7 @@
 """A simulated person, and the diagnoses that follow from textbook criteria on what the heart does.
 
-Diagnoses are never drawn: each is a criterion on the measures of the rhythm and the heart, or on
-the leads of the undisturbed beat.
+Diagnoses are never drawn: each is a mechanism of the rhythm or the heart whose measures meet the
+criterion, or a criterion on the leads of the undisturbed beat.
 """
 
 from dataclasses import dataclass, field
@@ -18,21 +18,23 @@ SLOW_BPM, FAST_BPM = 60.0, 100.0  # sinus bradycardia below, tachycardia above
 SINUS_ARRHYTHMIA_S = 0.12  # longest less shortest sinus interval (Surawicz and Knilans)
 LONG_PR_S = 0.20  # first-degree block above (ACC/AHA/HRS bradycardia guideline 2018)
 BLOCK_QRS_S = 0.12  # complete bundle branch block from here on (AHA III)
-INCOMPLETE_QRS_S = 0.11  # incomplete right and nonspecific above (AHA III)
+INCOMPLETE_QRS_S = 0.11  # incomplete right, and nonspecific, from here on (AHA III)
 LEFT_AXIS_DEG, RIGHT_AXIS_DEG = -30.0, 90.0  # (AHA III)
-FASCICULAR_AXIS_DEG = (-90.0, -45.0)  # left anterior fascicular block (AHA III)
+FASCICULAR_AXIS_DEG = (-90.0, -45.0)  # left anterior fascicular block, narrow QRS (AHA III)
 LONG_QTC_S = {"Male": 0.45, "Female": 0.46}  # from here on (AHA IV)
 LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0  # QRS from peak to peak, below it in all (Surawicz, Knilans)
 POOR_R_V3_MV = 0.3  # R wave in V3 at most, and less than the S wave (Surawicz and Knilans)
-# Pathologic Q wave in two leads of a wall (fourth universal definition of myocardial infarction,
-# 2018): this wide and deep; and a quarter of the R wave, the older textbook rule.
+# Pathologic Q wave: in two leads of a wall, this wide and deep (after the fourth universal
+# definition of myocardial infarction, 2018, which in V2-V3 takes narrower ones too), and a quarter
+# of the R wave, the older textbook rule.
 Q_WIDTH_S, Q_DEPTH_MV, Q_SHARE_OF_R = 0.03, 0.1, 0.25
 INVERTED_T_MV = -0.1  # in two leads of a wall (AHA IV)
-FLAT_T_SHARE = 0.1  # of the R wave, in leads with an R wave of FLAT_T_R_MV (AHA IV)
-FLAT_T_R_MV = 0.3
+# Low or flat T wave: less than this share of the R wave, where that is tall enough (AHA IV).
+LOW_T_SHARE, LOW_T_R_MV = 0.1, 0.3
 
-_Q_WALLS = (("I", "aVL"), ("II", "aVF"), ("III", "aVF"), ("V2", "V3"), ("V3", "V4"), ("V5", "V6"))
-_T_WALLS = (("I", "aVL"), ("II", "aVF"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"))
+_LEFT_WALLS = (("I", "aVL"), ("V4", "V5"), ("V5", "V6"))
+_OTHER_WALLS = (("II", "aVF"), ("III", "aVF"), ("V2", "V3"), ("V3", "V4"))
+_T_WALLS = (*_LEFT_WALLS, ("II", "aVF"), ("V3", "V4"))
 _T_LEADS = ("I", "II", "V4", "V5", "V6")
 _LIMB, _CHEST = slice(0, 6), slice(6, 12)
 _FINE_FS = 1000.0  # Hz, at which a beat is measured
@@ -40,37 +42,37 @@ _FINE_FS = 1000.0  # Hz, at which a beat is measured
 
 @dataclass(frozen=True)
 class Patient:
-    """One person on one day. age: years; sex: "Male" or "Female"; fascicle: whether the left
-    anterior fascicle is blocked."""
+    """One person on one day. age: years; sex: "Male" or "Female"."""
 
     age: float
     sex: str
     rhythm: Rhythm = field(default_factory=Rhythm)
     heart: Heart = field(default_factory=Heart)
-    fascicle: bool = False
 
 
-def diagnose(patient: Patient) -> set[str]:
-    """Abbreviations (ecg.classes) of all diagnoses that the person's measures meet."""
+def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
+    """Abbreviations (ecg.classes) of all diagnoses that the person's measures meet.
+
+    beat_kinds: of the beats (heart.BEAT_KINDS) that the recording shows, since premature ones
+    count only there.
+    """
     rhythm, heart = patient.rhythm, patient.heart
     found = _rhythm_diagnoses(rhythm, heart)
+    if "premature atrial" in beat_kinds:
+        found.add("PAC")
+    if "premature ventricular" in beat_kinds:
+        found.add("PVC")
     if rhythm.kind == "paced" and rhythm.pacing != "atrial pacing":
-        return found  # a paced QRS says nothing else
+        return found  # a paced QRS says nothing else, nor does anyone look at the atria
     leads = _Leads(heart)
-    if heart.conduction == "left":
-        found |= {"LBBB", "BBB"}
-    elif heart.conduction == "right":
-        found |= {"RBBB", "BBB"}
-    elif heart.conduction == "incomplete right":
-        found.add("IRBBB")
-    elif heart.conduction == "nonspecific":
-        found.add("NSIVCB")
+    found |= _conduction_diagnoses(heart)
     axis = leads.axis_deg
     if -90 < axis < LEFT_AXIS_DEG:
         found.add("LAD")
     elif RIGHT_AXIS_DEG < axis < 180:
         found.add("RAD")
-    if patient.fascicle and FASCICULAR_AXIS_DEG[0] <= axis <= FASCICULAR_AXIS_DEG[1]:
+    in_range = FASCICULAR_AXIS_DEG[0] <= axis <= FASCICULAR_AXIS_DEG[1]
+    if heart.fascicle_blocked and in_range and heart.qrs_s < BLOCK_QRS_S:
         found.add("LAnFB")
     if leads.qrs_mv[_LIMB].max() < LOW_LIMB_MV or leads.qrs_mv[_CHEST].max() < LOW_CHEST_MV:
         found.add("LQRSV")
@@ -78,13 +80,13 @@ def diagnose(patient: Patient) -> set[str]:
         found.add("QAb")
     # A wide QRS brings long QT intervals and odd T waves, and a late R wave, of itself.
     if heart.qrs_s < BLOCK_QRS_S:
-        if leads.has_poor_r_wave():
+        if leads.has_poor_r_wave() and "LQRSV" not in found:
             found.add("PRWP")
         if corrected_qt(heart.qt_s, rhythm.rate_bpm) >= LONG_QTC_S[patient.sex]:
             found.add("LQT")
         if leads.has_inverted_t():
             found |= {"TInv", "TAb"}
-        if leads.has_flat_t():
+        if leads.has_low_t():
             found.add("TAb")
     return found
 
@@ -95,19 +97,12 @@ def corrected_qt(qt_s, rate_bpm) -> float:
 
 
 def _rhythm_diagnoses(rhythm, heart) -> set[str]:
-    found = set()
-    if rhythm.premature_ventricular:
-        found.add("PVC")
-    if rhythm.premature_atrial:
-        found.add("PAC")
     if rhythm.kind == "paced":
-        return found | {"PR"}
-    if rhythm.kind == "fibrillation":
-        found.add("AF")
-    elif rhythm.kind == "flutter":
-        found.add("AFL")
+        return {"PR"}
     if rhythm.kind != "sinus":
-        return found | ({"Brady"} if rhythm.rate_bpm < SLOW_BPM else set())
+        name = {"fibrillation": {"AF"}, "flutter": {"AFL"}, "junctional": set()}[rhythm.kind]
+        return name | ({"Brady"} if rhythm.rate_bpm < SLOW_BPM else set())
+    found = set()
     arrhythmic = rhythm.variation_s > SINUS_ARRHYTHMIA_S
     if arrhythmic:
         found.add("SA")
@@ -120,6 +115,18 @@ def _rhythm_diagnoses(rhythm, heart) -> set[str]:
     if heart.pr_s > LONG_PR_S:
         found |= {"IAVB", "LPR"}
     return found
+
+
+def _conduction_diagnoses(heart) -> set[str]:
+    if heart.qrs_s >= BLOCK_QRS_S and heart.conduction == "left":
+        return {"LBBB", "BBB"}
+    if heart.qrs_s >= BLOCK_QRS_S and heart.conduction == "right":
+        return {"RBBB", "BBB"}
+    if heart.qrs_s >= INCOMPLETE_QRS_S and heart.conduction == "incomplete right":
+        return {"IRBBB"}
+    if heart.qrs_s >= INCOMPLETE_QRS_S and heart.conduction == "nonspecific":
+        return {"NSIVCB"}
+    return set()
 
 
 class _Leads:
@@ -142,8 +149,8 @@ class _Leads:
 
     def has_q_wave(self) -> bool:
         # Leads on the left see a QRS that points right as negative from the start.
-        walls = _Q_WALLS if self.axis_deg < RIGHT_AXIS_DEG else _Q_WALLS[1:-1]
-        return _in_a_wall(self._q_waves(), walls)
+        left = _LEFT_WALLS if self.axis_deg < RIGHT_AXIS_DEG else ()
+        return _in_a_wall(self._q_waves(), left + _OTHER_WALLS)
 
     def has_poor_r_wave(self) -> bool:
         v3 = self.qrs[TWELVE_LEADS.index("V3")]
@@ -152,11 +159,11 @@ class _Leads:
     def has_inverted_t(self) -> bool:
         return _in_a_wall(self.t_mv <= INVERTED_T_MV, _T_WALLS)
 
-    def has_flat_t(self) -> bool:
+    def has_low_t(self) -> bool:
         rows = [TWELVE_LEADS.index(lead) for lead in _T_LEADS]
-        upright = self.r_mv[rows] >= FLAT_T_R_MV
-        flat = self.t_mv[rows] < FLAT_T_SHARE * self.r_mv[rows]
-        return np.count_nonzero(flat & upright) >= 2
+        tall = self.r_mv[rows] >= LOW_T_R_MV
+        low = self.t_mv[rows] < LOW_T_SHARE * self.r_mv[rows]
+        return np.count_nonzero(low & tall) >= 2
 
     def _q_waves(self) -> np.ndarray:
         """(12,) bool: a pathologic Q wave, that is a first deflection downwards."""

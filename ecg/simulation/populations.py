@@ -4,13 +4,16 @@ What is drawn is a mechanism (a blocked branch, a silent wall, a flutter circuit
 `patients.diagnose` says which diagnoses follow.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ecg.simulation.heart import Heart
-from ecg.simulation.patients import FAST_BPM, LONG_QTC_S, Patient
+from ecg.simulation.patients import FAST_BPM, LONG_QTC_S, SLOW_BPM, Patient
 from ecg.simulation.rhythms import PACING_MODES, Rhythm
+
+_FASTEST_LESS_AGE_BPM = 220.0  # the usual rule for a person's fastest sinus rate
+_SHORTEST_CYCLE_S = 0.12  # from the onset of one QRS complex to that of the next P wave
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,9 @@ class Population:
     """How common each mechanism is among the people of a source.
 
     fibrillation, flutter, junctional, paced: shares of all, the others being in sinus rhythm; slow
-    to premature_atrial and long_pr: of those in sinus rhythm; long_qt, flat_t, inverted_t: of
-    those whose ventricles are conducted to in the usual way; the rest: of all.
-    age_mean, age_sd: years.
+    to premature_atrial and long_pr: of those in sinus rhythm; premature_ventricular: of those in
+    sinus rhythm or fibrillation; long_qt, flat_t, inverted_t: of those with both branches; the
+    rest: of all. age_mean, age_sd: years.
     """
 
     fibrillation: float = 0.08
@@ -64,28 +67,29 @@ class Population:
 def draw_patient(population: Population, rng) -> Patient:
     """A person of the population.
 
-    Where no mechanism says otherwise, measures lie within the limits of 46,129 healthy people
-    (2nd to 98th centile: PR .113-.212 s, QRS .069-.109 s, axis -40 to 91 degrees, QTc after
+    Where no mechanism says otherwise, nearly all measures lie within the limits of 46,129 healthy
+    people (2nd to 98th centile: PR .113-.212 s, QRS .069-.109 s, axis -40 to 91 degrees, QTc after
     Fridericia .359-.445 s; Mason et al., J Electrocardiol 2007). They shift in the directions that
     Rijnbeek et al., J Electrocardiol 2014, describe: women have a faster rate, a longer QTc, a
     shorter QRS and less voltage; with age the axis turns left and voltage falls.
     """
-    age = float(np.clip(rng.normal(population.age_mean, population.age_sd), 18, 95).round())
+    age = float(round(_within(18, 95, lambda: rng.normal(population.age_mean, population.age_sd))))
     sex = "Male" if rng.random() < 0.53 else "Female"
     rhythm = _draw_rhythm(population, age, sex, rng)
-    return Patient(age, sex, rhythm, *_draw_heart(population, age, sex, rhythm, rng))
+    heart = _draw_heart(population, age, sex, rhythm, rng)
+    # No beat comes before the last one's T wave, or its own P wave's place, is free.
+    refractory_s = max(heart.qt_s, heart.pr_s + _SHORTEST_CYCLE_S)
+    return Patient(age, sex, replace(rhythm, refractory_s=refractory_s), heart)
 
 
 def _draw_rhythm(population, age, sex, rng) -> Rhythm:
     kinds = ("fibrillation", "flutter", "junctional", "paced")
     kind = _one_of(kinds, [getattr(population, kind) for kind in kinds], "sinus", rng)
-    breath_hz = rng.uniform(0.18, 0.32)
     ventricular = _premature_share(population.premature_ventricular, rng)
     if kind == "fibrillation":
-        rate = float(np.clip(rng.normal(92, 24), 42, 165))
         return Rhythm(
             kind,
-            rate,
+            _within(42, 165, lambda: rng.normal(92, 24)),
             irregularity=rng.uniform(0.18, 0.3),
             premature_ventricular=ventricular,
             atrial_hz=rng.uniform(4.5, 8.5),
@@ -100,29 +104,33 @@ def _draw_rhythm(population, age, sex, rng) -> Rhythm:
         return Rhythm(kind, rng.uniform(38, 58))
     if kind == "paced":
         mode = PACING_MODES[rng.choice(4, p=(0.2, 0.35, 0.25, 0.2))]
-        return Rhythm(
-            kind, float(rng.choice([60, 65, 70, 75, 80])), pacing=mode, atrial_hz=rng.uniform(5, 8)
-        )
-    speed = _one_of(("slow", "fast"), (population.slow, population.fast), "usual", rng)
-    if speed == "slow":
-        rate = 59 - min(rng.gamma(1.6, 3.2), 24)
-    elif speed == "fast":
-        rate = 101.5 + min(rng.gamma(1.5, 10), 60)
-    else:
-        # Women's hearts are some 3 beats a minute faster.
-        rate = np.clip(rng.normal(74 + (3 if sex == "Female" else 0), 9.5), 60.5, 98.5)
+        rate = float(rng.choice([60, 65, 70, 75, 80]))
+        return Rhythm(kind, rate, pacing=mode, atrial_hz=rng.uniform(5, 8))
+    rate = _draw_sinus_rate(population, age, sex, rng)
     youth = (95 - age) / 77  # breathing shifts a young heart more
-    variation = rng.uniform(0.01, 0.04 + 0.05 * youth) * min(1.0, 70 / rate)
-    if speed != "fast" and rng.random() < population.sinus_arrhythmia:
-        variation = rng.uniform(0.18, min(0.40, 24 / rate))
+    variation = rng.uniform(0.01, 0.04 + 0.06 * youth) * min(1.0, 70 / rate)
+    if rate <= FAST_BPM and rng.random() < population.sinus_arrhythmia:
+        variation = rng.uniform(0.14, max(0.2, min(0.40, 24 / rate)))
     return Rhythm(
         kind,
-        float(rate),
+        rate,
         variation_s=variation,
-        breath_hz=breath_hz,
+        breath_hz=rng.uniform(0.18, 0.32),
         premature_atrial=_premature_share(population.premature_atrial, rng),
         premature_ventricular=ventricular,
     )
+
+
+def _draw_sinus_rate(population, age, sex, rng) -> float:
+    speed = _one_of(("slow", "fast"), (population.slow, population.fast), "usual", rng)
+    if speed == "slow":
+        return SLOW_BPM - _within(0, 25, lambda: rng.gamma(1.8, 3.5))
+    if speed == "fast":
+        most = max(_FASTEST_LESS_AGE_BPM - age - FAST_BPM, 10)
+        return FAST_BPM + _within(0, most, lambda: rng.gamma(1.7, 10))
+    # Women's hearts are some 3 beats a minute faster.
+    mean = 74 + (3 if sex == "Female" else 0)
+    return _within(SLOW_BPM, FAST_BPM, lambda: rng.normal(mean, 9.5))
 
 
 def _premature_share(share, rng) -> float:
@@ -132,7 +140,34 @@ def _premature_share(share, rng) -> float:
     return 1.0 if rng.random() < 0.08 else rng.uniform(0.04, 0.25)
 
 
-def _draw_heart(population, age, sex, rhythm, rng) -> tuple[Heart, bool]:
+def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
+    conduction, qrs_s = _draw_conduction(population, sex, rng)
+    fascicle_blocked, axis = _draw_axis(population, age, conduction, rng)
+    infarct = ""
+    if conduction != "left" and rng.random() < population.infarct:
+        infarct = ("inferior", "anterior", "lateral")[rng.choice(3, p=(0.45, 0.4, 0.15))]
+        qrs_s = max(qrs_s, rng.uniform(0.095, 0.107))
+    ectopic_mv = rng.lognormal(np.log(1.3), 0.2)
+    return Heart(
+        pr_s=_draw_pr(population, age, rhythm, rng),
+        qrs_s=qrs_s,
+        qt_s=_draw_qtc(population, sex, conduction, rhythm, rng)
+        * (60 / rhythm.rate_bpm) ** (1 / 3),
+        axis_deg=axis,
+        infarct=infarct,
+        conduction=conduction,
+        fascicle_blocked=fascicle_blocked,
+        **_draw_voltages(population, age, sex, conduction, axis, rng),
+        p_mv=rng.uniform(0.09, 0.17),
+        ectopic_axis_deg=rng.uniform(-90, 130),
+        ectopic_mv=ectopic_mv,
+        ectopic_back_mv=ectopic_mv * rng.choice([-1, 1]) * rng.uniform(0.3, 0.6),
+        ectopic_qrs_s=rng.uniform(0.135, 0.18),
+        spike_mv=rng.lognormal(np.log(4.0), 0.5),
+    )
+
+
+def _draw_conduction(population, sex, rng) -> tuple[str, float]:
     conduction = _one_of(
         ("left", "right", "incomplete right", "nonspecific"),
         (
@@ -144,6 +179,20 @@ def _draw_heart(population, age, sex, rhythm, rng) -> tuple[Heart, bool]:
         "normal",
         rng,
     )
+    if conduction == "normal":
+        mean = 0.091 if sex == "Male" else 0.084
+        return conduction, _within(0.068, 0.1095, lambda: rng.normal(mean, 0.008))
+    low, high = {
+        "left": (0.122, 0.17),
+        "right": (0.12, 0.165),
+        "incomplete right": (0.11, 0.119),
+        "nonspecific": (0.111, 0.145),
+    }[conduction]
+    return conduction, rng.uniform(low, high)
+
+
+def _draw_axis(population, age, conduction, rng) -> tuple[bool, float]:
+    """Whether the left anterior fascicle is blocked, and the axis of the main QRS vector."""
     turn = _one_of(
         ("fascicle", "left", "right"),
         (population.left_anterior, population.left_axis, population.right_axis),
@@ -151,99 +200,79 @@ def _draw_heart(population, age, sex, rhythm, rng) -> tuple[Heart, bool]:
         rng,
     )
     if conduction == "left":
-        turn = "usual"
-    qrs_s = {
-        "normal": np.clip(rng.normal(0.091 if sex == "Male" else 0.084, 0.008), 0.068, 0.107),
-        "left": rng.uniform(0.128, 0.17),
-        "right": rng.uniform(0.124, 0.165),
-        "incomplete right": rng.uniform(0.1115, 0.118),
-        "nonspecific": rng.uniform(0.114, 0.145),
-    }[conduction]
-    usual_axis = np.clip(rng.normal(50 - 0.6 * (age - 50), 20), -15, 75)
-    axis = {
-        "usual": usual_axis,
-        "fascicle": rng.uniform(-72, -52),
-        "left": rng.uniform(-44, -34),
-        "right": rng.uniform(105, 150),
-    }[turn]
-    if conduction == "left":
-        axis = rng.uniform(-45, 50)
-    # Voltage falls with age, in men more.
-    size = max(rng.lognormal(np.log(1.0 if sex == "Male" else 0.9), 0.33), 0.65)
-    size *= 1 - 0.003 * (age - 50)
-    septal, main_back, back = size * np.array([0.34, 0.05, rng.uniform(0.7, 1.4)])
-    infarct = ""
-    if conduction != "left" and rng.random() < population.infarct:
-        infarct = ("inferior", "anterior", "lateral")[rng.choice(3, p=(0.45, 0.4, 0.15))]
-        qrs_s = max(qrs_s, rng.uniform(0.095, 0.107))
+        return False, rng.uniform(-45, 50)
+    if turn == "fascicle":
+        return True, rng.uniform(-75, -45)
+    if turn == "left":
+        return False, rng.uniform(-45, -28)
+    if turn == "right":
+        return False, rng.uniform(90, 150)
+    return False, _within(-30, 90, lambda: rng.normal(50 - 0.6 * (age - 50), 20))
+
+
+def _draw_voltages(population, age, sex, conduction, axis, rng) -> dict[str, float]:
+    """The sizes of the QRS and T vectors, mV, as fields of a `Heart`, and the T wave's axis."""
+    median = (0.92 if sex == "Male" else 0.8) * (1 - 0.003 * (age - 50))
+    size = _within(0.6, 3.0, lambda: rng.lognormal(np.log(median), 0.33))
+    t_axis, t_mv, t_back_mv = _draw_t_wave(population, sex, conduction, axis, rng)
+    shares = {
+        "qrs_mv": 1.0,
+        "septal_mv": 0.34,
+        "main_back_mv": 0.05,
+        "back_mv": rng.uniform(0.7, 1.4),
+        "t_mv": t_mv,
+        "t_back_mv": t_back_mv,
+    }
     if rng.random() < population.poor_progression:
-        septal, main_back = size * rng.uniform([0.05, 0.75], [0.15, 1.0])
-    t_mv, t_axis, t_back = _draw_t_wave(population, sex, conduction, axis, size, rng)
+        shares["septal_mv"] = rng.uniform(0.05, 0.15)
+        shares["main_back_mv"] = rng.uniform(0.75, 1.0)
     if rng.random() < population.low_voltage:
-        shrink = rng.uniform(0.28, 0.36) / size
-        voltages = np.array([size, septal, main_back, back, t_mv, t_back])
-        size, septal, main_back, back, t_mv, t_back = shrink * voltages
-    rr_s = 60 / rhythm.rate_bpm
-    ectopic = rng.lognormal(np.log(1.3), 0.2)
-    heart = Heart(
-        pr_s=_draw_pr(population, age, rhythm, rng),
-        qrs_s=float(qrs_s),
-        qt_s=_draw_qtc(population, sex, conduction, rhythm, rng) * rr_s ** (1 / 3),
-        axis_deg=axis,
-        qrs_mv=size,
-        septal_mv=septal,
-        main_back_mv=main_back,
-        back_mv=back,
-        infarct=infarct,
-        conduction=conduction,
-        t_mv=t_mv,
-        t_axis_deg=t_axis,
-        t_back_mv=t_back,
-        p_mv=rng.uniform(0.06, 0.13),
-        ectopic_axis_deg=rng.uniform(-90, 130),
-        ectopic_mv=ectopic,
-        ectopic_back_mv=ectopic * rng.choice([-1, 1]) * rng.uniform(0.3, 0.6),
-        ectopic_qrs_s=rng.uniform(0.135, 0.18),
-        spike_mv=rng.lognormal(np.log(4.0), 0.5),
-    )
-    return heart, turn == "fascicle"
+        size = rng.uniform(0.25, 0.38)
+    return {name: size * share for name, share in shares.items()} | {"t_axis_deg": t_axis}
+
+
+def _draw_t_wave(population, sex, conduction, axis, rng) -> tuple[float, float, float]:
+    """Axis, then size and backward part as shares of the QRS: with the QRS where that is narrow,
+    against it where a branch is blocked."""
+    share = rng.uniform(0.18, 0.36) * (1.0 if sex == "Male" else 0.85)
+    if conduction == "left":
+        return axis + 170, 0.35, -0.35
+    if conduction == "right":
+        return float(np.clip(axis, 0, 60)), share, 0.12
+    t_axis = float(np.clip(0.5 * axis + 26 + rng.normal(0, 10), 5, 78))
+    kind = _one_of(("flat", "inverted"), (population.flat_t, population.inverted_t), "usual", rng)
+    if kind == "flat":
+        return t_axis, rng.uniform(0.0, 0.06), -rng.uniform(0.0, 0.15)
+    if kind == "inverted":
+        return t_axis + 180, rng.uniform(0.2, 0.45), rng.uniform(0.1, 0.4)
+    return t_axis, share, -rng.uniform(0.15, 0.4)
 
 
 def _draw_pr(population, age, rhythm, rng) -> float:
-    usual = np.clip(rng.normal(0.155 + 0.0004 * (age - 50), 0.017), 0.118, 0.195)
+    usual = _within(0.115, 0.2, lambda: rng.normal(0.155 + 0.0004 * (age - 50), 0.019))
     if rhythm.rate_bpm > FAST_BPM:
-        return float(min(usual, 0.16))
-    if rng.random() < population.long_pr:
-        return rng.uniform(0.215, 0.33)
-    return float(usual)
+        return min(usual, 0.16)
+    if rhythm.kind == "sinus" and rng.random() < population.long_pr:
+        return rng.uniform(0.205, 0.33)
+    return usual
 
 
 def _draw_qtc(population, sex, conduction, rhythm, rng) -> float:
     limit = LONG_QTC_S[sex]
-    usual = np.clip(rng.normal(limit - 0.045, 0.015), 0.36, limit - 0.01)
-    narrow = conduction in ("normal", "incomplete right")
-    # Above, the T wave would run into the next beat.
-    if narrow and rhythm.rate_bpm < 105 and rng.random() < population.long_qt:
-        return limit + rng.uniform(0.02, 0.09)
-    return float(usual) if narrow else float(usual) + 0.03
+    usual = _within(0.36, limit, lambda: rng.normal(limit - 0.043, 0.016))
+    if conduction in ("left", "right", "nonspecific"):
+        return usual + 0.03
+    # Above that rate the T wave would run into the next beat.
+    if rhythm.rate_bpm < 105 and rng.random() < population.long_qt:
+        return limit + rng.uniform(0.0, 0.09)
+    return usual
 
 
-def _draw_t_wave(population, sex, conduction, axis, size, rng) -> tuple[float, float, float]:
-    """Size, axis and backward part: with the QRS where that is narrow, against it where a branch
-    is blocked."""
-    share = rng.uniform(0.18, 0.36) * (1.0 if sex == "Male" else 0.85)
-    if conduction == "left":
-        return 0.35 * size, axis + 170, -0.35 * size
-    if conduction == "right":
-        return share * size, np.clip(axis, 0, 60), 0.12 * size
-    t_axis = np.clip(0.5 * axis + 26 + rng.normal(0, 10), 5, 78)
-    t_back = -rng.uniform(0.15, 0.4) * size
-    kind = _one_of(("flat", "inverted"), (population.flat_t, population.inverted_t), "usual", rng)
-    if kind == "flat":
-        return rng.uniform(0.0, 0.06) * size, t_axis, -rng.uniform(0.0, 0.15) * size
-    if kind == "inverted":
-        return rng.uniform(0.28, 0.5) * size, t_axis + 180, rng.uniform(0.1, 0.4) * size
-    return share * size, t_axis, t_back
+def _within(low, high, draw) -> float:
+    """The first draw that lies between the two."""
+    while not low <= (value := draw()) <= high:
+        pass
+    return float(value)
 
 
 def _one_of(names, shares, otherwise, rng) -> str:

@@ -20,13 +20,16 @@ from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import SOURCES, Source, annotate
 
 _CHUNK = 32  # records a task
+_LONGEST_QRS_S = 0.2
 
 
-def heart_signal(patient: Patient, duration_s: float, fs: float, rng) -> np.ndarray:
-    """The eight independent leads (8, n_samples), mV, of the person's heart, without any noise."""
+def heart_signal(patient: Patient, onsets, kinds, duration_s, fs, rng) -> np.ndarray:
+    """The eight independent leads (8, n_samples), mV, of the person's heart, without any noise.
+
+    onsets (n_beats,), s, and kinds of the beats, as rhythms.beat_times gives them.
+    """
     rhythm = patient.rhythm
     n_samples = round(duration_s * fs)
-    onsets, kinds = beat_times(rhythm, duration_s, rng)
     tables = {kind: beat(patient.heart, kind) for kind in set(kinds)}
     beats = np.stack([tables[kind] for kind in kinds])
     # Breathing moves the heart and fills it differently.
@@ -34,21 +37,21 @@ def heart_signal(patient: Patient, duration_s: float, fs: float, rng) -> np.ndar
     total = dipole(onsets, beats, fs, n_samples)
     time = np.arange(n_samples) / fs
     if rhythm.kind == "fibrillation" or "ventricular pacing, no P" in kinds:
-        total += fibrillation(time, rhythm.atrial_hz, rng.uniform(0.04, 0.11), rng)
+        total += fibrillation(time, rhythm.atrial_hz, rng.uniform(0.04, 0.1), rng)
     elif rhythm.kind == "flutter":
-        total += flutter(time, rhythm.atrial_hz, rng.random(), rng.uniform(0.08, 0.2))
+        total += flutter(time, rhythm.atrial_hz, rng.random(), rng.uniform(0.15, 0.4))
     return LEAD_FIELD @ total
 
 
-def simulate_record(
-    name: str, source: Source, lead_set: int, rng
-) -> tuple[Header, np.ndarray, Patient]:
-    """One record's header and digital values (n_leads, n_samples), int16, and whose they are."""
+def simulate_record(name: str, source: Source, lead_set: int, rng) -> tuple[Header, np.ndarray]:
+    """One record's header and digital values (n_leads, n_samples), int16."""
     recorder = source.recorder
     patient = draw_patient(source.population, rng)
-    dx = annotate(diagnose(patient), source.habits, rng)
     duration_s = rng.uniform(*source.duration_s)
-    recording = record(heart_signal(patient, duration_s, recorder.fs, rng), recorder, rng)
+    onsets, kinds = beat_times(patient.rhythm, duration_s, rng)
+    dx = annotate(diagnose(patient, shown_kinds(onsets, kinds, duration_s)), source.habits, rng)
+    signal = heart_signal(patient, onsets, kinds, duration_s, recorder.fs, rng)
+    recording = record(signal, recorder, rng)
     rows = lead_rows(lead_set)
     header = Header(
         name=name,
@@ -62,7 +65,16 @@ def simulate_record(
         sex=patient.sex,
         dx=dx,
     )
-    return header, recording[rows], patient
+    return header, recording[rows]
+
+
+def shown_kinds(onsets, kinds, duration_s) -> set[str]:
+    """The kinds of the beats whose QRS lies within the recording, with the beat before it."""
+    return {
+        kind
+        for before, onset, kind in zip(onsets, onsets[1:], kinds[1:], strict=False)
+        if before > 0 and onset < duration_s - _LONGEST_QRS_S
+    }
 
 
 def simulate_folder(
@@ -76,12 +88,13 @@ def simulate_folder(
 ) -> None:
     """Writes `n_records` records into the folder, made if missing, the sources taking turns.
 
-    fs: Hz, in place of each source's own. The same seed, source and position give the same
-    record, however many workers or further records there are; the leads and the sampling rate
-    asked for do not change whose heart it is.
+    fs: Hz, in place of each source's own. A source that is named twice counts once. The same
+    seed, source and position give the same record, however many workers or further records there
+    are; the leads and the sampling rate asked for do not change whose heart it is.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sources = tuple(dict.fromkeys(sources))
     tasks = (
         delayed(_write_chunk)(
             folder, range(start, min(start + _CHUNK, n_records)), seed, sources, lead_set, fs
@@ -89,7 +102,8 @@ def simulate_folder(
         for start in range(0, n_records, _CHUNK)
     )
     chunks = Parallel(n_jobs=workers, return_as="generator")(tasks)
-    for _ in track((one for chunk in chunks for one in chunk), n_records, "simulating records"):
+    done = (one for n_written in chunks for one in range(n_written))
+    for _ in track(done, n_records, "simulating records"):
         pass
 
 
@@ -103,14 +117,13 @@ def source_at(name: str, fs: float | None = None) -> Source:
     return replace(source, recorder=replace(source.recorder, fs=fs, band_hz=band_hz))
 
 
-def _write_chunk(folder, positions, seed, sources, lead_set, fs) -> list[str]:
-    names = []
+def _write_chunk(folder, positions, seed, sources, lead_set, fs) -> int:
+    """Writes the records at these positions; how many they are."""
     for position in positions:
         source_name = sources[position % len(sources)]
         source, i = source_at(source_name, fs), position // len(sources)
         rng = np.random.default_rng([seed, crc32(source_name.encode()), i])
         name = f"SIM{source.letter}{seed}_{lead_set}_{i:05d}"
-        header, recording, _ = simulate_record(name, source, lead_set, rng)
+        header, recording = simulate_record(name, source, lead_set, rng)
         write_record(folder, header, recording, source.physionet)
-        names.append(name)
-    return names
+    return len(positions)

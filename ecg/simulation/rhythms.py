@@ -8,7 +8,6 @@ RHYTHMS = ("sinus", "fibrillation", "flutter", "junctional", "paced")
 PACING_MODES = ("atrial pacing", "ventricular pacing", "ventricular pacing, no P", "dual pacing")
 
 _JITTER = 0.012  # standard deviation of a regular heart's intervals, share of the interval
-_SHORTEST_S = 0.3  # between two beats: the ventricles' refractory time
 # Prematurity: coupling interval as a share of the basic one. A premature atrial beat resets the
 # sinus node, so that the pause is little more than one interval; a ventricular one does not reach
 # it, so that the next sinus beat comes when it was due (full compensatory pause).
@@ -26,9 +25,10 @@ class Rhythm:
     sinus interval with breathing, longest less shortest, s; breath_hz: of the breathing.
     irregularity: of a fibrillating heart's intervals, standard deviation as a share of the mean.
     premature_atrial, premature_ventricular: chance of such a beat after each other beat; where it
-    is not 0, one occurs at least. atrial_hz: of fibrillation or flutter waves.
-    ratios: atrial beats per ventricular beat in flutter, drawn anew for each. pacing: of
-    PACING_MODES.
+    is not 0 and the recording is long enough, one occurs at least. atrial_hz: of fibrillation or
+    flutter waves. ratios: atrial beats per ventricular beat in flutter, drawn anew for each.
+    pacing: of PACING_MODES. refractory_s: no fibrillating or premature beat comes sooner than that
+    after another.
     """
 
     kind: str = "sinus"
@@ -41,6 +41,7 @@ class Rhythm:
     atrial_hz: float = 5.0
     ratios: tuple[int, ...] = (2,)
     pacing: str = "ventricular pacing"
+    refractory_s: float = 0.3
 
     def __post_init__(self):
         if self.kind not in RHYTHMS:
@@ -70,11 +71,13 @@ def beat_times(rhythm: Rhythm, duration_s: float, rng) -> tuple[np.ndarray, list
         basic = interval(time)
         kind = _premature_kind(chances, due_s, time, rng)
         if kind == "premature atrial":
-            onsets.append(time + max(_SHORTEST_S, basic * rng.uniform(*_ATRIAL_COUPLING)))
+            onsets.append(time + max(rhythm.refractory_s, basic * rng.uniform(*_ATRIAL_COUPLING)))
             time = onsets[-1] + basic * rng.uniform(*_ATRIAL_PAUSE)
         elif kind == "premature ventricular":
-            onsets.append(time + max(_SHORTEST_S, basic * rng.uniform(*_VENTRICULAR_COUPLING)))
-            time += 2 * basic
+            onsets.append(
+                time + max(rhythm.refractory_s, basic * rng.uniform(*_VENTRICULAR_COUPLING))
+            )
+            time = max(time + 2 * basic, onsets[-1] + rhythm.refractory_s)
         else:
             time += basic
         kinds += [kind] if kind else []
@@ -84,13 +87,13 @@ def beat_times(rhythm: Rhythm, duration_s: float, rng) -> tuple[np.ndarray, list
 
 
 def _premature_kind(chances, due_s, time, rng) -> str:
-    """Which premature beat follows, "" for none; the first of each is taken out of `due_s`."""
-    for kind, chance in chances.items():
-        if chance and (time >= due_s.get(kind, np.inf) or rng.random() < chance):
-            if time > 0:
-                due_s.pop(kind, None)
-            return kind
-    return ""
+    """Which premature beat follows, "" for none; one that is due comes first, and is so once."""
+    due = [kind for kind, due_time in due_s.items() if time >= due_time]
+    by_chance = [kind for kind, chance in chances.items() if rng.random() < chance]
+    kind = next(iter(due + by_chance), "")
+    if time > 0:
+        due_s.pop(kind, None)
+    return kind
 
 
 def _intervals(rhythm, rng):
@@ -98,7 +101,7 @@ def _intervals(rhythm, rng):
     mean = 60 / rhythm.rate_bpm
     if rhythm.kind == "fibrillation":
         spread = np.sqrt(np.log1p(rhythm.irregularity**2))
-        return lambda _: max(_SHORTEST_S, mean * rng.lognormal(-(spread**2) / 2, spread))
+        return lambda _: max(rhythm.refractory_s, mean * rng.lognormal(-(spread**2) / 2, spread))
     if rhythm.kind == "flutter":
         return lambda _: rng.choice(rhythm.ratios) / rhythm.atrial_hz
     if rhythm.kind == "paced":

@@ -1,8 +1,8 @@
 """The simulated sources: who comes, what records them, and what their annotators write down.
 
 Shares of diagnoses follow one or another of the Challenge's sources (counts per source in its
-table of scored diagnoses), but not below some 15 in 1000, so that a small folder already shows each
-diagnosis that the source annotates. Recorders and habits are made up, to differ as those do.
+table of scored diagnoses), but seldom below 1 %, so that a small folder already shows most of what
+the source annotates. Recorders and habits are made up, to differ as those do.
 """
 
 from dataclasses import dataclass, field
@@ -160,7 +160,7 @@ SOURCES = {
         ),
         duration_s=(5.0, 10.0),
     ),
-    # Many clinics that write nine diagnoses and send recordings of any length, after CPSC.
+    # Many clinics that write seven diagnoses and send recordings of any length, after CPSC.
     "simulated-network": Source(
         letter="D",
         population=Population(
@@ -187,10 +187,11 @@ SOURCES = {
         recorder=Recorder(
             fs=1000.0, adc_gain=2000.0, band_hz=(0.05, 250.0), wander_mv=0.01, muscle_mv=0.0015
         ),
+        habits=Habits(unspecified_block=0.1, long_pr_word=0.3),
         duration_s=(30.0, 30.0),
         physionet=True,
     ),
-    # An ambulance's noisy recorder at 300 Hz.
+    # An ambulance's noisy recorder at 300 Hz, whose filter moves ST segments as such filters do.
     "simulated-ambulance": Source(
         letter="F",
         population=Population(fast=0.25, age_mean=63.0, premature_ventricular=0.07, infarct=0.08),
@@ -204,7 +205,9 @@ SOURCES = {
             motion_per_min=2.0,
             loose_electrode=0.02,
         ),
-        habits=Habits(any_slow=True, unspecified_block=0.2, long_pr_word=0.2),
+        habits=Habits(
+            annotated=_ALL - {"SB"}, any_slow=True, unspecified_block=0.2, long_pr_word=0.2
+        ),
     ),
     # A ward's telemetry at 250 Hz.
     "simulated-telemetry": Source(
@@ -222,7 +225,9 @@ SOURCES = {
             motion_per_min=1.5,
             loose_electrode=0.01,
         ),
-        habits=Habits(second_code=frozenset({"PAC", "PVC"})),
+        habits=Habits(
+            second_code=frozenset({"PAC", "PVC"}), unspecified_block=0.1, long_pr_word=0.1
+        ),
         physionet=True,
     ),
 }
