@@ -145,8 +145,8 @@ def find_beats(signal) -> np.ndarray:
     may have left, at an eighth."""
     slope = np.linalg.norm(np.gradient(signal[_INDEPENDENT], axis=1), axis=0)
     energy = gaussian_filter1d(slope, 0.025 * FS)
-    seconds = energy[: len(energy) // 500 * 500].reshape(-1, 500)
-    usual = np.median(seconds.max(axis=1))
+    two_seconds = energy[: len(energy) // 1000 * 1000].reshape(-1, 1000)  # a beat in each
+    usual = np.median(two_seconds.max(axis=1))
     peaks = find_peaks(energy, height=usual / 3, distance=round(0.25 * FS))[0]
     gaps = np.diff(peaks)
     searched = []

@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 # A module imports from the rows above its own alone.
 ORDER = (
-    ("leads", "classes", "signals", "progress", "splits", "layers", "losses"),
+    ("leads", "classes", "signals", "files", "progress", "splits", "layers", "losses"),
     ("settings", "headers", "outputs", "scoring", "devices"),
     ("records", "decisions", "architectures.multiscale_se"),
     ("architectures", "corpus"),

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 from scipy.signal import periodogram
+from wfdb.processing import xqrs_detect
 
 from ecg.classes import DIAGNOSES
 from ecg.simulation.patients import diagnose
@@ -240,6 +241,21 @@ def readings(labelled: bool, abbreviation: str, check: Check, count: int) -> lis
 
 def test_every_diagnosis_has_a_check():
     assert set(CHECKS) == {diagnosis.abbreviation for diagnosis in DIAGNOSES}
+
+
+def test_a_librarys_detector_finds_the_same_rate():
+    by_library, by_us = [], []
+    for seed, (patient, _, diagnoses) in enumerate(people()[:60]):
+        found = reading(seed)
+        if patient.rhythm.kind != "sinus" or diagnoses & ECTOPIC or found is None:
+            continue
+        peaks = xqrs_detect(found.signal[found.qrs_mv.argmax()], FS, verbose=False)
+        rate = 60 * FS / np.median(np.diff(peaks)) if len(peaks) > 2 else 0.0
+        by_library.append(abs(rate / patient.rhythm.rate_bpm - 1) < 0.06)
+        by_us.append(abs(found.rate_bpm / patient.rhythm.rate_bpm - 1) < 0.06)
+    assert len(by_us) > 30
+    assert np.mean(by_library) > 0.85
+    assert np.mean(by_us) > 0.95
 
 
 @pytest.mark.parametrize("abbreviation", CHECKS)

@@ -29,6 +29,9 @@ LEAD_FIELD = np.array(
     ]
 )
 
+_FRONTAL = np.array([LEAD_FIELD[0], LEAD_FIELD[1] - LEAD_FIELD[0] / 2])  # leads I and aVF
+_FRONTAL_INVERSE = np.linalg.inv(_FRONTAL[:, :2])
+
 # The rows of a beat's table; a wave that a beat lacks has no size.
 WAVES = (
     "atrial spike",
@@ -57,6 +60,16 @@ BEAT_KINDS = (
     "dual pacing",
 )
 
+# Dipoles (x, y, z) of the atria, chosen for what the lead field makes of them: f-waves of 1 mV in
+# V1 and next to none in V3; in the inferior leads alone; F-waves of 1 mV in II, -0.4 in V1.
+_TO_V1, _TO_FEET, _FLUTTER = (-0.77, 0.0, -0.66), (0.1, 0.6, 0.1), (0.38, 0.89, 0.33)
+_SAW_TOOTH_HEIGHT = 3.05  # of the first four terms of its series
+# First QRS vector over a silent wall: share of the QRS size, frontal axis, backward part.
+_INFARCTS = {
+    "inferior": (0.45, -95.0, 0.0),
+    "anterior": (0.15, 100.0, 0.55),
+    "lateral": (0.5, 165.0, -0.1),
+}
 _P_S = 0.105  # length of the P wave
 _SPIKE_S = 0.0005  # width of a pacing spike, standard deviation
 _SPIKE_LEAD_S = 0.004  # from the spike to what it starts
@@ -71,11 +84,11 @@ class Heart:
     the main QRS vector in the frontal plane, from lead I clockwise; qrs_mv: its size there.
     septal_mv, main_back_mv, back_mv: how far a conducted QRS points forwards at first, then
     backwards in its main and in its late part: the R waves of V1-V3, and what takes them away.
-    infarct: the wall whose silence leaves a Q wave, "",
-    "inferior", "anterior" or "lateral". conduction: of CONDUCTIONS. fascicle_blocked: the left
-    anterior one, which `axis_deg` has to go with. t_mv, t_axis_deg, t_back_mv:
-    T wave, frontal size and axis, backward part. p_mv: frontal size of the P wave. ectopic_*: the
-    vector and length of premature ventricular beats; spike_mv: size of pacing spikes.
+    infarct: the wall whose silence leaves a Q wave, "", "inferior", "anterior" or "lateral".
+    conduction: of CONDUCTIONS. fascicle_blocked: the left anterior one, which `axis_deg` has to go
+    with. t_mv, t_axis_deg, t_back_mv: T wave, frontal size and axis, backward part. p_mv: frontal
+    size of the P wave. ectopic_*: the vector and length of premature ventricular beats. spike_mv:
+    size of pacing spikes.
     """
 
     pr_s: float = 0.16
@@ -201,20 +214,6 @@ def flutter(time, rate_hz, phase, size_mv) -> np.ndarray:
     turn = 2 * np.pi * (rate_hz * time + phase)
     wave = sum(np.sin(k * turn) / k for k in range(1, 5)) / _SAW_TOOTH_HEIGHT
     return size_mv * np.array(_FLUTTER)[:, None] * wave
-
-
-# Dipoles (x, y, z) of the atria, chosen for what the lead field makes of them: f-waves of 1 mV in
-# V1 and next to none in V3; in the inferior leads alone; F-waves of 1 mV in II, -0.4 in V1.
-_TO_V1, _TO_FEET, _FLUTTER = (-0.77, 0.0, -0.66), (0.1, 0.6, 0.1), (0.38, 0.89, 0.33)
-_SAW_TOOTH_HEIGHT = 3.05  # of the first four terms of its series
-_FRONTAL = np.array([LEAD_FIELD[0], LEAD_FIELD[1] - LEAD_FIELD[0] / 2])  # leads I and aVF
-_FRONTAL_INVERSE = np.linalg.inv(_FRONTAL[:, :2])
-# First QRS vector over a silent wall: share of the QRS size, frontal axis, backward part.
-_INFARCTS = {
-    "inferior": (0.45, -95.0, 0.0),
-    "anterior": (0.15, 100.0, 0.55),
-    "lateral": (0.5, 165.0, -0.1),
-}
 
 
 def _row(centre_s, width_s, frontal_mv, axis_deg, back_mv) -> np.ndarray:
