@@ -3,7 +3,8 @@
 # and a test folder, trains the five models (narrow and short), tests and scores. Half of the test
 # records come from sources that training has not seen. Uses an NVIDIA GPU where there is one.
 #
-#   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo, here
+#   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo in
+#                                     the repository
 set -euo pipefail
 folder=$(realpath -m "${1:-$(dirname "$0")/../demo}")
 cd "$(dirname "$0")/.."
@@ -13,6 +14,7 @@ records=600 # to train on
 seen=(simulated-hospital simulated-heart-centre simulated-county)
 unseen=(simulated-ambulance simulated-telemetry) # 300 and 250 Hz
 lead_sets=(12 6 4 3 2)
+lines=()
 
 say() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
 
@@ -45,10 +47,10 @@ say "records answered"
 for sources in seen unseen; do
     for leads in "${lead_sets[@]}"; do
         scores=$($python evaluate_model.py "$folder/test/$sources/$leads" "$folder/outputs")
-        if [ ! -e "$folder/scores.csv" ]; then echo "sources,leads,${scores%%$'\n'*}"; fi
-        echo "$sources,$leads,${scores##*$'\n'}"
-    done >>"$folder/scores.csv"
+        lines+=("$sources,$leads,${scores##*$'\n'}")
+    done
 done
+printf '%s\n' "sources,leads,${scores%%$'\n'*}" "${lines[@]}" >"$folder/scores.csv"
 say "scored; always answering sinus rhythm would have a Challenge metric of 0, as it is defined"
 echo
 while IFS=, read -r sources leads auroc auprc accuracy f_measure metric; do

@@ -127,14 +127,14 @@ class Check:
 
 
 SINUS = frozenset({"NSR", "SB", "STach", "SA"})
-REGULAR = frozenset(ECTOPIC)
-NARROW = frozenset(WIDE | ECTOPIC)
+NOT_REGULAR = frozenset(ECTOPIC)
+NOT_NARROW = frozenset(WIDE | ECTOPIC)
 CHECKS = {
     "AF": Check(
         lambda m: m.irregularity > 0.12 and m.p_steadiness < 0.6,
         frozenset({"AFL", "SA"} | ECTOPIC),
     ),
-    "AFL": Check(lambda m: flutter_line(m) > 0.22, REGULAR),
+    "AFL": Check(lambda m: flutter_line(m) > 0.22, NOT_REGULAR),
     "BBB": Check(lambda m: m.qrs_s > 0.118, frozenset({"NSIVCB", "PR", "PVC"})),
     "Brady": Check(
         lambda m: m.rate_bpm < 60 and m.p_steadiness < 0.6, frozenset(ECTOPIC | {"AFL", "PR"})
@@ -150,7 +150,7 @@ CHECKS = {
     "LAD": Check(lambda m: -92 < m.axis_deg < -28, frozenset({"PR", "AFL"})),
     "LAnFB": Check(anterior_fascicle, frozenset(WIDE | {"AFL"})),
     "LPR": Check(lambda m: m.pr_s > 0.202, among=SINUS),
-    "LQRSV": Check(lambda m: m.qrs_mv[:6].max() < 0.53 or m.qrs_mv[6:].max() < 1.05, REGULAR),
+    "LQRSV": Check(lambda m: m.qrs_mv[:6].max() < 0.53 or m.qrs_mv[6:].max() < 1.05, NOT_REGULAR),
     "LQT": Check(
         lambda m: m.qt_s / (60 / m.rate_bpm) ** (1 / 3) > 0.455,
         frozenset(WIDE | ECTOPIC | NO_P | {"TAb", "STach", "LQRSV"}),
@@ -166,7 +166,7 @@ CHECKS = {
     ),
     "PR": Check(lambda m: spike(m) > 0.6),
     "PRWP": Check(
-        lambda m: m.r_mv[LEAD["V3"]] < min(0.33, m.qrs_mv[LEAD["V3"]] / 2), NARROW | {"AFL"}
+        lambda m: m.r_mv[LEAD["V3"]] < min(0.33, m.qrs_mv[LEAD["V3"]] / 2), NOT_NARROW | {"AFL"}
     ),
     "PVC": Check(
         lambda m: any(like < 0.8 for like, _ in early_beats(m)),
@@ -185,13 +185,13 @@ CHECKS = {
         frozenset({"LBBB", "PR", "AFL"} | ECTOPIC),
     ),
     "RAD": Check(lambda m: 88 < m.axis_deg < 182, frozenset({"PR"})),
-    "SA": Check(lambda m: np.ptp(m.rr_s) > 0.13, REGULAR, SINUS),
-    "SB": Check(lambda m: m.rate_bpm < 60.5, REGULAR, SINUS),
-    "STach": Check(lambda m: m.rate_bpm > 99.5, REGULAR, SINUS),
+    "SA": Check(lambda m: np.ptp(m.rr_s) > 0.13, NOT_REGULAR, SINUS),
+    "SB": Check(lambda m: m.rate_bpm < 60.5, NOT_REGULAR, SINUS),
+    "STach": Check(lambda m: m.rate_bpm > 99.5, NOT_REGULAR, SINUS),
     "TAb": Check(
-        lambda m: flat(m) or inverted(m), frozenset(NARROW | NO_P | {"STach", "IAVB", "RAD"})
+        lambda m: flat(m) or inverted(m), frozenset(NOT_NARROW | NO_P | {"STach", "IAVB", "RAD"})
     ),
-    "TInv": Check(inverted, frozenset(NARROW | NO_P | {"STach"})),
+    "TInv": Check(inverted, frozenset(NOT_NARROW | NO_P | {"STach"})),
 }
 
 
