@@ -9,6 +9,7 @@ records, trains from the seed ("alone") and from the weights that the simulation
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -35,8 +36,12 @@ def shifted_weights(model, labels) -> list[np.ndarray]:
     return network.get_weights()
 
 
-def study(method, simulated, real, lead_set, seeds, n_folds, devices) -> list[dict]:
-    """A row of scores per training, seed and fold; what the simulation alone gives is printed."""
+def study(method, simulated, real, lead_set, seeds, n_folds, epochs, devices) -> list[dict]:
+    """A row of scores per training, seed and fold; what the simulation alone gives is printed.
+
+    epochs: at most so many on the real records, with the method's own patience.
+    """
+    on_real = replace(method, training=replace(method.training, epochs=epochs))
     everything = np.arange(len(simulated))
     first = fit(method, simulated, everything, lead_set, seeds[0], devices)
     probabilities = predict(first.network, real, np.arange(len(real)), lead_set, devices)
@@ -50,7 +55,7 @@ def study(method, simulated, real, lead_set, seeds, n_folds, devices) -> list[di
         for number, (kept, held_out) in enumerate(k_folds(real.labels, n_folds, seeds[0]), start=1):
             start = shifted_weights(first, real.labels[kept])
             for training, weights in (("alone", None), ("pre-trained", start)):
-                model = fit(method, real, kept, lead_set, seed, devices, initial_weights=weights)
+                model = fit(on_real, real, kept, lead_set, seed, devices, initial_weights=weights)
                 probabilities = predict(model.network, real, held_out, lead_set, devices)
                 outputs = decide(probabilities, model.thresholds)
                 summary = score(
@@ -91,6 +96,7 @@ def main() -> None:
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, help="on the real records; default: the method's own")
     options = parser.parse_args()
     settings = read_settings()
     method, devices = method_for(settings), find_devices()
@@ -102,7 +108,16 @@ def main() -> None:
             for folder in (options.simulated, options.real)
         )
         for lead_set in options.leads:
-            rows += study(method, simulated, real, lead_set, options.seeds, options.folds, devices)
+            rows += study(
+                method,
+                simulated,
+                real,
+                lead_set,
+                options.seeds,
+                options.folds,
+                options.epochs or method.training.epochs,
+                devices,
+            )
             with open(options.out / "scores.csv", "w", newline="") as file:
                 writer = csv.DictWriter(file, rows[-1].keys(), restval="")
                 writer.writeheader()
