@@ -15,6 +15,7 @@ from ecg.signals import resample
 FS = 500.0  # Hz, at which everything is measured
 _BEFORE, _AFTER = round(0.36 * FS), round(0.60 * FS)
 _WIDEST = round(0.14 * FS)  # from the steepest point of a QRS to either end
+LEAD = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
 _INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
 
 
@@ -75,7 +76,7 @@ class Measurements:
 
     @property
     def t_end(self) -> int:
-        """Where the T wave, over all leads, has fallen to a tenth of its peak."""
+        """Where the slope of the T wave, over all leads, has fallen to a quarter of its peak."""
         until = _BEFORE + min(_AFTER, round(0.75 * np.median(self.rr_s) * FS))
         start = self.offset + round(0.08 * FS)
         until = max(until, start + round(0.1 * FS))
@@ -88,12 +89,6 @@ class Measurements:
     @property
     def qt_s(self) -> float:
         return (self.t_end - self.onset) / FS
-
-    @property
-    def p_mv(self) -> float:
-        """Size over all leads of what the median beat has before the QRS."""
-        before = self.beat[_INDEPENDENT, : max(self.onset - 5, 10)]
-        return np.linalg.norm(np.ptp(before, axis=1))
 
     @property
     def p_steadiness(self) -> float:
@@ -161,22 +156,16 @@ def find_beats(signal) -> np.ndarray:
 def _aligned_beats(signal, peaks):
     """Beats (n_beats, 12, n_samples) about these peaks, each moved to where it best fits their
     median."""
-    shifts = np.zeros(len(peaks), int)
-    for _ in range(2):
-        beats = np.stack(
-            [
-                signal[:, p + s - _BEFORE : p + s + _AFTER]
-                for p, s in zip(peaks, shifts, strict=True)
-            ]
-        )
-        middle = np.median(beats, axis=0)[_INDEPENDENT, _BEFORE - 40 : _BEFORE + 60]
-        for i, peak in enumerate(peaks):
-            fits = [
-                (middle * signal[_INDEPENDENT, peak + s - 40 : peak + s + 60]).sum()
-                for s in range(-20, 21)
-            ]
-            shifts[i] = np.argmax(fits) - 20
-    return beats
+
+    def beats_at(samples):
+        return np.stack([signal[:, sample - _BEFORE : sample + _AFTER] for sample in samples])
+
+    middle = np.median(beats_at(peaks), axis=0)[_INDEPENDENT, _BEFORE - 40 : _BEFORE + 60]
+
+    def fit(sample):
+        return (middle * signal[_INDEPENDENT, sample - 40 : sample + 60]).sum()
+
+    return beats_at([max(range(peak - 20, peak + 21), key=fit) for peak in peaks])
 
 
 def _qrs_limits(beat):
@@ -192,6 +181,3 @@ def _qrs_limits(beat):
     while offset < peak + _WIDEST and not calm[offset : offset + 9].all():
         offset += 1
     return onset, offset
-
-
-LEAD = {lead: i for i, lead in enumerate(TWELVE_LEADS)}

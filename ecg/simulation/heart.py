@@ -245,7 +245,6 @@ def _ventricles(heart) -> list[np.ndarray]:
     if heart.infarct:
         share, first_axis, first_back = _INFARCTS[heart.infarct]
         first = (share, first_axis, first_back * size)
-    last = (0.3, axis - 150, 0.3 * size)  # the bases
     if heart.conduction in ("right", "incomplete right"):
         # The left ventricle as ever, then the right one late: rightwards and forwards.
         late = 0.25 if heart.conduction == "right" else 0.16
@@ -271,7 +270,7 @@ def _ventricles(heart) -> list[np.ndarray]:
         _row(2.5 * width * length, width * length, first[0] * size, *first[1:]),
         _row((0.44 + shift) * length, 0.085 * length, size, axis, heart.main_back_mv),
         _row((0.60 + shift) * length, 0.085 * length, 0.3 * size, axis + 10, back),
-        _row(0.79 * length, 0.075 * length, last[0] * size, *last[1:]),
+        _row(0.79 * length, 0.075 * length, 0.3 * size, axis - 150, 0.3 * size),  # the bases
     ]
 
 

@@ -13,8 +13,7 @@ from ecg.simulation.recorders import Recorder
 
 # "Electrocardiogram abnormal": written where nothing that a source annotates was found.
 ABNORMAL_CODE = "102594003"
-_CODES = {diagnosis.abbreviation: diagnosis.codes for diagnosis in DIAGNOSES}
-_ALL = frozenset(_CODES)
+_ALL = frozenset(diagnosis.abbreviation for diagnosis in DIAGNOSES)
 
 
 @dataclass(frozen=True)
