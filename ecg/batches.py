@@ -1,44 +1,118 @@
-"""Corpus + record numbers -> batches for Keras."""
+"""Corpus + record numbers -> batches of inputs for Keras.
+
+Inputs are a dict, as the networks take them: "signal", and where a network asks for it
+"demographics", (batch, 4).
+"""
 
 import keras
 import numpy as np
 
 from ecg.corpus import Corpus
 from ecg.leads import LEAD_SETS, lead_rows
+from ecg.losses import draw_alternative
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches (signals, labels) of the records at `indices`, read from the memory map one by one.
+class Bags(keras.utils.PyDataset):
+    """Batches (inputs, labels) of records, each as a bag of `bag_size` of its windows.
 
-    signals: (batch, lead_set, n_samples), float32; labels: (batch, 26), float32; the last batch
-    may be smaller. With a `seed` the order changes from epoch to epoch, by that seed alone;
-    without one the records come in the order of `indices`.
+    signal: (batch, bag_size, lead_set, n_samples), float32; labels: (batch, 26), float32; the last
+    batch may be smaller. With a `seed` the order of the records and the windows drawn from long
+    ones change from epoch to epoch, by that seed alone; without one the records come in the order
+    of `indices`, their windows evenly spread. Records with fewer windows repeat theirs.
+    n_alternatives: with more than one, batches are (inputs, labels, weights), see
+    `ecg.losses.draw_alternative`.
     """
 
     def __init__(
-        self, corpus: Corpus, indices, lead_set: int, batch_size: int, seed: int | None = None
+        self,
+        corpus: Corpus,
+        indices,
+        lead_set: int,
+        inputs,
+        batch_size: int,
+        bag_size: int = 1,
+        n_alternatives: int = 1,
+        seed: int | None = None,
     ):
         super().__init__()
-        if lead_set not in LEAD_SETS:
-            raise ValueError(
-                f"lead_set: expected one of {', '.join(map(str, LEAD_SETS))}; found {lead_set}"
-            )
-        self.corpus = corpus
-        self.leads = lead_rows(lead_set)
-        self.batch_size = batch_size
-        self.order = np.array(indices)
-        self.random = None if seed is None else np.random.default_rng(seed)
+        self.corpus, self.inputs = corpus, tuple(inputs)
+        self.leads = _rows(lead_set)
+        self.batch_size, self.bag_size = batch_size, bag_size
+        self.n_alternatives = n_alternatives
+        self.indices = self.order = np.array(indices)
+        self.seed, self.epoch = seed, -1
         self.on_epoch_end()
 
     def __len__(self):
         return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, i):
+        # By epoch and batch, not from one stream: Keras may ask for a batch twice.
+        random = (
+            None if self.seed is None else np.random.default_rng([self.seed, self.epoch, 1 + i])
+        )
         chosen = self.order[i * self.batch_size : (i + 1) * self.batch_size]
-        signals = self.corpus.signals[self.corpus.rows[chosen]][:, self.leads]
-        return signals, self.corpus.labels[chosen].astype(np.float32)
+        windows = [_draw(self.corpus.n_windows[record], self.bag_size, random) for record in chosen]
+        inputs = _read(self.corpus, self.inputs, self.leads, chosen, windows)
+        labels = self.corpus.labels[chosen].astype(np.float32)
+        if random is None or self.n_alternatives == 1:
+            return inputs, labels
+        return inputs, labels, draw_alternative(random, len(chosen), self.n_alternatives)
 
     def on_epoch_end(self):
         """Shuffles the order for the next epoch; Keras calls it."""
-        if self.random is not None:
-            self.random.shuffle(self.order)
+        self.epoch += 1
+        if self.seed is not None:
+            random = np.random.default_rng([self.seed, self.epoch])
+            self.order = random.permutation(self.indices)
+
+
+class Windows(keras.utils.PyDataset):
+    """Batches (inputs,) of every window of the records, one after another.
+
+    signal: (batch, lead_set, n_samples), float32.
+    """
+
+    def __init__(self, corpus: Corpus, indices, lead_set: int, inputs, batch_size: int):
+        super().__init__()
+        self.corpus, self.inputs = corpus, tuple(inputs)
+        self.leads, self.batch_size = _rows(lead_set), batch_size
+        n_windows = corpus.n_windows[indices]
+        self.records = np.repeat(indices, n_windows)
+        firsts = np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+        self.windows = np.arange(len(self.records)) - firsts
+
+    def __len__(self):
+        return -(-len(self.records) // self.batch_size)
+
+    def __getitem__(self, i):
+        part = slice(i * self.batch_size, (i + 1) * self.batch_size)
+        windows = self.windows[part, None]
+        inputs = _read(self.corpus, self.inputs, self.leads, self.records[part], windows)
+        return (inputs | {"signal": inputs["signal"][:, 0]},)
+
+
+def _rows(lead_set: int) -> list[int]:
+    if lead_set not in LEAD_SETS:
+        raise ValueError(
+            f"lead_set: expected one of {', '.join(map(str, LEAD_SETS))}; found {lead_set}"
+        )
+    return lead_rows(lead_set)
+
+
+def _draw(n_windows: int, bag_size: int, random) -> np.ndarray:
+    """Numbers (bag_size,) of the windows that stand for a record of so many."""
+    if random is None or n_windows <= bag_size:
+        return np.linspace(0, n_windows - 1, bag_size).round().astype(int)
+    return np.sort(random.choice(n_windows, bag_size, replace=False))
+
+
+def _read(corpus: Corpus, inputs, leads, records, windows) -> dict[str, np.ndarray]:
+    """The inputs of these records; windows: the numbers (bag_size,) of those of each."""
+    bags = (
+        corpus.windows(record)[own][:, leads] for record, own in zip(records, windows, strict=True)
+    )
+    values = {"signal": np.stack(list(bags))}
+    if "demographics" in inputs:
+        values["demographics"] = corpus.demographics[records]
+    return values

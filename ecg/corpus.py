@@ -1,7 +1,8 @@
-"""A folder of records -> one memory-mapped array of prepared signals, and a table beside it."""
+"""A folder of records -> memory-mapped windows of prepared signals, and a table beside them."""
 
 import hashlib
 import json
+import math
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +11,23 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from ecg.classes import N_CLASSES, encode_dx
+from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
 from ecg.leads import TWELVE_LEADS
 from ecg.progress import track
-from ecg.records import RecordError, RecordFiles, find_records, read_record, select_leads
-from ecg.signals import Preparation, prepare
+from ecg.records import (
+    RecordError,
+    RecordFiles,
+    find_records,
+    read_record,
+    select_leads,
+    sources_of,
+)
+from ecg.signals import Preparation, lead_deviation, prepare
 
 MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
-_FORMAT = 1  # of the cached files; part of a cache's name, so that older ones are not taken
+_MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
+_FORMAT = 2  # of the cached files; part of a cache's name, so that older ones are not taken
 
 
 class CorpusError(ValueError):
@@ -26,111 +36,167 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Prepared records.
+    """Prepared records, as `prepare_corpus` keeps them in the folder `place`.
 
-    signals: memory map (n_files, 12, n_samples), float32, leads in standard order.
-    rows: (n_records,), positions in it of the records that could be read; names (n_records,) and
-    labels (n_records, 26), bool, go with them. bad: name -> why it was left out.
-    fingerprint: of the records' names, headers and signal file sizes.
+    parts: memory maps (n_windows, 12, n_samples), float32, leads in standard order. The windows
+    of record i are those from first[i] to first[i] + n_windows[i] in parts[part[i]]; see
+    `windows`. With the records go names, sources, labels (n_records, 26) bool, demographics
+    (n_records, 4) and lead_deviation_mv (n_records, 12), the standard deviation of each lead as
+    recorded.
+    bad: name -> why it was left out. fingerprint: of the records' names, headers and signal file
+    sizes.
     """
 
-    signals: np.ndarray
-    rows: np.ndarray
+    place: Path
+    parts: tuple[np.ndarray, ...]
+    part: np.ndarray
+    first: np.ndarray
+    n_windows: np.ndarray
     names: np.ndarray
+    sources: np.ndarray
     labels: np.ndarray
+    demographics: np.ndarray
+    lead_deviation_mv: np.ndarray
     bad: dict[str, str]
     fingerprint: str
 
     def __len__(self):
-        return len(self.rows)
+        return len(self.names)
+
+    def windows(self, i: int) -> np.ndarray:
+        """The windows of record i, (n_windows[i], 12, n_samples), float32, still on disk."""
+        first = self.first[i]
+        return self.parts[self.part[i]][first : first + self.n_windows[i]]
 
 
 def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) -> Corpus:
     """The corpus of all records below `folder`, made by `workers` processes or found in `cache`.
 
     A record that cannot be read, or that has no diagnosis code at all, is left out and named.
-    Memory does not grow with the number of records: every process writes its rows into the file.
+    Memory does not grow with the number of records: every process writes windows as it goes.
     Raises CorpusError where the folder holds no records or more than MAX_BAD_SHARE are bad.
     """
     files = find_records(folder)
     if not files:
         raise CorpusError(f"{folder}: expected records (NAME.hea beside NAME.mat), found none")
-    place = cache / f"corpus-{_cache_key(files, preparation)}"
+    sources = sources_of(files)
+    place = cache / f"corpus-{_cache_key(files, sources, preparation)}"
     if not place.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{place.name}.unfinished-", dir=cache) as made:
-            _write(Path(made) / "corpus", files, preparation, workers)
+            _write(Path(made) / "corpus", files, sources, preparation, workers)
             if not place.is_dir():  # another run may have been faster
                 (Path(made) / "corpus").rename(place)
-    corpus = _read(place)
+    corpus = read_corpus(place)
     _report_bad(folder, corpus, len(files))
     return corpus
 
 
-def _write(place: Path, files: list[RecordFiles], preparation: Preparation, workers: int) -> None:
-    place.mkdir()
-    shape = (len(files), len(TWELVE_LEADS), preparation.n_samples)
-    signals_file = place / "signals.npy"
-    np.lib.format.open_memmap(signals_file, "w+", np.float32, shape).flush()
-    starts = range(0, len(files), _CHUNK)
-    tasks = (
-        delayed(_prepare_chunk)(files[start : start + _CHUNK], signals_file, start, preparation)
-        for start in starts
-    )
-    chunks = Parallel(n_jobs=workers, return_as="generator")(tasks)
-    outcomes = track((one for chunk in chunks for one in chunk), len(files), "preparing records")
-    labels, bad, rows, digest = [], {}, [], hashlib.sha256()
-    for row, (file, (dx, header_digest, error)) in enumerate(zip(files, outcomes, strict=True)):
-        if error:
-            bad[file.name] = error
-            continue
-        rows.append(row)
-        labels.append(encode_dx(dx))
-        digest.update(f"{file.name} {header_digest} {file.recording.stat().st_size}\n".encode())
-    np.savez(
-        place / "table.npz",
-        rows=np.array(rows, np.int64),
-        names=np.array([files[row].name for row in rows], str),
-        labels=np.array(labels, bool).reshape(-1, N_CLASSES),
-    )
-    facts = {"bad": bad, "fingerprint": digest.hexdigest()}
-    (place / "facts.json").write_text(json.dumps(facts, indent=1))
-
-
-def _read(place: Path) -> Corpus:
+def read_corpus(place: Path) -> Corpus:
+    """The corpus that `prepare_corpus` left in the folder `place`."""
     facts = json.loads((place / "facts.json").read_text())
+    shape = (-1, len(TWELVE_LEADS), facts["n_samples"])
     with np.load(place / "table.npz", allow_pickle=False) as table:
         return Corpus(
-            signals=np.load(place / "signals.npy", mmap_mode="r", allow_pickle=False),
-            rows=table["rows"],
-            names=table["names"],
-            labels=table["labels"],
+            place=place,
+            parts=tuple(_map(place / name).reshape(shape) for name in facts["parts"]),
+            **table,
             bad=facts["bad"],
             fingerprint=facts["fingerprint"],
         )
 
 
-def _prepare_chunk(files, signals_file, first_row, preparation) -> list[tuple]:
-    """Writes the rows of these records; (dx, digest of the header, error or None) of each."""
-    signals = np.lib.format.open_memmap(signals_file, "r+")
-    outcomes = []
-    for row, file in enumerate(files, start=first_row):
-        try:
-            record = read_record(file, preparation.window_s)
-            if not record.dx:
-                raise RecordError("has no diagnosis code in a '#Dx' line")
-            signals[row] = prepare(select_leads(record, TWELVE_LEADS), record.fs, preparation)
-            header_digest = hashlib.sha256(file.header.read_bytes()).hexdigest()
-            outcomes.append((record.dx, header_digest, None))
-        except (OSError, ValueError) as error:  # RecordError is a ValueError
-            outcomes.append(((), "", str(error)))
+def _write(
+    place: Path,
+    files: list[RecordFiles],
+    sources: list[str],
+    preparation: Preparation,
+    workers: int,
+) -> None:
+    place.mkdir()
+    chunk = max(_CHUNK, math.ceil(len(files) / _MAX_PARTS))
+    starts = range(0, len(files), chunk)
+    names = [f"part-{i:05d}.f32" for i in range(len(starts))]
+    tasks = (
+        delayed(_prepare_chunk)(files[start : start + chunk], place / name, preparation)
+        for start, name in zip(starts, names, strict=True)
+    )
+    chunks = Parallel(n_jobs=workers, return_as="generator")(tasks)
+    outcomes = track((one for chunk in chunks for one in chunk), len(files), "preparing records")
+    rows, bad, digest = [], {}, hashlib.sha256()
+    for i, (file, source, (facts, error)) in enumerate(zip(files, sources, outcomes, strict=True)):
+        if error:
+            bad[file.name] = error
+            continue
+        header_digest = facts.pop("header_digest")
+        digest.update(f"{file.name} {header_digest} {file.recording.stat().st_size}\n".encode())
+        rows.append({"part": i // chunk, "names": file.name, "sources": source, **facts})
+    np.savez(place / "table.npz", **_table(rows))
+    description = {
+        "parts": names,
+        "n_samples": preparation.n_samples,
+        "bad": bad,
+        "fingerprint": digest.hexdigest(),
+    }
+    (place / "facts.json").write_text(json.dumps(description, indent=1))
+
+
+def _table(rows: list[dict]) -> dict[str, np.ndarray]:
+    """The rows as columns; with their types and widths even where there are no rows."""
+    columns = {
+        "part": (np.int64, ()),
+        "first": (np.int64, ()),
+        "n_windows": (np.int64, ()),
+        "names": (str, ()),
+        "sources": (str, ()),
+        "labels": (bool, (N_CLASSES,)),
+        "demographics": (np.float32, (N_DEMOGRAPHICS,)),
+        "lead_deviation_mv": (np.float32, (len(TWELVE_LEADS),)),
+    }
+    return {
+        name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
+        for name, (dtype, shape) in columns.items()
+    }
+
+
+def _map(path: Path) -> np.ndarray:
+    # A chunk without any good record leaves an empty file, which cannot be mapped.
+    return np.memmap(path, np.float32, "r") if path.stat().st_size else np.empty(0, np.float32)
+
+
+def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tuple]:
+    """Writes the windows of these records; (row of the table, None) or (None, error) of each."""
+    outcomes, n_written = [], 0
+    with open(part_file, "wb") as part:
+        for file in files:
+            try:
+                record = read_record(file, preparation.duration_s)
+                if not record.dx:
+                    raise RecordError("has no diagnosis code in a '#Dx' line")
+                signal = select_leads(record, TWELVE_LEADS)
+                windows = prepare(signal, record.fs, preparation)
+                row = {
+                    "first": n_written,
+                    "n_windows": len(windows),
+                    "labels": encode_dx(record.dx),
+                    "demographics": encode_demographics(record.age, record.sex),
+                    "lead_deviation_mv": lead_deviation(signal),
+                    "header_digest": hashlib.sha256(file.header.read_bytes()).hexdigest(),
+                }
+            except (OSError, ValueError) as error:  # RecordError is a ValueError
+                outcomes.append((None, str(error)))
+                continue
+            windows.tofile(part)
+            n_written += len(windows)
+            outcomes.append((row, None))
     return outcomes
 
 
-def _cache_key(files: list[RecordFiles], preparation: Preparation) -> str:
-    """Changes with any file's name, size or time of change, and with the preparation."""
+def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:
+    """Changes with any file's name, source, size or time of change, and with the preparation."""
     digest = hashlib.sha256(json.dumps([_FORMAT, asdict(preparation)]).encode())
-    for file in files:
+    for file, source in zip(files, sources, strict=True):
+        digest.update(f"{source}\n".encode())
         for path in (file.header, file.recording):
             try:
                 found = path.stat()

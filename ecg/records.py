@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ _MAT4_HEADER = struct.Struct("<5i")
 _MAT4_INT16 = 30  # little-endian, full matrix of int16
 # Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
 _MISSING = (-32768, -(2**31))
+_GROUP_FOLDER = re.compile(r"g\d+")
+_LETTERS = re.compile(r"[^\W\d_]*")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,24 @@ def find_records(folder: str | Path) -> list[RecordFiles]:
                 )
             found[files.name] = files
     return [found[name] for name in sorted(found)]
+
+
+def sources_of(records: list[RecordFiles]) -> list[str]:
+    """The hospital or data set that each record comes from, as far as names tell.
+
+    Where they lie in different folders, the first folder in which their paths differ, PhysioNet's
+    groups of a thousand (g1, g2, …) not counted; else the letters that the record's name begins
+    with (A, HR, JS, …).
+    """
+    folders = [
+        Path(*(part for part in record.header.parent.parts if not _GROUP_FOLDER.fullmatch(part)))
+        for record in records
+    ]
+    n_common = len(Path(os.path.commonpath(folders)).parts)
+    return [
+        folder.parts[n_common] if len(folder.parts) > n_common else _LETTERS.match(record.name)[0]
+        for record, folder in zip(records, folders, strict=True)
+    ]
 
 
 def read_header_text(path: str | Path) -> str:

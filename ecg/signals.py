@@ -1,4 +1,4 @@
-"""Pure array functions from a signal in mV to a network's input.
+"""Pure array functions from a signal in mV to a network's input windows.
 
 Everywhere: signal is (n_leads, n_samples), time runs along the last axis, rates are in Hz.
 """
@@ -15,6 +15,8 @@ MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
 # A lead whose standard deviation is below this carries no ECG: the Challenge's files resolve
 # 1e-3 mV, and the filter leaves some 1e-12 mV of a constant.
 _DEAD_MV = 1e-6
+# No heart reaches this at the skin; a wrong gain does, and would drive a network to NaN.
+_LARGEST_MV = 20.0
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,20 @@ class Preparation:
     """How a signal becomes an input; the defaults are AIRCAS_MEL1's (2021, section 2.1).
 
     fs: Hz of the input. band_hz: pass band; None leaves the band as it is. band_order: of the
-    Butterworth filter, run forwards and backwards (the paper gives none). window_s: the first
-    seconds of the record that are used.
+    Butterworth filter, run forwards and backwards (the paper gives none). window_s: length of a
+    window. max_windows: the record's first so many are used. drop_tail: windows follow one
+    another and what is left at the end is dropped; otherwise they are spread over all of the
+    record, overlapping as they must. scale: "z_score" per lead and window, or "mV" with each
+    lead's mean removed.
     """
 
     fs: float = 100.0
     band_hz: tuple[float, float] | None = (0.05, 35.0)
     band_order: int = 3
     window_s: float = 10.0
+    max_windows: int = 1
+    drop_tail: bool = False
+    scale: str = "z_score"
 
     def __post_init__(self):
         if not MIN_FS <= self.fs <= MAX_FS:
@@ -40,36 +48,76 @@ class Preparation:
             )
         if self.window_s <= 0:
             raise ValueError(f"window_s: expected a positive length, found {self.window_s}")
+        if self.max_windows < 1:
+            raise ValueError(f"max_windows: expected at least 1, found {self.max_windows}")
+        if self.scale not in ("z_score", "mV"):
+            raise ValueError(f"scale: expected z_score or mV, found {self.scale}")
 
     @property
     def n_samples(self) -> int:
-        """Length of the input."""
+        """Length of a window of the input."""
         return round(self.window_s * self.fs)
+
+    @property
+    def duration_s(self) -> float:
+        """The first seconds of a record that can be used."""
+        return self.window_s * self.max_windows
 
 
 def prepare(signal, fs, preparation) -> np.ndarray:
-    """Network input (n_leads, preparation.n_samples), float32: the published preparation.
+    """Network input (n_windows, n_leads, preparation.n_samples), float32.
 
-    First window, resampled, band-passed, z-scored per lead, zero-padded at the end.
+    The record's windows, each resampled, band-passed, scaled per lead, zero-padded at the end.
     signal: mV, NaN where samples are missing, of any length from 1 sample. A lead that is wholly
-    missing or constant comes out as zeros; nothing comes out as NaN.
+    missing or constant in a window comes out as zeros; nothing comes out as NaN.
     Raises ValueError for a sampling rate outside MIN_FS..MAX_FS.
     """
     if not MIN_FS <= fs <= MAX_FS:
         raise ValueError(f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found {fs:g}")
-    signal = signal[:, : window_length(fs, preparation.window_s)]
+    length = window_length(fs, preparation.window_s)
+    starts = window_starts(signal.shape[1], length, preparation.max_windows, preparation.drop_tail)
+    windows = [_prepare_window(signal[:, i : i + length], fs, preparation) for i in starts]
+    return np.stack(windows).astype(np.float32)
+
+
+def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
+    """First samples of the windows of `length` samples that a record is cut into, at least one.
+
+    See `Preparation`; a record shorter than a window has one.
+    """
+    if drop_tail:
+        count = min(max(n_samples // length, 1), max_windows)
+        return [i * length for i in range(count)]
+    used = min(n_samples, max_windows * length)
+    last = max(used - length, 0)
+    return np.linspace(0, last, math.ceil(used / length)).round().astype(int).tolist()
+
+
+def _prepare_window(signal, fs, preparation) -> np.ndarray:
     signal = fill_missing(np.asarray(signal, np.float64))
     # Resampling takes what lies beyond the ends as 0, so the offset has to go first.
     signal = signal - signal.mean(axis=1, keepdims=True)
     signal = resample(signal, fs, preparation.fs)
     if preparation.band_hz is not None:
         signal = band_pass(signal, preparation.fs, preparation.band_hz, preparation.band_order)
-    return fit_length(standardise(signal), preparation.n_samples).astype(np.float32)
+    if preparation.scale == "z_score":
+        signal = standardise(signal)
+    else:
+        signal = np.clip(centre(signal), -_LARGEST_MV, _LARGEST_MV)
+    return fit_length(signal, preparation.n_samples)
 
 
 def window_length(fs, window_s) -> int:
     """Samples of a window; a rate above MAX_FS, which no signal has, counts as that."""
     return math.ceil(window_s * min(max(fs, 0.0), MAX_FS))
+
+
+def lead_deviation(signal) -> np.ndarray:
+    """Standard deviation (n_leads,) of each lead, in the signal's unit; 0 in a missing one."""
+    # In float64, since the squares of what a wrong gain makes overflow float32.
+    signal = np.asarray(signal, np.float64)
+    missing = np.isnan(signal).all(axis=1)
+    return np.nanstd(np.where(missing[:, None], 0.0, signal), axis=1)
 
 
 def fill_missing(signal) -> np.ndarray:
@@ -112,10 +160,15 @@ def band_pass(signal, fs, band_hz, order) -> np.ndarray:
 
 def standardise(signal) -> np.ndarray:
     """Signal with mean 0 and standard deviation 1 per lead; a constant lead becomes zeros."""
-    centred = signal - signal.mean(axis=1, keepdims=True)
+    centred = centre(signal)
     deviation = centred.std(axis=1, keepdims=True)
-    alive = deviation > _DEAD_MV
-    return np.where(alive, centred / np.where(alive, deviation, 1.0), 0.0)
+    return centred / np.where(deviation > 0, deviation, 1.0)
+
+
+def centre(signal) -> np.ndarray:
+    """Signal with mean 0 per lead; a constant lead becomes zeros."""
+    centred = signal - signal.mean(axis=1, keepdims=True)
+    return np.where(centred.std(axis=1, keepdims=True) > _DEAD_MV, centred, 0.0)
 
 
 def fit_length(signal, n_samples) -> np.ndarray:

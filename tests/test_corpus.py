@@ -1,33 +1,135 @@
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ecg import corpus as corpus_module
 from ecg.classes import encode_dx
-from ecg.corpus import CorpusError, prepare_corpus
+from ecg.corpus import CorpusError, prepare_corpus, read_corpus
+from ecg.demographics import encode_demographics
 from ecg.leads import TWELVE_LEADS
 from ecg.records import find_records, read_record, select_leads
-from ecg.signals import Preparation, prepare
+from ecg.signals import Preparation, lead_deviation, prepare
 from tests.synthetic import beats, write_folder, write_record
 
 PREPARATION = Preparation()
+WINDOWS = Preparation(fs=100, band_hz=None, window_s=2, max_windows=5, scale="mV")
+
+
+@pytest.fixture
+def mixed_folder(tmp_path):
+    """Records of 1, 2, 4.5, 12 and 1 windows of 2 s, at several rates, in two sources."""
+    folder = tmp_path / "data"
+    for i, (source, seconds, fs) in enumerate(
+        [("ptb", 1, 500), ("ptb", 4, 250), ("ningbo", 9, 257), ("ningbo", 24, 100), ("ptb", 2, 100)]
+    ):
+        signal = beats(seconds * fs, fs, seed=i)
+        write_record(folder / source / f"g{i}", f"X{i}", signal, fs, age=str(50 + i))
+    return folder
+
+
+def windows_of(corpus) -> list[np.ndarray]:
+    return [np.array(corpus.windows(i)) for i in range(len(corpus))]
+
+
+def assert_holds(corpus, folder, preparation):
+    """The corpus is what reading and preparing its records one by one gives."""
+    records = [read_record(file, preparation.duration_s) for file in find_records(folder)]
+    assert len(corpus) == len(records)
+    for i, record in enumerate(records):
+        signal = select_leads(record, TWELVE_LEADS)
+        expected = prepare(signal, record.fs, preparation)
+        np.testing.assert_array_equal(corpus.windows(i), expected)
+        assert corpus.windows(i).dtype == np.float32
+        assert corpus.n_windows[i] == len(expected)
+        assert corpus.names[i] == record.name
+        np.testing.assert_array_equal(corpus.labels[i], encode_dx(record.dx))
+        np.testing.assert_array_equal(
+            corpus.demographics[i], encode_demographics(record.age, record.sex)
+        )
+        np.testing.assert_allclose(corpus.lead_deviation_mv[i], lead_deviation(signal), rtol=1e-6)
 
 
 def test_a_corpus_holds_what_answering_a_record_would_see(training_folder, tmp_path):
     corpus = prepare_corpus(training_folder, PREPARATION, tmp_path, workers=2)
     assert len(corpus) == 16
-    for i, files in enumerate(find_records(training_folder)):
-        record = read_record(files)
-        expected = prepare(select_leads(record, TWELVE_LEADS), record.fs, PREPARATION)
-        np.testing.assert_array_equal(corpus.signals[corpus.rows[i]], expected)
-        np.testing.assert_array_equal(corpus.labels[i], encode_dx(record.dx))
-        assert corpus.names[i] == record.name
+    assert set(corpus.n_windows) == {1}
+    assert set(corpus.sources) == {"T"}
+    assert_holds(corpus, training_folder, PREPARATION)
 
 
-def test_workers_do_not_change_the_corpus(training_folder, tmp_path):
-    one = prepare_corpus(training_folder, PREPARATION, tmp_path / "1", workers=1)
-    two = prepare_corpus(training_folder, PREPARATION, tmp_path / "2", workers=2)
-    np.testing.assert_array_equal(one.signals, two.signals)
-    assert one.fingerprint == two.fingerprint
+def test_a_record_has_the_windows_that_its_length_gives(mixed_folder, tmp_path):
+    corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    assert corpus.n_windows.tolist() == [1, 2, 5, 5, 1]
+    assert corpus.sources.tolist() == ["ptb", "ptb", "ningbo", "ningbo", "ptb"]
+    assert_holds(corpus, mixed_folder, WINDOWS)
+
+
+def test_neither_workers_nor_chunks_change_the_windows(mixed_folder, tmp_path, monkeypatch):
+    whole = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "1", workers=1)
+    monkeypatch.setattr(corpus_module, "_CHUNK", 2)
+    cut = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "2", workers=2)
+    assert (len(whole.parts), len(cut.parts)) == (1, 3)
+    assert cut.part.tolist() == [0, 0, 1, 1, 2]
+    for one, two in zip(windows_of(whole), windows_of(cut), strict=True):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(whole.labels, cut.labels)
+    assert whole.fingerprint == cut.fingerprint
+
+
+def test_the_parts_of_many_records_stay_few_enough_to_be_open_at_once(
+    mixed_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(corpus_module, "_CHUNK", 1)
+    monkeypatch.setattr(corpus_module, "_MAX_PARTS", 2)
+    corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    assert corpus.part.tolist() == [0, 0, 0, 1, 1]
+    assert len(corpus.parts) == 2
+    assert_holds(corpus, mixed_folder, WINDOWS)
+
+
+def test_windows_stay_on_disk(mixed_folder, tmp_path):
+    corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    assert all(isinstance(part, np.memmap) for part in corpus.parts)
+    assert np.shares_memory(corpus.windows(3), corpus.parts[0])
+    n_bytes = sum(file.stat().st_size for file in corpus.place.glob("part-*"))
+    assert n_bytes == 4 * corpus.n_windows.sum() * 12 * WINDOWS.n_samples
+
+
+def test_a_corpus_is_read_back_from_its_place(mixed_folder, tmp_path):
+    made = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    found = read_corpus(made.place)
+    assert made.place.parent == tmp_path / "cache"
+    for one, two in zip(windows_of(made), windows_of(found), strict=True):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(made.names, found.names)
+
+
+def test_unknown_ages_and_missing_leads_are_in_the_table(tmp_path):
+    write_record(tmp_path / "data", "A1", beats(500, 100), 100, TWELVE_LEADS[:6], age="NaN")
+    corpus = prepare_corpus(tmp_path / "data", PREPARATION, tmp_path / "cache", workers=1)
+    np.testing.assert_array_equal(corpus.demographics, [[0, 0, 1, 0]])
+    assert (corpus.lead_deviation_mv[0, :6] > 0).all()
+    assert not corpus.lead_deviation_mv[0, 6:].any()
+
+
+def test_a_chunk_without_a_good_record_leaves_an_empty_part(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "data", 5)
+    (folder / "T120002.mat").write_bytes(b"broken")
+    monkeypatch.setattr(corpus_module, "_CHUNK", 1)
+    monkeypatch.setattr(corpus_module, "MAX_BAD_SHARE", 0.2)
+    corpus = prepare_corpus(folder, PREPARATION, tmp_path / "cache", workers=1)
+    assert corpus.part.tolist() == [0, 1, 3, 4]
+    assert corpus.parts[2].shape == (0, 12, 1000)
+    (folder / "T120002.hea").unlink()
+    assert_holds(corpus, folder, PREPARATION)
+
+
+def test_a_folder_whose_records_are_all_bad_stops_training(tmp_path):
+    write_record(tmp_path / "data", "A1", beats(100, 100), 100, dx="")
+    with pytest.raises(CorpusError, match="1 of 1 records cannot be used"):
+        prepare_corpus(tmp_path / "data", PREPARATION, tmp_path / "cache", workers=1)
 
 
 def test_bad_records_are_named_and_left_out(tmp_path, capsys):
@@ -44,9 +146,9 @@ def test_bad_records_are_named_and_left_out(tmp_path, capsys):
     assert "T120005: " in printed
     assert "T120005.mat: expected a signal file, found none" in printed
     assert "has no diagnosis code" in printed
-    record = read_record(find_records(folder)[4])
-    expected = prepare(select_leads(record, TWELVE_LEADS), record.fs, PREPARATION)
-    np.testing.assert_array_equal(corpus.signals[corpus.rows[3]], expected)
+    for name in corpus.bad:
+        (folder / f"{name}.hea").unlink()
+    assert_holds(corpus, folder, PREPARATION)
 
 
 def test_more_than_a_tenth_of_bad_records_stops_training(tmp_path):
@@ -61,13 +163,21 @@ def test_a_folder_without_records_stops_training(tmp_path):
         prepare_corpus(tmp_path, PREPARATION, tmp_path / "cache", workers=1)
 
 
-def test_the_cache_is_reused_until_a_file_or_the_preparation_changes(tmp_path, monkeypatch):
+@pytest.fixture
+def made(monkeypatch):
+    """The places of the corpora that were made anew, not found in the cache."""
+    places, write = [], corpus_module._write
+
+    def counted(place, *arguments):
+        places.append(place)
+        write(place, *arguments)
+
+    monkeypatch.setattr(corpus_module, "_write", counted)
+    return places
+
+
+def test_the_cache_is_reused_until_a_file_or_the_preparation_changes(tmp_path, made):
     folder, cache = write_folder(tmp_path / "data", 4), tmp_path / "cache"
-    made = []
-    write = corpus_module._write
-    monkeypatch.setattr(
-        corpus_module, "_write", lambda *arguments: (made.append(1), write(*arguments))
-    )
 
     def fingerprint(preparation=PREPARATION):
         return prepare_corpus(folder, preparation, cache, workers=1).fingerprint
@@ -75,11 +185,33 @@ def test_the_cache_is_reused_until_a_file_or_the_preparation_changes(tmp_path, m
     first = fingerprint()
     assert fingerprint() == first
     assert len(made) == 1
-    fingerprint(Preparation(window_s=5))
+    fingerprint(replace(PREPARATION, window_s=5))
     assert len(made) == 2
     write_record(folder, "T120001", beats(4000, 500), 500)
     assert fingerprint() != first
     assert len(made) == 3
+
+
+def test_a_record_in_another_source_folder_is_prepared_anew(mixed_folder, tmp_path, made):
+    cache = tmp_path / "cache"
+    first = prepare_corpus(mixed_folder, PREPARATION, cache, workers=1)
+    (mixed_folder / "ptb" / "g4").rename(mixed_folder / "ningbo" / "g4")
+    moved = prepare_corpus(mixed_folder, PREPARATION, cache, workers=1)
+    assert (first.sources[4], moved.sources[4]) == ("ptb", "ningbo")
+    # Within a source it may lie anywhere, and so may all records together.
+    (mixed_folder / "ningbo" / "g4").rename(mixed_folder / "ningbo" / "g9")
+    mixed_folder.rename(tmp_path / "elsewhere")
+    again = prepare_corpus(tmp_path / "elsewhere", PREPARATION, cache, workers=1)
+    assert again.place == moved.place != first.place
+    assert len(made) == 2
+
+
+def test_a_file_that_only_changed_its_time_is_read_again(tmp_path, made):
+    folder, cache = write_folder(tmp_path / "data", 1), tmp_path / "cache"
+    prepare_corpus(folder, PREPARATION, cache, workers=1)
+    os.utime(folder / "T120000.mat", ns=(0, 0))
+    prepare_corpus(folder, PREPARATION, cache, workers=1)
+    assert len(made) == 2
 
 
 def test_a_cache_that_was_cut_off_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -115,6 +247,8 @@ def test_every_real_record_is_prepared(shared_records, tmp_path):
     corpus = prepare_corpus(shared_records, PREPARATION, tmp_path, workers=2)
     assert len(corpus) == 643
     assert not corpus.bad
-    assert np.isfinite(corpus.signals).all()
+    assert set(corpus.n_windows) == {1}
     # Every record has a living lead; the few dead ones are zeros.
-    assert corpus.signals.any(axis=(1, 2)).all()
+    for windows in windows_of(corpus):
+        assert np.isfinite(windows).all()
+        assert windows.any()

@@ -1,5 +1,6 @@
 import dataclasses
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from scipy.sparse import coo_matrix
 from ecg.headers import RecordError, parse_header
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.records import (
+    RecordFiles,
     find_records,
     read_header_text,
     read_record,
     read_recording,
     select_leads,
+    sources_of,
     to_record,
 )
 from tests.synthetic import beats, digitise, header_text, write_folder, write_record
@@ -108,6 +111,35 @@ def test_two_records_of_one_name_are_an_error_that_names_both(tmp_path):
     write_folder(tmp_path / "b", 1)
     with pytest.raises(RecordError, match=r"two records are named T120000: .*/a/.* and .*/b/"):
         find_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "sources"),
+    [
+        # One folder: the letters of the names.
+        (["/d/A0001", "/d/HR00001", "/d/JS12", "/d/I7", "/d/E_1"], ["A", "HR", "JS", "I", "E"]),
+        (["/d/0001", "/d/12A", "/d/_7"], ["", "", ""]),
+        (["/data/ptb/g1/S0001"], ["S"]),
+        # PhysioNet's layout.
+        (
+            ["/d/training/ningbo/g11/JS2", "/d/training/ptb/g1/S1", "/d/training/ptb/g2/S2"],
+            ["ningbo", "ptb", "ptb"],
+        ),
+        (["/d/training/ningbo/g1/JS2", "/d/training/ningbo/g11/JS1"], ["JS", "JS"]),
+        # The first folder in which the paths differ, however deep they are, wherever they begin.
+        (["/d/here/one/x/A1", "/d/there/one/A2", "/d/here/two/A3"], ["here", "there", "here"]),
+        (["data/a/X1", "data/b/X2"], ["a", "b"]),
+        (["a/X1", "b/g3/X2"], ["a", "b"]),
+        (["A1", "g1/JS1"], ["A", "JS"]),
+        # Beside folders of sources, a record that lies in none.
+        (["/d/HR1", "/d/georgia/E1"], ["HR", "georgia"]),
+        # Only a whole folder of that form is a group.
+        (["/d/g1/X1", "/d/g1b/X2", "/d/georgia1/X3"], ["X", "g1b", "georgia1"]),
+    ],
+)
+def test_a_record_comes_from_the_folder_or_else_the_letters_that_name_its_source(headers, sources):
+    records = [RecordFiles(Path(f"{name}.hea"), Path(f"{name}.mat")) for name in headers]
+    assert sources_of(records) == sources
 
 
 def test_linked_folders_are_followed_once(tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,19 +9,29 @@ from hypothesis.extra.numpy import arrays
 from ecg.signals import (
     Preparation,
     band_pass,
+    centre,
     fill_missing,
     fit_length,
+    lead_deviation,
     prepare,
     resample,
     standardise,
+    window_starts,
 )
 from tests.synthetic import beats
 
 PREPARATION = Preparation()
+WINDOWS = Preparation(fs=100, band_hz=None, window_s=2, max_windows=4, scale="mV")
+
+
+def prepare_one(signal, fs):
+    """The only window of a signal as the default preparation makes it."""
+    (window,) = prepare(signal, fs, PREPARATION)
+    return window
 
 
 def test_a_prepared_signal_has_the_published_shape_and_scale():
-    out = prepare(beats(5000, 500), 500, PREPARATION)
+    out = prepare_one(beats(5000, 500), 500)
     assert out.shape == (12, 1000)
     assert out.dtype == np.float32
     np.testing.assert_allclose(out.mean(axis=1), 0, atol=1e-5)
@@ -29,8 +41,8 @@ def test_a_prepared_signal_has_the_published_shape_and_scale():
 @pytest.mark.parametrize("fs", [100, 250, 257, 300, 1000, 4000])
 def test_the_same_heart_at_another_rate_stays_near(fs):
     seconds = 10
-    reference = prepare(beats(seconds * 500, 500, noise_mv=0), 500, PREPARATION)
-    other = prepare(beats(seconds * fs, fs, noise_mv=0), fs, PREPARATION)
+    reference = prepare_one(beats(seconds * 500, 500, noise_mv=0), 500)
+    other = prepare_one(beats(seconds * fs, fs, noise_mv=0), fs)
     for one, two in zip(reference, other, strict=True):
         assert np.corrcoef(one, two)[0, 1] > 0.98
 
@@ -39,9 +51,7 @@ def test_drift_and_mains_are_removed_and_the_beat_stays():
     time = np.arange(5000) / 500
     clean = beats(5000, 500)[[0, 1, 5, 9]]
     noisy = clean + 0.5 * np.sin(2 * np.pi * 0.01 * time) + 0.2 * np.sin(2 * np.pi * 50 * time)
-    for one, two in zip(
-        prepare(clean, 500, PREPARATION), prepare(noisy, 500, PREPARATION), strict=True
-    ):
+    for one, two in zip(prepare_one(clean, 500), prepare_one(noisy, 500), strict=True):
         assert np.corrcoef(one, two)[0, 1] > 0.97
 
 
@@ -60,14 +70,14 @@ def test_dead_and_absent_leads_are_zero_and_never_nan():
     signal = beats(5000, 500)
     signal[3] = 0.7
     signal[7] = np.nan
-    out = prepare(signal, 500, PREPARATION)
+    out = prepare_one(signal, 500)
     assert np.isfinite(out).all()
     assert not out[[3, 7]].any()
     assert (out[[0, 1, 2, 4, 5, 6, 8, 9, 10, 11]].std(axis=1) > 0.9).all()
 
 
 def test_a_short_record_is_padded_with_zeros_at_its_end():
-    out = prepare(beats(2500, 500), 500, PREPARATION)
+    out = prepare_one(beats(2500, 500), 500)
     assert out.shape == (12, 1000)
     assert not out[:, 500:].any()
     assert out[:, :500].std() > 0.9
@@ -77,14 +87,12 @@ def test_only_the_first_ten_seconds_count():
     signal = beats(20_000, 500)
     changed = signal.copy()
     changed[:, 5000:] = 9.0
-    np.testing.assert_array_equal(
-        prepare(signal, 500, PREPARATION), prepare(changed, 500, PREPARATION)
-    )
+    np.testing.assert_array_equal(prepare_one(signal, 500), prepare_one(changed, 500))
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 3, 20, 50, 900_000])
 def test_any_length_from_one_sample_to_thirty_minutes_is_read(n_samples):
-    out = prepare(beats(n_samples, 500)[:2], 500, PREPARATION)
+    out = prepare_one(beats(n_samples, 500)[:2], 500)
     assert out.shape == (2, 1000)
     assert np.isfinite(out).all()
 
@@ -92,22 +100,125 @@ def test_any_length_from_one_sample_to_thirty_minutes_is_read(n_samples):
 @pytest.mark.parametrize("fs", [49, 4001, 0, -500, float("nan")])
 def test_rates_that_no_ecg_has_are_refused(fs):
     with pytest.raises(ValueError, match="expected a sampling rate of 50 to 4000 Hz"):
-        prepare(beats(100, 500), fs, PREPARATION)
+        prepare_one(beats(100, 500), fs)
+
+
+ANY_SIGNAL = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 3), st.integers(1, 300)),
+    elements=st.floats(-1e6, 1e6, width=32) | st.just(np.nan) | st.just(np.inf),
+)
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(1, 3), st.integers(1, 300)),
-        elements=st.floats(-1e6, 1e6, width=32) | st.just(np.nan) | st.just(np.inf),
-    ),
-    st.floats(50, 4000),
-)
+@given(ANY_SIGNAL, st.floats(50, 4000))
 def test_no_signal_at_any_rate_comes_out_as_nan(signal, fs):
-    out = prepare(signal, fs, PREPARATION)
+    out = prepare_one(signal, fs)
     assert out.shape == (len(signal), 1000)
     assert np.isfinite(out).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(ANY_SIGNAL, st.floats(50, 4000))
+def test_windows_in_millivolts_stay_within_what_a_heart_can_reach(signal, fs):
+    out = prepare(signal, fs, WINDOWS)
+    assert 1 <= len(out) <= 4
+    assert out.shape[1:] == (len(signal), 200)
+    assert (np.abs(out) <= 20).all()
+
+
+# Windows ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "max_windows", "spread", "followed"),
+    [
+        (1, 9, [0], [0]),
+        (10, 9, [0], [0]),
+        (11, 9, [0, 1], [0]),
+        (20, 9, [0, 10], [0, 10]),
+        (26, 9, [0, 8, 16], [0, 10]),
+        (39, 9, [0, 10, 19, 29], [0, 10, 20]),
+        (39, 2, [0, 10], [0, 10]),
+        (39, 1, [0], [0]),
+    ],
+)
+def test_windows_of_ten_samples_start_where_they_should(n_samples, max_windows, spread, followed):
+    assert window_starts(n_samples, 10, max_windows, drop_tail=False) == spread
+    assert window_starts(n_samples, 10, max_windows, drop_tail=True) == followed
+
+
+@given(st.integers(1, 2000), st.integers(1, 300), st.integers(1, 20), st.booleans())
+def test_windows_cover_the_record_but_for_a_dropped_tail(n_samples, length, max_windows, drop_tail):
+    starts = window_starts(n_samples, length, max_windows, drop_tail)
+    assert 1 <= len(starts) <= max_windows
+    assert starts == sorted(set(starts))
+    assert 0 <= starts[0] <= starts[-1] <= max(n_samples - length, 0)
+    covered = {i for start in starts for i in range(start, min(start + length, n_samples))}
+    used = min(n_samples, max_windows * length)
+    assert covered == set(range(len(covered)))
+    assert used - len(covered) in (range(length) if drop_tail else (0,))
+
+
+def test_a_long_record_gives_windows_prepared_each_by_itself():
+    signal = beats(1250, 250)
+    out = prepare(signal, 250, WINDOWS)
+    assert out.shape == (3, 12, 200)
+    assert out.dtype == np.float32
+    for window, start in zip(out, (0, 375, 750), strict=True):
+        (alone,) = prepare(signal[:, start : start + 500], 250, WINDOWS)
+        np.testing.assert_array_equal(window, alone)
+
+
+def test_a_dropped_tail_does_not_count():
+    signal = beats(999, 100)
+    changed = signal.copy()
+    changed[:, 800:] = 9.0
+    followed = replace(WINDOWS, max_windows=180, drop_tail=True)
+    out = prepare(signal, 100, followed)
+    assert len(out) == 4
+    np.testing.assert_array_equal(out, prepare(changed, 100, followed))
+
+
+def test_a_lead_is_zero_in_the_windows_where_it_is_dead_and_in_no_other():
+    signal = beats(600, 100)
+    signal[4, :200] = 0.3
+    signal[5, 400:] = np.nan
+    alive = prepare(signal, 100, WINDOWS).any(axis=2)
+    assert not alive[0, 4]
+    assert not alive[2, 5]
+    assert np.count_nonzero(alive) == 3 * 12 - 2
+
+
+def test_millivolts_stay_as_they_are_but_for_the_mean_of_each_lead():
+    signal = beats(200, 100) * 3 + 1.5
+    (out,) = prepare(signal, 100, WINDOWS)
+    np.testing.assert_allclose(out, signal - signal.mean(axis=1, keepdims=True), atol=1e-6)
+
+
+def test_millivolts_that_no_heart_reaches_are_clipped():
+    signal = beats(200, 100)
+    signal[0, 50], signal[1, 60] = 400.0, -400.0
+    (out,) = prepare(signal, 100, WINDOWS)
+    assert (out[0].max(), out[1].min()) == (20.0, -20.0)
+    others = np.arange(200) != 50
+    assert np.ptp(out[0, others]) == pytest.approx(np.ptp(signal[0, others]))
+
+
+# Steps -----------------------------------------------------------------------------------------
+
+
+def test_centred_leads_have_mean_zero_and_constant_ones_are_zeros():
+    out = centre(np.array([[1.0, 2.0, 6.0], [7.0, 7.0, 7.0]]))
+    np.testing.assert_array_equal(out, [[-2.0, -1.0, 3.0], [0.0, 0.0, 0.0]])
+
+
+def test_the_deviation_of_a_lead_leaves_out_missing_samples():
+    signal = np.array(
+        [[1.0, 3.0, np.nan, np.nan], [2.0, 2.0, 2.0, 2.0], [np.nan] * 4, [0.0, 3e30, 0.0, 3e30]],
+        np.float32,
+    )
+    np.testing.assert_allclose(lead_deviation(signal), [1.0, 0.0, 0.0, 1.5e30], rtol=1e-6)
 
 
 def test_missing_samples_lie_on_the_line_between_their_neighbours():
@@ -149,8 +260,17 @@ def test_fitting_a_length_cuts_or_pads():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fs": 10}, {"band_hz": (5, 1)}, {"band_hz": (0.05, 50)}, {"window_s": 0}]
+    "wrong",
+    [
+        {"fs": 10},
+        {"band_hz": (5, 1)},
+        {"band_hz": (0.05, 50)},
+        {"window_s": 0},
+        {"max_windows": 0},
+        {"scale": "volts"},
+    ],
 )
 def test_impossible_preparations_are_refused(wrong):
-    with pytest.raises(ValueError, match="expected"):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name}: expected"):
         Preparation(**wrong)

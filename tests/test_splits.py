@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecg.splits import hold_out, k_folds
+from ecg.splits import by_source, hold_out, k_folds
 
 
 @pytest.fixture
@@ -15,6 +15,27 @@ def test_the_held_out_part_keeps_the_share_of_every_label(labels):
     assert len(held_out) == pytest.approx(30, abs=6)
     expected = labels.sum(axis=0) * 0.1
     np.testing.assert_allclose(labels[held_out].sum(axis=0), expected, atol=5)
+
+
+def test_the_held_out_part_keeps_the_share_of_every_source(labels):
+    # Sources follow one another in a folder, and label differently.
+    sources = np.repeat(["ptb", "ningbo", "georgia"], [20, 80, 200])
+    labels[:20, 5:] = False
+    for seed in range(3):
+        kept, held_out = hold_out(labels, 0.2, seed, sources)
+        assert sorted([*kept, *held_out]) == list(range(300))
+        for source, expected in (("ptb", 4), ("ningbo", 16), ("georgia", 40)):
+            assert np.count_nonzero(sources[held_out] == source) == pytest.approx(expected, abs=2)
+        np.testing.assert_allclose(labels[held_out].sum(axis=0), labels.sum(axis=0) * 0.2, atol=5)
+
+
+def test_a_source_without_labels_is_held_out_by_its_share_too():
+    labels = np.zeros((100, 26), bool)
+    labels[:50, 0] = True
+    sources = np.array(["a"] * 50 + ["b"] * 30 + ["c"] * 20)
+    _, held_out = hold_out(labels, 0.1, 0, sources)
+    counts = [np.count_nonzero(sources[held_out] == name) for name in "abc"]
+    np.testing.assert_allclose(counts, [5, 3, 2], atol=1)
 
 
 def test_a_split_follows_from_its_seed(labels):
@@ -38,3 +59,20 @@ def test_folds_hold_out_every_record_once(labels):
     assert all(not set(kept) & set(held_out) for kept, held_out in folds)
     with pytest.raises(ValueError, match="expected 2 to 3 folds"):
         k_folds(labels[:3], 4, seed=0)
+
+
+def test_every_source_is_left_out_once():
+    sources = np.array(["ptb", "JS", "ptb", "HR", "JS"])
+    parts = [
+        (name, kept.tolist(), held_out.tolist()) for name, kept, held_out in by_source(sources)
+    ]
+    assert parts == [
+        ("HR", [0, 1, 2, 4], [3]),
+        ("JS", [0, 2, 3], [1, 4]),
+        ("ptb", [1, 3, 4], [0, 2]),
+    ]
+
+
+def test_a_single_source_cannot_be_left_out():
+    with pytest.raises(ValueError, match="expected records of at least 2 sources, found 'JS' alone"):
+        by_source(np.array(["JS", "JS"]))
