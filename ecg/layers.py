@@ -1,10 +1,37 @@
-"""Blocks that several architectures share; each takes and returns a Keras tensor."""
+"""Blocks that several architectures share; each takes and returns a Keras tensor.
 
-from keras import layers
+Maps are (batch, rows, samples, channels): a row a lead where leads are kept apart, one row where
+they are channels.
+"""
+
+import math
+
+import keras
+from keras import layers, ops
+
+
+def normalise(x, name):
+    """x, batch-normalised."""
+    # The averages follow the weights within some ten steps: Keras's default of a hundred is longer
+    # than an epoch of a small data set.
+    return layers.BatchNormalization(momentum=0.9, name=name)(x)
+
+
+def activate(x, name):
+    """ReLU of x batch-normalised: what a pre-activation network has before a weight layer."""
+    return layers.ReLU(name=f"{name}_relu")(normalise(x, f"{name}_bn"))
+
+
+def convolve_time(x, width, kernel, stride, name):
+    """Maps (batch, rows, ceil(samples / stride), width); all rows share the kernel, of `kernel`
+    samples. There is no bias, as a batch normalisation follows."""
+    return layers.Conv2D(
+        width, (1, kernel), strides=(1, stride), padding="same", use_bias=False, name=name
+    )(x)
 
 
 def squeeze_excite(x, ratio, name):
-    """Feature maps (batch, height, width, channels) reweighted per channel, same shape.
+    """Maps (batch, rows, samples, channels) reweighted per channel, same shape.
 
     ratio: channels per unit of the bottleneck. Source: Hu et al. 2018, arXiv:1709.01507, section 3.
     """
@@ -13,3 +40,63 @@ def squeeze_excite(x, ratio, name):
     gate = layers.Dense(max(channels // ratio, 1), activation="relu", name=f"{name}_reduce")(gate)
     gate = layers.Dense(channels, activation="sigmoid", name=f"{name}_expand")(gate)
     return layers.Multiply(name=f"{name}_scale")([x, gate])
+
+
+def se_residual_block(x, convolutions, squeeze_ratio, name):
+    """Maps behind a pre-activation residual block with squeeze-and-excitation at its end.
+
+    convolutions: (width, kernel, stride) of each, over time, the last width being the block's.
+    Where they change the maps' shape, the shortcut leaves after the first activation, is averaged
+    over the stride and projected. Source: He et al. 2016, arXiv:1603.05027, section 4.
+    """
+    stride = math.prod(stride for _, _, stride in convolutions)
+    width = convolutions[-1][0]
+    shortcut = x
+    for i, (filters, kernel, step) in enumerate(convolutions, start=1):
+        x = activate(x, f"{name}_pre{i}")
+        if i == 1 and (stride > 1 or shortcut.shape[-1] != width):
+            shortcut = _project(x, width, stride, f"{name}_shortcut")
+        x = convolve_time(x, filters, kernel, step, f"{name}_conv{i}")
+    x = squeeze_excite(x, squeeze_ratio, f"{name}_se")
+    return layers.Add(name=f"{name}_add")([shortcut, x])
+
+
+def dual_pool(x, name):
+    """Mean and largest value over time, (batch, rows, 1, 2 * channels), of maps."""
+    window = (1, x.shape[2])
+    mean = layers.AveragePooling2D(window, name=f"{name}_mean")(x)
+    largest = layers.MaxPooling2D(window, name=f"{name}_max")(x)
+    return layers.Concatenate(name=name)([mean, largest])
+
+
+@keras.saving.register_keras_serializable(package="ecg")
+class BlurPool1D(layers.Layer):
+    """Every second sample of (batch, samples, channels), low-passed by [1, 2, 1] / 4 before.
+
+    Returns (batch, ceil(samples / 2), channels); the ends are mirrored. Needs 2 samples. Source:
+    Zhang 2019, arXiv:1904.11486, section 3.2.
+    """
+
+    def call(self, x):
+        """The blurred samples; Keras calls it."""
+        n_samples = x.shape[1]
+        padded = ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect")
+        before, here, after = (padded[:, i : i + n_samples : 2] for i in range(3))
+        return (before + 2 * here + after) / 4
+
+    def compute_output_shape(self, input_shape):
+        """Their shape; Keras calls it."""
+        batch, n_samples, channels = input_shape
+        return batch, math.ceil(n_samples / 2), channels
+
+
+def classify(features, n_classes):
+    """Probabilities (batch, n_classes), float32, by a dense layer; training takes its `logits`."""
+    logits = layers.Dense(n_classes, dtype="float32", name="logits")(features)
+    return layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
+
+
+def _project(x, width, stride, name):
+    if stride > 1:
+        x = layers.AveragePooling2D((1, stride), padding="same", name=f"{name}_mean")(x)
+    return convolve_time(x, width, 1, 1, name)

@@ -1,8 +1,80 @@
-"""Losses over the class probabilities, and the class weights that they use."""
+"""Losses of records over the logits of their windows, and the class weights that they use.
+
+Everywhere: labels are (batch, n_classes), 0 or 1; logits are (batch, n_windows, n_classes), the
+windows of one record in one row. A record's probabilities are the mean over its windows of the
+sigmoid or the softmax. All is computed in float32, whatever the dtype policy.
+"""
+
+import math
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import ops
+
+KINDS = ("binary_crossentropy", "softmax_or_lovasz")
+CLASS_WEIGHTS = ("inverse_frequency", "inverse_log_count", "equal")
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What training minimises; the defaults are AIRCAS_MEL1's (2021, equations 1 and 2).
+
+    kind: "binary_crossentropy" or "softmax_or_lovasz". class_weights: "inverse_frequency" (with
+    `epsilon` and `weight_floor`, see `inverse_frequency_weights`), "inverse_log_count" or "equal".
+    hardest_share: of a batch's records, those that count; binary cross-entropy alone has it.
+    """
+
+    kind: str = "binary_crossentropy"
+    class_weights: str = "inverse_frequency"
+    epsilon: float = 0.01
+    weight_floor: float = 0.05
+    hardest_share: float = 1.0
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: expected {' or '.join(KINDS)}, found '{self.kind}'")
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise ValueError(
+                f"class_weights: expected one of {', '.join(CLASS_WEIGHTS)}; "
+                f"found '{self.class_weights}'"
+            )
+        for name in ("epsilon", "weight_floor"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a positive number, found {getattr(self, name)}")
+        if not 0 < self.hardest_share <= 1:
+            raise ValueError(
+                f"hardest_share: expected above 0, up to 1, found {self.hardest_share}"
+            )
+        if self.kind == "softmax_or_lovasz" and self.hardest_share != 1:
+            raise ValueError(
+                f"hardest_share: expected 1 for softmax_or_lovasz, found {self.hardest_share}"
+            )
+
+    @property
+    def n_alternatives(self) -> int:
+        """Losses that a training step draws one of; see `draw_alternative`."""
+        return 2 if self.kind == "softmax_or_lovasz" else 1
+
+
+def make_loss(options: LossOptions, labels) -> keras.losses.Loss:
+    """The loss that the options name, its class weights taken from the training records' labels.
+
+    labels: (n_records, n_classes) bool.
+    """
+    weights = class_weights(options, labels)
+    if options.kind == "softmax_or_lovasz":
+        return SoftmaxOrLovasz(weights)
+    return BinaryCrossentropy(weights, options.hardest_share)
+
+
+def class_weights(options: LossOptions, labels) -> np.ndarray:
+    """Weight per class (n_classes,), float32, from labels (n_records, n_classes), bool."""
+    if options.class_weights == "inverse_frequency":
+        return inverse_frequency_weights(labels, options.epsilon, options.weight_floor)
+    if options.class_weights == "inverse_log_count":
+        return inverse_log_count_weights(labels)
+    return np.ones(np.shape(labels)[1], np.float32)
 
 
 def inverse_frequency_weights(labels, epsilon, floor) -> np.ndarray:
@@ -17,18 +89,109 @@ def inverse_frequency_weights(labels, epsilon, floor) -> np.ndarray:
     return np.maximum(-np.log2(share + epsilon), floor).astype(np.float32)
 
 
-class WeightedBinaryCrossentropy(keras.losses.Loss):
+def inverse_log_count_weights(labels) -> np.ndarray:
+    """Weight per class: 1 / log(number of records that have it), at most 1.
+
+    labels: (n_records, n_classes) bool. Returns (n_classes,), float32.
+    Source: CQUPT_ECG 2020, equation 5; the base of the logarithm is not given, natural here.
+    The bound is ours: the formula has no value for a class of one record or none, so counts are
+    taken as e or more.
+    """
+    counts = np.sum(labels, axis=0, dtype=float)
+    return (1 / np.log(np.maximum(counts, math.e))).astype(np.float32)
+
+
+class BinaryCrossentropy(keras.losses.Loss):
     """Mean over records and classes of class weight x binary cross-entropy.
 
-    class_weights: (n_classes,). Source: AIRCAS_MEL1 2021, equation 1.
+    class_weights: (n_classes,). hardest_share: below 1 the mean is that over the records of the
+    batch with the largest loss, that share of them, rounded up.
+    Source: AIRCAS_MEL1 2021, equation 1; the hardest records CQUPT_ECG 2020, section 3.7.
     """
 
-    def __init__(self, class_weights, name="weighted_bce"):
+    def __init__(self, class_weights, hardest_share=1.0, name="binary_crossentropy"):
+        super().__init__(name=name, dtype="float32")
+        self.class_weights = np.asarray(class_weights, np.float32)
+        self.hardest_share = hardest_share
+
+    def call(self, labels, logits):
+        """Loss per record (batch,); its mean over the batch is the loss."""
+        # 1 - sigmoid(x) is sigmoid(-x), so that no probability has to be clipped off 0 or 1.
+        present = _log_mean(ops.log_sigmoid(logits))
+        absent = _log_mean(ops.log_sigmoid(-logits))
+        entropy = -(labels * present + (1 - labels) * absent)
+        losses = ops.mean(self.class_weights * entropy, axis=-1)
+        return losses if self.hardest_share == 1 else _keep_hardest(losses, self.hardest_share)
+
+
+class SoftmaxOrLovasz(keras.losses.Loss):
+    """Weighted cross-entropy on the softmax, or Lovász-softmax on the sigmoid, drawn per step.
+
+    class_weights: (n_classes,), of the cross-entropy. In training, the sample weights of
+    `draw_alternative` pick the step's loss; without any the loss is the mean of both.
+    Source: Triology 2020, equation 3. The paper has no formula of the cross-entropy of a record
+    with several labels; it is their mean here, 0 for a record without one.
+    """
+
+    def __init__(self, class_weights, name="softmax_or_lovasz"):
         super().__init__(name=name, dtype="float32")
         self.class_weights = np.asarray(class_weights, np.float32)
 
-    def call(self, y_true, y_pred):
-        """Loss per record (batch,) of labels and probabilities, both (batch, n_classes)."""
-        probability = ops.clip(y_pred, keras.config.epsilon(), 1 - keras.config.epsilon())
-        entropy = y_true * ops.log(probability) + (1 - y_true) * ops.log(1 - probability)
-        return -ops.mean(self.class_weights * entropy, axis=-1)
+    def call(self, labels, logits):
+        """Losses (batch, 2): a record's cross-entropy; the batch's Lovász-softmax, in each row."""
+        log_probabilities = _log_mean(ops.log_softmax(logits, axis=-1))
+        n_labels = ops.maximum(ops.sum(labels, axis=-1), 1.0)
+        entropy = -ops.sum(self.class_weights * labels * log_probabilities, axis=-1) / n_labels
+        lovasz = lovasz_softmax(labels, ops.mean(ops.sigmoid(logits), axis=1))
+        return ops.stack([entropy, lovasz * ops.ones_like(entropy)], axis=-1)
+
+
+def lovasz_softmax(labels, probabilities):
+    """Lovász extension of 1 - Jaccard index, mean over the classes that the batch has; a scalar.
+
+    labels, probabilities: (batch, n_classes), float32. A record's error in a class is
+    |label - probability|; every class counts by itself. 0 where the batch has no class at all.
+    Source: Berman, Triki, Blaschko 2018, arXiv:1705.08790, definition 2.
+    """
+    errors = ops.abs(labels - probabilities)
+    worst_first = ops.argsort(-errors, axis=0)
+    # The loss of the set of the i worst records, were they all wrong and the others right:
+    # their number over that of the union of them and the class's records.
+    wrong = ops.cumsum(ops.ones_like(errors), axis=0)
+    n_present = ops.sum(labels, axis=0)
+    wrong_absent = ops.cumsum(1 - ops.take_along_axis(labels, worst_first, axis=0), axis=0)
+    set_losses = wrong / (n_present + wrong_absent)
+    steps = set_losses - ops.pad(set_losses, ((1, 0), (0, 0)))[:-1]
+    # Back in the records' order, the steps are the gradient: only the errors carry one.
+    places = ops.argsort(worst_first, axis=0)
+    gradient = ops.stop_gradient(ops.take_along_axis(steps, places, axis=0))
+    by_class = ops.sum(errors * gradient, axis=0)
+    present = ops.cast(n_present > 0, by_class.dtype)
+    return ops.sum(present * by_class) / ops.maximum(ops.sum(present), 1.0)
+
+
+def draw_alternative(random: np.random.Generator, n_records, n_alternatives) -> np.ndarray:
+    """Sample weights of one batch, (n_records, n_alternatives) float32, that pick one loss.
+
+    The drawn column, each as likely as the others, holds `n_alternatives` and the others 0, so
+    that Keras's mean over all of (batch, n_alternatives) is the mean of the drawn loss.
+    """
+    weights = np.zeros((n_records, n_alternatives), np.float32)
+    weights[:, random.integers(n_alternatives)] = n_alternatives
+    return weights
+
+
+def _log_mean(log_probabilities):
+    """Log of the mean over windows, (batch, n_classes); the input's own where there is one."""
+    n_windows = ops.cast(ops.shape(log_probabilities)[1], "float32")
+    return ops.logsumexp(log_probabilities, axis=1) - ops.log(n_windows)
+
+
+def _keep_hardest(losses, share):
+    """Losses (batch,) with 0 for all but the largest; the mean is that over those kept."""
+    n_records = ops.cast(ops.shape(losses)[0], "float32")
+    # Less a thousandth of a record, as products such as 0.55 x 100 come out a little too large.
+    n_kept = ops.maximum(ops.ceil(share * n_records - 1e-3), 1.0)
+    # By place and not by size, so that among equals no more are kept than there is room for.
+    places = ops.cast(ops.argsort(ops.argsort(-losses)), "float32")
+    return ops.where(places < n_kept, losses * (n_records / n_kept), 0.0)

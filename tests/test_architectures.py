@@ -1,19 +1,75 @@
+import re
+
+import keras
 import numpy as np
 import pytest
 
-from ecg.architectures import ARCHITECTURES
-from ecg.architectures.multiscale_se import MultiscaleSEOptions, build
+from ecg.architectures import ARCHITECTURES, multiscale_se
+from ecg.architectures.antialiased_resnet18 import AntialiasedResNet18Options
+from ecg.architectures.branched_se import BranchedSEOptions
+from ecg.architectures.mtfnet import MTFNetOptions
+from ecg.architectures.multiscale_se import MultiscaleSEOptions
+from ecg.architectures.se_ecgnet import SEECGNetOptions
+from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
+from ecg.layers import BlurPool1D
 from ecg.leads import LEAD_SETS
 from ecg.methods import METHODS, build_network, find_method
 
 # Trainable and fixed parameters of the full networks: a change here is a change of every model.
 PARAMETERS = {
     "multiscale_se": {12: 1255541, 6: 780917, 4: 543605, 3: 527477, 2: 472181},
+    "branched_se": {12: 688106, 6: 685226, 4: 684266, 3: 683786, 2: 683306},
+    "mtfnet": {12: 480922, 6: 479770, 4: 479386, 3: 479194, 2: 479002},
+    "se_ecgnet": {12: 936362, 6: 641450, 4: 543146, 3: 493994, 2: 444842},
+    "antialiased_resnet18": {12: 1942594, 6: 1941250, 4: 1940802, 3: 1940578, 2: 1940354},
 }
+NARROW = {
+    "multiscale_se": MultiscaleSEOptions(widths=(2, 2, 2, 2, 2)),
+    "branched_se": BranchedSEOptions(shared_width=4, widths=(8, 8, 8, 8), squeeze_ratio=1),
+    "mtfnet": MTFNetOptions(channels=4, bilstm_layers=2, hidden=4),
+    "se_ecgnet": SEECGNetOptions(stem_widths=(4, 4), widths=(8, 8, 8), squeeze_ratio=1, hidden=16),
+    "antialiased_resnet18": AntialiasedResNet18Options(widths=(4, 4, 8, 8)),
+}
+USE_DEMOGRAPHICS = {"se_ecgnet", "antialiased_resnet18"}
+
+
+def narrow(name, n_leads=2, n_samples=256, options=None) -> keras.Model:
+    """A network of 26 classes, small and on a short signal where nothing else is asked for."""
+    return ARCHITECTURES[name].build(options or NARROW[name], n_leads, n_samples, 26)
+
+
+def full(name, n_leads=2, n_samples=5000) -> keras.Model:
+    return ARCHITECTURES[name].build(ARCHITECTURES[name].options(), n_leads, n_samples, 26)
+
+
+def made_up_inputs(network, n_records=2) -> dict:
+    random = np.random.default_rng(0)
+    return {
+        name: random.standard_normal((n_records, *tensor.shape[1:])).astype(np.float32)
+        for name, tensor in network.input.items()
+    }
+
+
+def answer(network, inputs, training=False):
+    return np.asarray(network(inputs, training=training))
+
+
+def named(network, pattern) -> list:
+    """Layers whose whole name matches, from the input on."""
+    return [layer for layer in network.layers if re.fullmatch(pattern, layer.name)]
+
+
+def of_type(network, kind) -> list:
+    return [layer for layer in network.layers if isinstance(layer, kind)]
+
+
+def lengths(network, pattern) -> list[int]:
+    """Samples of those layers' outputs."""
+    return [layer.output.shape[-2] for layer in named(network, pattern)]
 
 
 def test_every_architecture_is_held_by_the_table():
-    assert set(PARAMETERS) == set(ARCHITECTURES)
+    assert set(PARAMETERS) == set(NARROW) == set(ARCHITECTURES)
     assert {presets["full"].architecture for presets in METHODS.values()} == set(ARCHITECTURES)
 
 
@@ -28,39 +84,238 @@ def test_full_networks_have_the_parameters_of_the_table(name, lead_set):
 @pytest.mark.parametrize("name", METHODS)
 def test_networks_answer_probabilities(name, lead_set):
     network = build_network(find_method(name, "demo"), lead_set, 26)
-    signals = np.random.default_rng(0).standard_normal((2, *network.input_shape[1:]))
-    probabilities = np.asarray(network(signals, training=False))
+    probabilities = answer(network, made_up_inputs(network))
     assert probabilities.shape == (2, 26)
     assert probabilities.dtype == np.float32
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
 
-def test_kernels_are_those_of_the_paper():
-    network = build(MultiscaleSEOptions(), 12, 1000, 26)
-    kernels = [network.get_layer(f"step2_block{i}_conv1").kernel_size for i in range(1, 6)]
-    assert kernels == [(1, 15), (1, 15), (5, 3), (5, 9), (5, 27)]
-    strides = [network.get_layer(f"step2_block{i}_conv1").strides for i in range(1, 6)]
-    assert strides == [(1, 2), (1, 2), (1, 1), (1, 1), (1, 1)]
-    three = build(MultiscaleSEOptions(), 3, 1000, 26)
-    assert three.get_layer("step1_block3_conv1").kernel_size == (1, 3)
-    assert three.get_layer("step1_block5_conv1").kernel_size == (2, 27)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_inputs_are_the_signal_and_demographics_where_they_are_used(name):
+    shapes = {key: tensor.shape for key, tensor in narrow(name, n_leads=3).input.items()}
+    expected = {"signal": (None, 3, 256)}
+    if name in USE_DEMOGRAPHICS:
+        expected["demographics"] = (None, N_DEMOGRAPHICS)
+    assert shapes == expected
 
 
-def test_branches_see_every_first_second_and_fourth_sample():
-    network = build(MultiscaleSEOptions(), 2, 1000, 26)
-    lengths = [network.get_layer(f"step{step}_block1_conv1").output.shape for step in (1, 2, 4)]
-    assert lengths == [(None, 2, 500, 16), (None, 2, 250, 16), (None, 2, 125, 16)]
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_network_ends_in_float32_logits_and_their_sigmoid(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = narrow(name)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    logits, probabilities = network.layers[-2:]
+    assert (logits.name, probabilities.name) == ("logits", "probabilities")
+    assert isinstance(logits, keras.layers.Dense)
+    both = keras.Model(network.input, [logits.output, probabilities.output])
+    logits, probabilities = both(made_up_inputs(network))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    np.testing.assert_allclose(
+        np.asarray(probabilities), 1 / (1 + np.exp(-np.asarray(logits))), atol=1e-6
+    )
 
 
-def test_the_published_ablations_build():
-    single = build(MultiscaleSEOptions(steps=(2,)), 2, 1000, 26)
-    without_se = build(MultiscaleSEOptions(squeeze_ratio=None), 2, 1000, 26)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_silent_record_gets_finite_probabilities(name):
+    network = narrow(name)
+    silence = {key: np.zeros_like(value) for key, value in made_up_inputs(network).items()}
+    assert np.isfinite(answer(network, silence)).all()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_training_step_moves_every_weight(name):
+    keras.utils.set_random_seed(0)
+    network = narrow(name)
+    inputs = made_up_inputs(network, n_records=4)
+    before = [np.array(weight) for weight in network.trainable_variables]
+    network.compile(keras.optimizers.Adam(), "binary_crossentropy", run_eagerly=True)
+    network.train_on_batch(inputs, np.eye(4, 26, dtype=np.float32))
+    still = [
+        weight.path
+        for weight, old in zip(network.trainable_variables, before, strict=True)
+        if np.array_equal(np.array(weight), old)
+    ]
+    assert not still
+
+
+@pytest.mark.parametrize("name", sorted(USE_DEMOGRAPHICS))
+def test_age_and_sex_change_the_answer_and_unknown_differs_from_newborn(name):
+    network = narrow(name)
+    signal = made_up_inputs(network, n_records=1)["signal"]
+    patients = [(70.0, "Female"), (70.0, "Male"), (0.0, "Male"), (np.nan, "Male"), (np.nan, "")]
+    answers = [
+        answer(network, {"signal": signal, "demographics": encode_demographics(*patient)[None]})
+        for patient in patients
+    ]
+    assert len(np.unique(np.concatenate(answers), axis=0)) == len(patients)
+
+
+def test_multiscale_kernels_are_those_of_the_paper():
+    blocks = named(full("multiscale_se", 12, 1000), "step2_block._conv1")
+    assert [x.kernel_size for x in blocks] == [(1, 15), (1, 15), (5, 3), (5, 9), (5, 27)]
+    assert [x.strides for x in blocks] == [(1, 2), (1, 2), (1, 1), (1, 1), (1, 1)]
+    three = named(full("multiscale_se", 3, 1000), "step1_block[35]_conv1")
+    assert [x.kernel_size for x in three] == [(1, 3), (2, 27)]
+
+
+def test_multiscale_branches_see_every_first_second_and_fourth_sample():
+    network = full("multiscale_se", 2, 1000)
+    assert lengths(network, "step[124]_block1_conv1") == [500, 250, 125]
+
+
+def test_the_published_ablations_of_multiscale_se_build():
+    single = narrow("multiscale_se", options=MultiscaleSEOptions(steps=(2,)))
+    without_se = narrow("multiscale_se", options=MultiscaleSEOptions(squeeze_ratio=None))
     assert single.output_shape == without_se.output_shape == (None, 26)
     assert not any("_se_" in layer.name for layer in without_se.layers)
 
 
-def test_impossible_options_are_refused():
-    with pytest.raises(ValueError, match="expected 5 widths"):
-        MultiscaleSEOptions(widths=(8, 8))
+def test_branched_se_shares_three_convolutions_of_15_samples_and_a_pool_of_3():
+    network = full("branched_se")
+    shared = named(network, "shared_conv.")
+    assert [(x.kernel_size, x.strides) for x in shared] == [((1, 15), (1, 1))] * 3
+    assert network.get_layer("shared_pool").output.shape == (None, 1, 1667, 32)
+
+
+@pytest.mark.parametrize(("kernel", "n_blocks"), [(3, 4), (5, 3)])
+def test_branched_se_has_four_blocks_of_kernel_3_and_three_of_kernel_5(kernel, n_blocks):
+    network = full("branched_se")
+    convolutions = named(network, f"kernel{kernel}_block._conv.")
+    assert [x.kernel_size[1] for x in convolutions] == [1, kernel, 1] * n_blocks
+    assert len(named(network, f"kernel{kernel}_block._se_scale")) == n_blocks
+    assert lengths(network, f"kernel{kernel}_block{n_blocks}_add") == [209]
+
+
+@pytest.mark.parametrize(
+    ("name", "block"), [("branched_se", "kernel3_block2"), ("se_ecgnet", "kernel5_block2")]
+)
+def test_blocks_normalise_and_activate_before_each_convolution(name, block):
+    network = narrow(name)
+    for i in (1, 2, 3):
+        convolution = network.get_layer(f"{block}_conv{i}")
+        relu = network.get_layer(f"{block}_pre{i}_relu")
+        assert convolution.input is relu.output
+        assert relu.input is network.get_layer(f"{block}_pre{i}_bn").output
+
+
+def test_mtfnet_has_five_double_convolutions_of_3_samples_before_four_bilstms_of_64():
+    network = full("mtfnet")
+    convolutions = of_type(network, keras.layers.Conv1D)
+    assert [(x.kernel_size, x.filters) for x in convolutions] == [((3,), 64)] * 10
+    assert lengths(network, "double._pool") == [2500, 1250, 625, 312, 156]
+    lstms = of_type(network, keras.layers.Bidirectional)
+    assert [x.output.shape for x in lstms] == [(None, 156, 128)] * 4
+    assert network.get_layer("features").output.shape == (None, 128)
+
+
+def test_mtfnet_normalises_between_and_activates_after_the_two_convolutions():
+    kinds = [type(layer).__name__ for layer in named(narrow("mtfnet"), "double2_.*")]
+    assert kinds == [
+        "Conv1D", "LeakyReLU", "BatchNormalization", "Conv1D", "LeakyReLU", "MaxPooling1D"
+    ]  # fmt: skip
+
+
+def test_mtfnet_drops_out_between_lstm_layers_and_never_within():
+    network = full("mtfnet")
+    dropouts = of_type(network, keras.layers.Dropout)
+    assert [(x.name, x.rate) for x in dropouts] == [(f"bilstm{i}_dropout", 0.2) for i in (2, 3, 4)]
+    lstm = network.get_layer("bilstm1").forward_layer
+    assert lstm.dropout == lstm.recurrent_dropout == 0
+
+
+def test_se_ecgnet_has_three_blocks_of_kernel_3_and_of_kernel_5_behind_50_and_15():
+    network = full("se_ecgnet")
+    stem = named(network, "stem_conv.")
+    assert [(x.kernel_size, x.strides) for x in stem] == [((1, 50), (1, 4)), ((1, 15), (1, 2))]
+    for kernel in (3, 5):
+        convolutions = named(network, f"kernel{kernel}_block._conv.")
+        assert [x.kernel_size for x in convolutions] == [(1, kernel)] * 9
+        assert lengths(network, f"kernel{kernel}_block._add") == [313, 157, 79]
+
+
+def test_se_ecgnet_kernels_do_not_depend_on_the_leads():
+    shapes = [
+        [x.kernel.shape for x in of_type(narrow("se_ecgnet", n_leads), keras.layers.Conv2D)]
+        for n_leads in (12, 2)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_se_ecgnet_keeps_leads_apart_up_to_the_dense_layers():
+    network = narrow("se_ecgnet", n_leads=3)
+    paths = keras.Model(network.input, network.get_layer("paths").output)
+    inputs = made_up_inputs(network)
+    swapped = inputs | {"signal": inputs["signal"][:, [2, 0, 1]]}
+    features = np.asarray(paths(inputs))
+    assert features.shape == (2, 3, 1, 4 * 8)  # mean and maximum of either path
+    np.testing.assert_allclose(np.asarray(paths(swapped)), features[:, [2, 0, 1]], atol=1e-5)
+    assert not np.allclose(answer(network, swapped), answer(network, inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_resnet_branches_differ_in_dilation_alone(dilation):
+    network = full("antialiased_resnet18", 12, 400)
+    convolutions = named(network, f"dilation{dilation}_.*_conv.")
+    assert [(x.kernel_size, x.dilation_rate) for x in convolutions] == [((3,), (dilation,))] * 16
+    widths = [x.filters for x in convolutions]
+    assert widths == [32] * 4 + [64] * 4 + [128] * 4 + [256] * 4
+
+
+def test_resnet_goes_down_by_blur_pools_alone():
+    network = full("antialiased_resnet18", 12, 400)
+    strided = of_type(network, (keras.layers.Conv1D, keras.layers.MaxPooling1D))
+    assert {x.strides for x in strided} == {(1,)}
+    # The stem's, then the main path's and the shortcut's of three stages of two branches.
+    assert len(of_type(network, BlurPool1D)) == 1 + 2 * 3 * 2
+    assert lengths(network, "dilation2_stage._block2_add") == [200, 100, 50, 25]
+
+
+def test_resnet_normalises_each_record_by_itself():
+    options = AntialiasedResNet18Options(widths=(4, 4, 8, 8), dropout=0.0)
+    network = narrow("antialiased_resnet18", options=options)
+    assert not network.non_trainable_variables
+    inputs = made_up_inputs(network, n_records=3)
+    first = {name: values[:1] for name, values in inputs.items()}
+    together = answer(network, inputs, training=True)
+    np.testing.assert_allclose(answer(network, first, training=True), together[:1], atol=1e-5)
+    np.testing.assert_allclose(answer(network, inputs), together, atol=1e-5)
+
+
+def test_resnet_drops_out_the_maps_features_and_never_the_demographics():
+    network = narrow("antialiased_resnet18")
+    assert network.get_layer("dropout").rate == 0.3
+    assert network.get_layer("dropout").output.shape == (None, 16)
+    assert network.get_layer("patient").output.shape == (None, 16 + N_DEMOGRAPHICS)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "message"),
+    [
+        (MultiscaleSEOptions, {"widths": (8, 8)}, "expected 5 widths"),
+        (BranchedSEOptions, {"kernels": (3,), "blocks": (4,)}, "at least 2 kernels"),
+        (BranchedSEOptions, {"blocks": (4, 3, 2)}, "as many blocks"),
+        (BranchedSEOptions, {"widths": (8, 8, 8)}, "a width for each block"),
+        (BranchedSEOptions, {"pool": 0}, "expected sizes of at least 1"),
+        (BranchedSEOptions, {"widths": (8, 8, 8, 1)}, "widths of at least 2"),
+        (MTFNetOptions, {"bilstm_layers": 0}, "expected sizes and numbers of at least 1"),
+        (MTFNetOptions, {"dropout": 1.0}, "expected 0 <= rate < 1, found 1.0"),
+        (SEECGNetOptions, {"stem_kernels": (50, 15, 15)}, "for each stem kernel"),
+        (SEECGNetOptions, {"widths": ()}, "at least one width"),
+        (SEECGNetOptions, {"hidden": 0}, "expected sizes of at least 1"),
+        (AntialiasedResNet18Options, {"widths": (8, 8)}, "expected 4 widths"),
+        (AntialiasedResNet18Options, {"dilations": (1,)}, "at least 2 dilations"),
+        (AntialiasedResNet18Options, {"dropout": -0.1}, "0 <= dropout < 1"),
+    ],
+)
+def test_impossible_options_are_refused(options, changes, message):
+    with pytest.raises(ValueError, match=message):
+        options(**changes)
+
+
+def test_impossible_inputs_are_refused():
     with pytest.raises(ValueError, match="expected one of 12, 6, 4, 3, 2 leads, found 5"):
-        build(MultiscaleSEOptions(), 5, 1000, 26)
+        multiscale_se.build(MultiscaleSEOptions(), 5, 1000, 26)
+    with pytest.raises(ValueError, match="expected at least 32 samples, found 20"):
+        narrow("mtfnet", n_samples=20)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from ecg.layers import squeeze_excite
+from ecg.layers import classify, normalise, squeeze_excite
 
 # Kernel size across leads in blocks 3 to 5, by number of leads (section 2.2, [m, n, k]).
 LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 1, 2)}
@@ -60,7 +60,7 @@ class MultiscaleSEOptions:
 def build(
     options: MultiscaleSEOptions, n_leads: int, n_samples: int, n_classes: int
 ) -> keras.Model:
-    """Model from inputs (batch, n_leads, n_samples) to probabilities (batch, n_classes), float32.
+    """Model from {"signal": (batch, n_leads, n_samples)} to probabilities (batch, n_classes).
 
     Raises ValueError for a number of leads that the paper has no kernels for.
     """
@@ -77,10 +77,7 @@ def build(
         for step in options.steps
     ]
     features = layers.Concatenate(name="features")(branches) if len(branches) > 1 else branches[0]
-    probabilities = layers.Dense(n_classes, "sigmoid", dtype="float32", name="probabilities")(
-        features
-    )
-    return keras.Model(signal, probabilities, name="multiscale_se")
+    return keras.Model({"signal": signal}, classify(features, n_classes), name="multiscale_se")
 
 
 def _branch(x, options, lead_kernels, name):
@@ -107,9 +104,8 @@ def _block(x, width, kernel, stride, options, name):
 
 
 def _convolve(x, width, kernel, stride, name):
-    # The batch normalisation that follows has the bias. Its averages follow the weights within
-    # some ten steps: Keras's default of a hundred is longer than an epoch of a small data set.
+    # The batch normalisation that follows has the bias.
     x = layers.Conv2D(
         width, kernel, strides=(1, stride), padding="same", use_bias=False, name=name
     )(x)
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return normalise(x, f"{name}_bn")

@@ -1,0 +1,28 @@
+"""A network over one window -> the network that is trained, over bags of a record's windows."""
+
+import keras
+from keras import ops
+
+from ecg.augmentation import AugmentationOptions, augment
+
+
+def bag_network(
+    network: keras.Model, bag_size: int, augmentation: AugmentationOptions, fs: float
+) -> keras.Model:
+    """Model from bags to the logits of each window, (batch, bag_size, n_classes).
+
+    It shares the weights of `network`, and its inputs, but for signal: (batch, bag_size, n_leads,
+    n_samples) at fs Hz, which is augmented in training. Every window of a record goes with the
+    record's demographics.
+    """
+    window_shape = network.input["signal"].shape[1:]
+    signal = keras.Input((bag_size, *window_shape), name="signal")
+    windows = augment(ops.reshape(signal, (-1, *window_shape)), augmentation, fs)
+    bags, inputs = {"signal": signal}, {"signal": windows}
+    if "demographics" in network.input:
+        demographics = keras.Input(network.input["demographics"].shape[1:], name="demographics")
+        bags["demographics"] = demographics
+        inputs["demographics"] = ops.repeat(demographics, bag_size, axis=0)
+    last = network.get_layer("logits")
+    logits = keras.Model(network.input, last.output, name="windows")(inputs)
+    return keras.Model(bags, ops.reshape(logits, (-1, bag_size, last.units)), name="bags")
