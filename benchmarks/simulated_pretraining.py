@@ -17,13 +17,12 @@ import numpy as np
 
 from ecg.classes import DIAGNOSES, read_weights
 from ecg.corpus import prepare_corpus
-from ecg.decisions import decide
 from ecg.devices import find_devices
 from ecg.leads import LEAD_SETS
 from ecg.scoring import score
 from ecg.settings import read_settings
 from ecg.splits import k_folds
-from ecg.training import class_log_odds, corpus_cache, fit, method_for, predict
+from ecg.training import answer_corpus, class_log_odds, corpus_cache, fit, method_for
 
 
 def shifted_weights(model, labels) -> list[np.ndarray]:
@@ -32,8 +31,13 @@ def shifted_weights(model, labels) -> list[np.ndarray]:
     network = keras.models.clone_model(model.network)
     network.set_weights(model.network.get_weights())
     shift = class_log_odds(labels.mean(axis=0)) - class_log_odds(model.prevalence)
-    network.get_layer("probabilities").bias.assign_add(shift)
+    network.get_layer("logits").bias.assign_add(shift)
     return network.get_weights()
+
+
+def scores_of(model, corpus, indices):
+    """The scores of a trained model on the corpus's records at `indices`."""
+    return score(corpus.labels[indices], *answer_corpus(model, corpus, indices), read_weights())
 
 
 def study(method, simulated, real, lead_set, seeds, n_folds, epochs, devices) -> list[dict]:
@@ -44,9 +48,7 @@ def study(method, simulated, real, lead_set, seeds, n_folds, epochs, devices) ->
     on_real = replace(method, training=replace(method.training, epochs=epochs))
     everything = np.arange(len(simulated))
     first = fit(method, simulated, everything, lead_set, seeds[0], devices)
-    probabilities = predict(first.network, real, np.arange(len(real)), lead_set, devices)
-    outputs = decide(probabilities, first.thresholds)
-    scores = score(real.labels, outputs, probabilities, read_weights())
+    scores = scores_of(first, real, np.arange(len(real)))
     rows = [{"leads": lead_set, "training": "simulated alone", **scores.summary}]
     print(rows[0], flush=True)
     for diagnosis, value, count in zip(DIAGNOSES, scores.auroc, real.labels.sum(0), strict=True):
@@ -56,14 +58,9 @@ def study(method, simulated, real, lead_set, seeds, n_folds, epochs, devices) ->
             start = shifted_weights(first, real.labels[kept])
             for training, weights in (("alone", None), ("pre-trained", start)):
                 model = fit(on_real, real, kept, lead_set, seed, devices, initial_weights=weights)
-                probabilities = predict(model.network, real, held_out, lead_set, devices)
-                outputs = decide(probabilities, model.thresholds)
-                summary = score(
-                    real.labels[held_out], outputs, probabilities, read_weights()
-                ).summary
                 facts = {"best epoch": model.evidence["best_epoch"]}
                 row = {"leads": lead_set, "training": training, "seed": seed, "fold": number}
-                rows.append(row | summary | facts)
+                rows.append(row | scores_of(model, real, held_out).summary | facts)
                 print(rows[-1], flush=True)
     return rows
 

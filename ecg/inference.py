@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
-from ecg.decisions import decide
+from ecg.decisions import decide, pool_windows
+from ecg.demographics import encode_demographics
 from ecg.devices import find_devices
 from ecg.headers import RecordError, parse_header
 from ecg.leads import LEAD_SETS
@@ -41,14 +42,19 @@ class Predictor:
         Raises ValueError (RecordError where the record breaks the format) where its sampling rate
         is out of range, or no lead of the model holds a signal.
         """
-        signal = prepare(select_leads(record, self.leads), record.fs, self.model.method.preparation)
-        if not signal.any():
+        method = self.model.method
+        windows = prepare(select_leads(record, self.leads), record.fs, method.preparation)
+        if not windows.any():
             raise RecordError(
                 f"expected a signal in one of the leads {', '.join(self.leads)}, found none"
             )
-        # A batch of one fixed shape through Keras's compiled function: `predict` costs a hundred
+        # Batches of one fixed shape through Keras's compiled function: `predict` costs a hundred
         # times the overhead and leaks when called record by record.
-        return np.asarray(self.model.network.predict_on_batch(signal[None])[0], float)
+        answers = [
+            self.model.network.predict_on_batch(self._inputs(record, window)) for window in windows
+        ]
+        probabilities = np.concatenate(answers).astype(float)
+        return pool_windows(probabilities, [len(windows)], method.decision.vote)[0]
 
     def answer(self, header_text: str, recording) -> Answer:
         """The answer for a record given as the contract's `run_model` gets it.
@@ -60,20 +66,29 @@ class Predictor:
         try:
             header = parse_header(header_text)
             name = header.name
-            window_s = self.model.method.preparation.window_s
-            probabilities = self.probabilities(to_record(header, recording, window_s))
+            duration_s = self.model.method.preparation.duration_s
+            probabilities = self.probabilities(to_record(header, recording, duration_s))
         except ValueError as error:
             return self.answer_unusable(name, error)
         except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
             # and that scores below sinus rhythm; so this one place lets nothing through.
             return self.answer_unusable(name, f"unexpected {error!r}")
-        return _to_answer(probabilities, decide(probabilities[None], self.model.thresholds)[0])
+        labels = decide(probabilities[None], self.model.thresholds, self.model.method.decision)
+        return _to_answer(probabilities, labels[0])
 
     def answer_unusable(self, name: str, reason) -> Answer:
         """Sinus rhythm with the training prevalence as probabilities; says so on stderr."""
         print(f"{name}: answered as sinus rhythm, unread: {reason}", file=sys.stderr, flush=True)
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
+
+    def _inputs(self, record: Record, window) -> dict[str, np.ndarray]:
+        """What the network takes for one window, a batch of one."""
+        values = {
+            "signal": window[None],
+            "demographics": encode_demographics(record.age, record.sex)[None],
+        }
+        return {name: values[name] for name in self.model.network.input}
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:

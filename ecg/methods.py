@@ -1,50 +1,22 @@
 """The published systems as data: preparation, network, loss, decision and training of each."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ecg.architectures import ARCHITECTURES, multiscale_se
+from ecg.architectures import (
+    ARCHITECTURES,
+    antialiased_resnet18,
+    branched_se,
+    mtfnet,
+    multiscale_se,
+    se_ecgnet,
+)
+from ecg.augmentation import AugmentationOptions
 from ecg.decisions import DecisionOptions
+from ecg.epochs import TrainingOptions
+from ecg.losses import LossOptions
+from ecg.selection import SelectionOptions
 from ecg.signals import Preparation
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """Weighted binary cross-entropy; see `ecg.losses.inverse_frequency_weights`."""
-
-    epsilon: float = 0.01
-    weight_floor: float = 0.05
-
-    def __post_init__(self):
-        if min(self.epsilon, self.weight_floor) <= 0:
-            raise ValueError(f"expected a positive epsilon and weight_floor, found {self}")
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Adam from `learning_rate`, multiplied by `lr_factor` after `lr_patience` epochs without a
-    lower validation loss, stopped after `stop_patience`; the best epoch's weights are kept.
-
-    validation_share: of the records, set aside for that and for the thresholds.
-    """
-
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    lr_factor: float = 0.5
-    lr_patience: int = 3
-    stop_patience: int = 10
-    validation_share: float = 0.1
-
-    def __post_init__(self):
-        if min(self.epochs, self.batch_size, self.lr_patience, self.stop_patience) < 1:
-            raise ValueError(
-                f"expected epochs, batch_size and patiences of at least 1, found {self}"
-            )
-        if not 0 < self.validation_share < 1:
-            raise ValueError(
-                f"validation_share: expected 0 < share < 1, found {self.validation_share}"
-            )
 
 
 @dataclass(frozen=True)
@@ -56,29 +28,140 @@ class Method:
     architecture: str
     network: object
     preparation: Preparation = field(default_factory=Preparation)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     decision: DecisionOptions = field(default_factory=DecisionOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
 
-METHODS = {
-    "multiscale_se": {
-        "full": Method(
-            name="multiscale_se",
-            source="AIRCAS_MEL1, Computing in Cardiology 2021",
-            architecture="multiscale_se",
-            network=multiscale_se.MultiscaleSEOptions(),
+# 10 s windows over the whole record, as recorded but for the rate and each lead's mean; half an
+# hour is the longest record of the Challenge.
+_WINDOWS_500_HZ = Preparation(fs=500.0, band_hz=None, window_s=10.0, max_windows=180, scale="mV")
+
+_FULL = {
+    "multiscale_se": Method(
+        name="multiscale_se",
+        source="AIRCAS_MEL1, Computing in Cardiology 2021",
+        architecture="multiscale_se",
+        network=multiscale_se.MultiscaleSEOptions(),
+    ),
+    "branched_se": Method(
+        name="branched_se",
+        source="CQUPT_Dontwant, Computing in Cardiology 2021",
+        architecture="branched_se",
+        network=branched_se.BranchedSEOptions(),
+        preparation=_WINDOWS_500_HZ,
+        selection=SelectionOptions(scored_only=True),
+        augmentation=AugmentationOptions(shift_s=0.5, noise=0.01),
+        loss=LossOptions(class_weights="equal"),
+        decision=DecisionOptions(vote="any"),
+        training=TrainingOptions(
+            epochs=13,
+            batch_size=64,
+            schedule="step",
+            lr_factor=0.1,
+            lr_patience=9,  # the tenth epoch is the first at the lower rate
+            best="last",
         ),
-        # Narrow and short: the five models in minutes on 2 CPU cores.
-        "demo": Method(
-            name="multiscale_se",
-            source="AIRCAS_MEL1, Computing in Cardiology 2021; narrow copy",
-            architecture="multiscale_se",
-            network=multiscale_se.MultiscaleSEOptions(widths=(8, 8, 8, 8, 8)),
-            training=TrainingOptions(epochs=10, batch_size=16),
+    ),
+    "mtfnet": Method(
+        name="mtfnet",
+        source="csu_anying, Computing in Cardiology 2021",
+        architecture="mtfnet",
+        network=mtfnet.MTFNetOptions(),
+        preparation=replace(_WINDOWS_500_HZ, max_windows=1),
+        loss=LossOptions(class_weights="equal"),
+        training=TrainingOptions(
+            epochs=200,
+            batch_size=128,
+            optimizer="adamw",
+            learning_rate=1e-4,
+            schedule="cosine",
+            best="challenge_metric",
+            stop_patience=None,
+            validation_share=0.2,
+            validation_by_source=True,
         ),
-    },
+    ),
+    "se_ecgnet": Method(
+        name="se_ecgnet",
+        source="CQUPT_ECG, Computing in Cardiology 2020",
+        architecture="se_ecgnet",
+        network=se_ecgnet.SEECGNetOptions(),
+        preparation=_WINDOWS_500_HZ,
+        augmentation=AugmentationOptions(shift_s=0.5, noise=0.01),
+        loss=LossOptions(class_weights="inverse_log_count", hardest_share=0.7),
+        decision=DecisionOptions(vote="any", rule="record_maximum", divisor=5.0),
+        training=TrainingOptions(epochs=30, best="challenge_metric"),
+    ),
+    "antialiased_resnet18": Method(
+        name="antialiased_resnet18",
+        source="Triology, Computing in Cardiology 2020",
+        architecture="antialiased_resnet18",
+        network=antialiased_resnet18.AntialiasedResNet18Options(),
+        preparation=Preparation(
+            fs=80.0, band_hz=None, window_s=5.0, max_windows=360, drop_tail=True, scale="mV"
+        ),
+        selection=SelectionOptions(sinus_left_out=0.3, deviation_mv=(0.01, 2.0)),
+        augmentation=AugmentationOptions(shift_s=0.5, noise=0.01, erase_s=0.5),
+        loss=LossOptions(kind="softmax_or_lovasz"),
+        decision=DecisionOptions(vote="mean", fitted_on="training"),
+        training=TrainingOptions(
+            epochs=60,
+            batch_size=32,
+            accumulation_steps=2,
+            bag_size=2,
+            learning_rate=3e-4,
+            best="challenge_metric",
+            validation_share=0.2,
+        ),
+    ),
 }
+
+
+def _narrow(name: str, network: dict, **training) -> Method:
+    """A narrow and short copy of a method: the five models in minutes on 2 CPU cores."""
+    full = _FULL[name]
+    return replace(
+        full,
+        source=f"{full.source}; narrow copy",
+        network=replace(full.network, **network),
+        training=replace(full.training, **training),
+    )
+
+
+_DEMO = {
+    "multiscale_se": _narrow(
+        "multiscale_se", {"widths": (8, 8, 8, 8, 8)}, epochs=10, batch_size=16
+    ),
+    "branched_se": _narrow(
+        "branched_se", {"shared_width": 8, "widths": (16, 32, 32, 32)}, batch_size=16
+    ),
+    "mtfnet": _narrow(
+        "mtfnet",
+        {"channels": 16, "bilstm_layers": 2, "hidden": 16},
+        epochs=15,
+        batch_size=16,
+        learning_rate=2e-3,
+    ),
+    "se_ecgnet": _narrow(
+        "se_ecgnet",
+        {"stem_widths": (8, 8), "widths": (8, 16, 16), "hidden": 32},
+        epochs=12,
+        batch_size=16,
+    ),
+    "antialiased_resnet18": _narrow(
+        "antialiased_resnet18",
+        {"widths": (16, 16, 32, 32)},
+        epochs=15,
+        batch_size=16,
+        accumulation_steps=1,
+        learning_rate=1e-3,
+    ),
+}
+
+METHODS = {name: {"full": _FULL[name], "demo": _DEMO[name]} for name in _FULL}
 
 
 def find_method(name: str, preset: str = "full") -> Method:
@@ -111,6 +194,8 @@ def method_from_dict(values: dict) -> Method:
     """
     parts = {
         "preparation": Preparation,
+        "selection": SelectionOptions,
+        "augmentation": AugmentationOptions,
         "loss": LossOptions,
         "decision": DecisionOptions,
         "training": TrainingOptions,

@@ -21,7 +21,7 @@ from ecg.files import written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ModelFolderError(ValueError):
@@ -32,8 +32,9 @@ class ModelFolderError(ValueError):
 class TrainedModel:
     """A network with all that its answers depend on.
 
-    thresholds: (26,), probability from which a class is answered. prevalence: (26,), share of
-    training records with the class. evidence: how it was trained and what it scored, for the JSON.
+    thresholds: (26,), probability from which a class is answered; none, (0,), where the method's
+    decision needs none. prevalence: (26,), share of training records with the class. evidence: how
+    it was trained and what it scored, for the JSON.
     """
 
     network: keras.Model
@@ -92,13 +93,14 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
         thresholds, prevalence = (
             np.array(description[name], float) for name in ("thresholds", "prevalence")
         )
+        n_thresholds = N_CLASSES if method.decision.rule == "fitted" else 0
         expected_digest = description["weights"]["sha256"]
         evidence = dict(description["evidence"])
         facts = (
             ("lead_set", description["lead_set"], lead_set),
             ("leads", tuple(description["leads"]), LEAD_SETS[lead_set]),
             ("classes", tuple(description["classes"]), GROUPS),
-            ("number of thresholds", thresholds.shape, (N_CLASSES,)),
+            ("number of thresholds", thresholds.shape, (n_thresholds,)),
             ("number of prevalences", prevalence.shape, (N_CLASSES,)),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:

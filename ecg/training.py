@@ -10,43 +10,23 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ecg.batches import Batches
+from ecg.bags import bag_network
+from ecg.batches import Bags, Windows
 from ecg.classes import N_CLASSES, read_weights
-from ecg.corpus import Corpus, prepare_corpus
-from ecg.decisions import decide, fit_thresholds
+from ecg.corpus import Corpus, CorpusError, prepare_corpus
+from ecg.decisions import best_metric, decide, fit_thresholds, pool_windows
 from ecg.devices import Devices, find_devices
-from ecg.losses import WeightedBinaryCrossentropy, inverse_frequency_weights
+from ecg.epochs import run_epochs
+from ecg.leads import lead_rows
+from ecg.losses import make_loss
 from ecg.methods import Method, build_network, find_method
 from ecg.model_files import TrainedModel, missing_models, save_model
 from ecg.scoring import score
+from ecg.selection import select_records
 from ecg.settings import Settings
 from ecg.splits import hold_out
 
 _PREDICTION_BATCH = 128
-
-
-class _EpochLines(keras.callbacks.Callback):
-    """Prints a line an epoch and stops training before its time is over."""
-
-    def __init__(self, label, epochs, time_limit_s):
-        super().__init__()
-        self.label, self.epochs, self.time_limit_s = label, epochs, time_limit_s
-        self.started = time.monotonic()
-        self.cut = False
-
-    def on_epoch_end(self, epoch, logs=None):
-        elapsed = time.monotonic() - self.started
-        an_epoch = elapsed / (epoch + 1)
-        left = (self.epochs - epoch - 1) * an_epoch
-        print(
-            f"{self.label}, epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, "
-            f"validation loss {logs['val_loss']:.4f}, learning rate {logs['learning_rate']:.2g}, "
-            f"{elapsed:.0f} s, at most {left:.0f} s left",
-            flush=True,
-        )
-        if left > 0 and elapsed + an_epoch > self.time_limit_s:
-            print(f"{self.label}: stopped by the time limit after epoch {epoch + 1}", flush=True)
-            self.cut = self.model.stop_training = True
 
 
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
@@ -93,7 +73,7 @@ def corpus_cache(kept: Path | None, work_directory: Path):
     """The folder for prepared arrays: `kept`, or a temporary one in `work_directory`.
 
     Not in the system's own temporary folder: in a container that is a layer in memory or on a
-    small disk, and the full training set takes 4 GB.
+    small disk, and the full training set takes 4 GB, in windows at 500 Hz some 27.
     """
     if kept is not None:
         yield kept
@@ -117,31 +97,64 @@ def fit(
     A part of them is set aside to choose the epoch, the learning rate and the thresholds. Stops
     before `time_limit_s` seconds are over, but not before one epoch. initial_weights: of a network
     of this method and lead set, to go on from; without, training starts from the seed.
+    Raises CorpusError where the method's selection leaves no record to train on.
     """
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    labels = corpus.labels[indices]
-    parts = hold_out(labels, method.training.validation_share, seed)
-    kept, held_out = (indices[part] for part in parts)
-    network, course = _run_epochs(
-        method,
-        Batches(corpus, kept, lead_set, method.training.batch_size, seed),
-        Batches(corpus, held_out, lead_set, _PREDICTION_BATCH),
-        corpus.labels[kept],
-        devices,
-        _EpochLines(f"{lead_set} leads", method.training.epochs, time_limit_s),
-        initial_weights,
+    options = method.training
+    kept, held_out = _parts(method, corpus, indices, seed)
+    deviation = corpus.lead_deviation_mv[kept][:, lead_rows(lead_set)]
+    selected = kept[select_records(corpus.labels[kept], deviation, method.selection, seed)]
+    if not len(selected):
+        raise CorpusError(f"none of {len(kept)} records fits {method.selection}")
+    labels = corpus.labels[selected]
+    network, trained = _build(method, lead_set, devices)
+    if initial_weights is None:
+        _start_at_prevalence(network, labels)
+    else:
+        network.set_weights(initial_weights)
+
+    def metric_of_validation():
+        probabilities = predict(network, method, corpus, held_out, lead_set)
+        return best_metric(corpus.labels[held_out], probabilities, read_weights(), method.decision)
+
+    inputs = tuple(network.input)
+    course = run_epochs(
+        trained,
+        make_loss(method.loss, labels),
+        options,
+        Bags(
+            corpus,
+            selected,
+            lead_set,
+            inputs,
+            options.batch_size,
+            options.bag_size,
+            method.loss.n_alternatives,
+            seed,
+        ),
+        Bags(corpus, held_out, lead_set, inputs, _PREDICTION_BATCH, options.bag_size),
+        metric_of_validation,
+        devices.jit_compile,
+        f"{lead_set} leads",
+        time_limit_s,
     )
     # Answers are computed in float32 on every device, so the thresholds have to be too.
     answering = build_network(method, lead_set, N_CLASSES)
+    answering.compile(jit_compile=devices.jit_compile)
     answering.set_weights(network.get_weights())
     truth, weights = corpus.labels[held_out], read_weights()
-    probabilities = predict(answering, corpus, held_out, lead_set, devices)
-    thresholds = fit_thresholds(truth, probabilities, weights, method.decision)
-    scores = score(truth, decide(probabilities, thresholds), probabilities, weights).summary
+    probabilities = predict(answering, method, corpus, held_out, lead_set)
+    if method.decision.fitted_on == "training":
+        of_training = predict(answering, method, corpus, kept, lead_set)
+        thresholds = fit_thresholds(corpus.labels[kept], of_training, weights, method.decision)
+    else:
+        thresholds = fit_thresholds(truth, probabilities, weights, method.decision)
+    outputs = decide(probabilities, thresholds, method.decision)
+    scores = score(truth, outputs, probabilities, weights).summary
     evidence = {
         "data_fingerprint": corpus.fingerprint,
-        "n_training": len(kept),
+        "n_training": len(selected),
         "n_validation": len(held_out),
         "validated_on_training_records": bool(np.array_equal(kept, held_out)),
         "seed": seed,
@@ -156,66 +169,43 @@ def fit(
     return TrainedModel(answering, method, lead_set, thresholds, prevalence, evidence)
 
 
+def answer_corpus(model: TrainedModel, corpus: Corpus, indices) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs, bool, and probabilities of a trained model, each (n_records, 26), for the corpus's
+    records at `indices`."""
+    probabilities = predict(model.network, model.method, corpus, indices, model.lead_set)
+    return decide(probabilities, model.thresholds, model.method.decision), probabilities
+
+
 def predict(
-    network: keras.Model, corpus: Corpus, indices, lead_set: int, devices: Devices
+    network: keras.Model, method: Method, corpus: Corpus, indices, lead_set: int
 ) -> np.ndarray:
-    """Probabilities (n_records, 26) of a network for the corpus's records at `indices`."""
-    batches = Batches(corpus, indices, lead_set, _PREDICTION_BATCH)
-    network.compile(jit_compile=devices.jit_compile)
-    return np.asarray(network.predict(batches, verbose=0), float)
+    """Probabilities (n_records, 26) of a network for the corpus's records at `indices`, by the
+    method's vote over all windows of each."""
+    windows = Windows(corpus, indices, lead_set, network.input, _PREDICTION_BATCH)
+    probabilities = np.asarray(network.predict(windows, verbose=0), float)
+    return pool_windows(probabilities, corpus.n_windows[indices], method.decision.vote)
 
 
-def _run_epochs(
-    method: Method,
-    training: Batches,
-    validation: Batches,
-    labels,
-    devices: Devices,
-    log: _EpochLines,
-    initial_weights: list[np.ndarray] | None,
-) -> tuple[keras.Model, dict]:
-    """The network with the weights of its best epoch, and the course of its training.
-
-    labels: (n_records, 26) bool, of the training records.
-    """
+def _parts(method: Method, corpus: Corpus, indices, seed) -> tuple[np.ndarray, np.ndarray]:
+    """The records of `indices` to train on, before selection, and those to validate on."""
     options = method.training
+    sources = corpus.sources[indices] if options.validation_by_source else None
+    parts = hold_out(corpus.labels[indices], options.validation_share, seed, sources)
+    return tuple(indices[part] for part in parts)
+
+
+def _build(method: Method, lead_set: int, devices: Devices) -> tuple[keras.Model, keras.Model]:
+    """The untrained network in the devices' precision, and the network of bags that trains it."""
     keras.config.set_dtype_policy(devices.precision)
     try:
-        network = build_network(method, len(training.leads), N_CLASSES)
+        network = build_network(method, lead_set, N_CLASSES)
+        bags = bag_network(
+            network, method.training.bag_size, method.augmentation, method.preparation.fs
+        )
     finally:
         keras.config.set_dtype_policy("float32")
-    if initial_weights is None:
-        _start_at_prevalence(network, labels)
-    else:
-        network.set_weights(initial_weights)
-    loss = method.loss
-    class_weights = inverse_frequency_weights(labels, loss.epsilon, loss.weight_floor)
-    optimizer = keras.optimizers.Adam(options.learning_rate)
-    # Built inside the first step, its variables would make TensorFlow trace that step twice.
-    optimizer.build(network.trainable_variables)
-    network.compile(
-        optimizer, WeightedBinaryCrossentropy(class_weights), jit_compile=devices.jit_compile
-    )
-    stop = keras.callbacks.EarlyStopping(patience=options.stop_patience, restore_best_weights=True)
-    reduce = keras.callbacks.ReduceLROnPlateau(
-        factor=options.lr_factor, patience=options.lr_patience
-    )
-    started = time.monotonic()
-    history = network.fit(
-        training,
-        validation_data=validation,
-        epochs=options.epochs,
-        shuffle=False,  # the batches shuffle themselves, by the seed
-        callbacks=[reduce, stop, log],
-        verbose=0,
-    ).history
-    return network, {
-        "epochs": len(history["loss"]),
-        "best_epoch": stop.best_epoch + 1,
-        "cut_by_time_limit": log.cut,
-        "seconds": round(time.monotonic() - started, 1),
-        "history": {name: [float(value) for value in values] for name, values in history.items()},
-    }
+    network.compile(jit_compile=devices.jit_compile)
+    return network, bags
 
 
 def _start_at_prevalence(network: keras.Model, labels) -> None:
@@ -224,7 +214,7 @@ def _start_at_prevalence(network: keras.Model, labels) -> None:
     From a bias of 0 Adam needs hundreds of steps to learn no more than that, half of a short
     training on a small data set.
     """
-    network.get_layer("probabilities").bias.assign(class_log_odds(labels.mean(axis=0)))
+    network.get_layer("logits").bias.assign(class_log_odds(labels.mean(axis=0)))
 
 
 def class_log_odds(prevalence) -> np.ndarray:
@@ -241,6 +231,6 @@ def _print_scores(model: TrainedModel) -> None:
     part = (
         "on its own training records, too few to set some aside"
         if model.evidence["validated_on_training_records"]
-        else f"on the {model.evidence['n_validation']} records that chose the thresholds"
+        else f"on the {model.evidence['n_validation']} records set aside for its choices"
     )
     print(f"{model.lead_set} leads, {part}: {figures}", flush=True)

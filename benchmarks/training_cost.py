@@ -1,0 +1,104 @@
+"""What training costs: parameters, multiply-adds, speed here, and the full data on one GPU.
+
+    python -m benchmarks.training_cost [--method M …] [--leads 12 …] [--seconds 20]
+
+Prints a line per method and lead set, at full width. The speed is that of training steps on noise
+of the records' shape, on this machine; compare it within one run alone. The last line of a method
+is arithmetic, not a measurement: five models, 88,253 records of one training bag each, all of the
+method's epochs, six floating-point operations per multiply-add (forward, and twice that backward)
+on a GPU that does 20 TFLOP/s, at its peak and at a fifth of it.
+"""
+
+import argparse
+import time
+
+import keras
+import numpy as np
+
+from ecg.bags import bag_network
+from ecg.classes import N_CLASSES
+from ecg.devices import find_devices
+from ecg.leads import LEAD_SETS
+from ecg.losses import make_loss
+from ecg.methods import METHODS, build_network, find_method
+
+N_RECORDS = 88_253
+GPU_FLOPS = 20e12
+USUAL_SHARE = 0.2  # of a GPU's peak that small networks reach
+
+
+def multiply_adds(network: keras.Model) -> int:
+    """Multiply-adds of one window's way through the network: convolutions, dense layers, LSTMs."""
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D):
+            places = np.prod(layer.output.shape[1:-1])
+            total += places * np.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Dense):
+            total += np.prod(layer.output.shape[1:-1], dtype=int) * np.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Bidirectional):
+            n_steps = layer.output.shape[1]
+            cells = (layer.forward_layer.cell, layer.backward_layer.cell)
+            weights = [weight for cell in cells for weight in (cell.kernel, cell.recurrent_kernel)]
+            total += n_steps * sum(np.prod(weight.shape) for weight in weights)
+    return int(total)
+
+
+def records_per_second(method, network, lead_set: int, batch_size: int, seconds: float) -> float:
+    """Training records a second, over at least so many seconds, after a first step."""
+    random = np.random.default_rng(0)
+    options, devices = method.training, find_devices()
+    bags = bag_network(network, options.bag_size, method.augmentation, method.preparation.fs)
+    labels = (random.random((batch_size, N_CLASSES)) < 0.1).astype(np.float32)
+    loss = make_loss(method.loss, labels > 0)
+    bags.compile(keras.optimizers.Adam(), loss, jit_compile=devices.jit_compile)
+    shape = (batch_size, options.bag_size, lead_set, method.preparation.n_samples)
+    inputs = {"signal": random.standard_normal(shape, np.float32)}
+    if "demographics" in network.input:
+        inputs["demographics"] = np.zeros((batch_size, 4), np.float32)
+    bags.train_on_batch(inputs, labels)
+    n_steps, started = 0, time.monotonic()
+    while time.monotonic() - started < seconds:
+        bags.train_on_batch(inputs, labels)
+        n_steps += 1
+    return n_steps * batch_size / (time.monotonic() - started)
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=list(LEAD_SETS))
+    parser.add_argument("--seconds", type=float, default=20.0, help="a measurement's least length")
+    parser.add_argument("--batch", type=int, default=16, help="records a step")
+    options = parser.parse_args()
+    print(find_devices())
+    for name in options.method:
+        method = find_method(name)
+        operations = 0.0
+        for lead_set in LEAD_SETS:
+            keras.backend.clear_session()
+            network = build_network(method, lead_set, N_CLASSES)
+            a_record = multiply_adds(network) * method.training.bag_size
+            operations += 6.0 * a_record * N_RECORDS * method.training.epochs
+            if lead_set in options.leads:
+                speed = records_per_second(
+                    method, network, lead_set, options.batch, options.seconds
+                )
+                print(
+                    f"{name}, {lead_set} leads: {network.count_params() / 1e6:.2f} M parameters, "
+                    f"{a_record / 1e9:.3f} G multiply-adds a record, {speed:.1f} records/s trained",
+                    flush=True,
+                )
+        hours = operations / GPU_FLOPS / 3600
+        print(
+            f"{name}, five models, {N_RECORDS} records, {method.training.epochs} epochs: "
+            f"{hours:.1f} h at 20 TFLOP/s, {hours / USUAL_SHARE:.1f} h at a fifth of that",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""A network through its epochs: optimiser, learning rate, choice of the best epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+_CHOICES = {
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("plateau", "step", "cosine"),
+    "best": ("loss", "challenge_metric", "last"),
+}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained; the defaults are AIRCAS_MEL1's (2021, section 2.3).
+
+    batch_size: records a step; accumulation_steps: steps whose gradients make one update;
+    bag_size: windows of a record in a step. optimizer: "adam", or "adamw" with Keras's weight
+    decay of .004. schedule: learning_rate is multiplied by lr_factor after lr_patience epochs
+    without a lower validation loss ("plateau"), or once after lr_patience epochs ("step"), or
+    follows half a cosine to 0 ("cosine"). best: the weights kept are those of the epoch of the
+    lowest validation "loss" or the highest "challenge_metric", or of the "last" epoch.
+    stop_patience: epochs without a better one until training stops; None: never.
+    validation_share: of the records, set aside for all that; with validation_by_source, of each
+    source's.
+    """
+
+    epochs: int = 60
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    bag_size: int = 1
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "plateau"
+    lr_factor: float = 0.5
+    lr_patience: int = 3
+    best: str = "loss"
+    stop_patience: int | None = 10
+    validation_share: float = 0.1
+    validation_by_source: bool = False
+
+    def __post_init__(self):
+        counts = (
+            self.epochs,
+            self.batch_size,
+            self.accumulation_steps,
+            self.bag_size,
+            self.lr_patience,
+            1 if self.stop_patience is None else self.stop_patience,
+        )
+        if min(counts) < 1:
+            raise ValueError(f"expected epochs, sizes and patiences of at least 1, found {self}")
+        if not 0 < self.validation_share < 1:
+            raise ValueError(
+                f"validation_share: expected 0 < share < 1, found {self.validation_share}"
+            )
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(known)}; found {getattr(self, name)}"
+                )
+
+
+def learning_rate(options: TrainingOptions, epoch: int) -> float:
+    """The rate of an epoch, counted from 0, where the schedule is "step" or "cosine"."""
+    if options.schedule == "cosine":
+        return options.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / options.epochs))
+    return options.learning_rate * (options.lr_factor if epoch >= options.lr_patience else 1.0)
+
+
+def run_epochs(
+    network: keras.Model,
+    loss: keras.losses.Loss,
+    options: TrainingOptions,
+    training: keras.utils.PyDataset,
+    validation: keras.utils.PyDataset,
+    challenge_metric: Callable[[], float],
+    jit_compile: bool | str,
+    label: str,
+    time_limit_s: float,
+) -> dict:
+    """The course of the training, for a model's JSON; the network has its best epoch's weights.
+
+    challenge_metric: of the validation records with the weights as they are, asked after every
+    epoch where that chooses the best one. A line an epoch is printed, headed by `label`.
+    """
+    optimizer = _optimizer(options)
+    # Built inside the first step, its variables would make TensorFlow trace that step twice.
+    optimizer.build(network.trainable_variables)
+    network.compile(optimizer, loss, jit_compile=jit_compile)
+    lines = _EpochLines(label, options.epochs, time_limit_s)
+    callbacks = [_schedule(options), lines]
+    best = None
+    if options.best == "challenge_metric":
+        callbacks.insert(0, _Score(challenge_metric))
+    if options.best != "last":
+        best = keras.callbacks.EarlyStopping(
+            monitor="val_loss" if options.best == "loss" else _Score.NAME,
+            mode="min" if options.best == "loss" else "max",
+            patience=options.stop_patience or options.epochs,
+            restore_best_weights=True,
+        )
+        callbacks.append(best)
+    started = time.monotonic()
+    history = network.fit(
+        training,
+        validation_data=validation,
+        epochs=options.epochs,
+        shuffle=False,  # the batches shuffle themselves, by the seed
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    return {
+        "epochs": len(history["loss"]),
+        "best_epoch": len(history["loss"]) if best is None else best.best_epoch + 1,
+        "cut_by_time_limit": lines.cut,
+        "seconds": round(time.monotonic() - started, 1),
+        "history": {name: [float(value) for value in values] for name, values in history.items()},
+    }
+
+
+def _optimizer(options: TrainingOptions) -> keras.optimizers.Optimizer:
+    make = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[options.optimizer]
+    steps = options.accumulation_steps
+    return make(options.learning_rate, gradient_accumulation_steps=steps if steps > 1 else None)
+
+
+def _schedule(options: TrainingOptions) -> keras.callbacks.Callback:
+    if options.schedule == "plateau":
+        return keras.callbacks.ReduceLROnPlateau(
+            factor=options.lr_factor, patience=options.lr_patience
+        )
+    return keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(options, epoch))
+
+
+class _Score(keras.callbacks.Callback):
+    """Adds the Challenge metric to what the callbacks behind it see of an epoch."""
+
+    NAME = "val_challenge_metric"
+
+    def __init__(self, challenge_metric):
+        super().__init__()
+        self.challenge_metric = challenge_metric
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs[self.NAME] = self.challenge_metric()
+
+
+class _EpochLines(keras.callbacks.Callback):
+    """Prints a line an epoch and stops training before its time is over."""
+
+    def __init__(self, label, epochs, time_limit_s):
+        super().__init__()
+        self.label, self.epochs, self.time_limit_s = label, epochs, time_limit_s
+        self.started = time.monotonic()
+        self.cut = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        elapsed = time.monotonic() - self.started
+        an_epoch = elapsed / (epoch + 1)
+        left = (self.epochs - epoch - 1) * an_epoch
+        metric = f"Challenge metric {logs[_Score.NAME]:.3f}, " if _Score.NAME in logs else ""
+        rate = f"learning rate {logs['learning_rate']:.2g}"
+        print(
+            f"{self.label}, epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, "
+            f"validation loss {logs['val_loss']:.4f}, {metric}{rate}, "
+            f"{elapsed:.0f} s, at most {left:.0f} s left",
+            flush=True,
+        )
+        if left > 0 and elapsed + an_epoch > self.time_limit_s:
+            print(f"{self.label}: stopped by the time limit after epoch {epoch + 1}", flush=True)
+            self.cut = self.model.stop_training = True
