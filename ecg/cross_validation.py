@@ -1,98 +1,182 @@
-"""`python -m ecg.cross_validation DATA OUT`: out-of-fold scores of a method on each lead set."""
+"""`python -m ecg.cross_validation DATA OUT`: out-of-fold scores of the published systems.
+
+Trains each method, variant and lead set that is asked for, fold by fold. Writes scores.csv and
+tables.txt (the papers' tables, printed too) into OUT, and the answers of each fold into OUT/folds.
+Called again after it was stopped, it goes on: a fold whose file is there is not trained again.
+"""
 
 import argparse
+import contextlib
 import csv
 import sys
-import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from ecg.classes import read_weights
-from ecg.corpus import Corpus, CorpusError, prepare_corpus
-from ecg.decisions import decide
-from ecg.devices import Devices, find_devices
-from ecg.headers import RecordError
+from ecg.corpus import prepare_corpus
+from ecg.files import written_whole
+from ecg.fold_scores import measured_in, score_rows
+from ecg.folds import Fold, fold_file, read_answers, run_fold, split_corpus
 from ecg.leads import LEAD_SETS
-from ecg.methods import Method
-from ecg.scoring import score
-from ecg.settings import SettingsError, read_settings
-from ecg.splits import k_folds
-from ecg.training import corpus_cache, fit, method_for, predict
+from ecg.methods import METHODS, Method
+from ecg.parallel import count_gpus, run_jobs
+from ecg.settings import Settings, read_settings
+from ecg.tables import tables_for
+from ecg.training import corpus_cache, method_for
+from ecg.variants import VARIANTS, distinct_variants
+
+_ALL = "all"
 
 
-def cross_validate(
-    method: Method,
-    corpus: Corpus,
-    lead_set: int,
-    n_folds: int,
-    seed: int,
-    devices: Devices,
-    out: Path,
-) -> list[dict]:
-    """A row of scores per fold, and one over all out-of-fold answers.
+def choose_variants(methods: Iterable[Method], names) -> dict[Method, tuple[str, ...]]:
+    """The different methods to train, each with every variant that it stands for.
 
-    Every choice (epoch, thresholds) is made within the fold's training part. A fold's answers
-    are kept as `METHOD_12_leads_fold1.npz`: names, labels, outputs (n, 26), probabilities (n, 26).
+    names: of variants; a method takes those that it has, or all of its own for "all".
+    Raises ValueError for a name that none of the methods has, or a method that has none of them.
     """
-    rows, answers = [], []
-    for number, (kept, held_out) in enumerate(k_folds(corpus.labels, n_folds, seed), start=1):
-        started = time.monotonic()
-        model = fit(method, corpus, kept, lead_set, seed, devices)
-        probabilities = predict(model.network, corpus, held_out, lead_set, devices)
-        fold = {
-            "labels": corpus.labels[held_out],
-            "outputs": decide(probabilities, model.thresholds),
-            "probabilities": probabilities,
-        }
-        file = out / f"{method.name}_{lead_set}_leads_fold{number}.npz"
-        np.savez(file, names=corpus.names[held_out], **fold)
-        answers.append(fold)
-        facts = {"epochs": model.evidence["epochs"], "seconds": round(time.monotonic() - started)}
-        rows.append(_row(method, lead_set, str(number), fold) | facts)
-        print(rows[-1], flush=True)
-    together = {name: np.concatenate([fold[name] for fold in answers]) for name in answers[0]}
-    rows.append(_row(method, lead_set, "all", together))
-    print(rows[-1], flush=True)
-    return rows
+    methods = list(methods)
+    known = {name for method in methods for name in VARIANTS[method.name]}
+    unknown = set(names) - known - {_ALL}
+    if unknown:
+        raise ValueError(
+            f"--variant: expected {_ALL} or some of {', '.join(sorted(known))}; "
+            f"found {', '.join(sorted(unknown))}"
+        )
+    chosen = {}
+    for method in methods:
+        own = [name for name in VARIANTS[method.name] if _ALL in names or name in names]
+        if not own:
+            raise ValueError(
+                f"--variant: expected some of {', '.join(VARIANTS[method.name])} for "
+                f"{method.name}; found {', '.join(names)}"
+            )
+        chosen |= distinct_variants(method, own)
+    return chosen
 
 
-def _row(method, lead_set, fold, answers) -> dict:
-    scores = score(**answers, weights=read_weights())
-    figures = {name: round(value, 4) for name, value in scores.summary.items()}
-    return {"method": method.name, "leads": lead_set, "fold": fold, **figures}
+def plan_folds(
+    chosen: dict[Method, tuple[str, ...]],
+    data: Path,
+    out: Path,
+    cache: Path,
+    lead_sets: Iterable[int],
+    n_folds: int | None,
+    seeds: Iterable[int],
+    settings: Settings,
+) -> list[Fold]:
+    """Every fold to train, in the order of scores.csv; the records are prepared for them.
+
+    n_folds: None leaves out a source at a time. The split follows from the settings' seed, so
+    that all methods, lead sets and seeds share it.
+    """
+    folds = []
+    for method, variants in chosen.items():
+        corpus = prepare_corpus(data, method.preparation, cache, settings.workers)
+        splits = split_corpus(corpus, n_folds, settings.seed)
+        for lead_set in lead_sets:
+            for seed in seeds:
+                for name, kept, held_out in splits:
+                    what = (method, variants[0], lead_set, seed, name)
+                    file = fold_file(out / "folds", *what, corpus, kept)
+                    folds.append(Fold(*what, corpus.place, kept, held_out, file))
+    return folds
+
+
+def cross_validate(folds: list[Fold], n_processes: int) -> list[dict]:
+    """The rows of scores.csv; trains the folds whose file is not there, and says how they score."""
+    missing = [fold for fold in folds if not fold.file.exists()]
+    print(f"{len(folds)} folds, {len(folds) - len(missing)} of them are there already", flush=True)
+    for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_processes), start=1):
+        answers = read_answers(fold.file)
+        scores = answers.scores
+        print(
+            f"{n_done}/{len(missing)} {fold.method.name} {fold.variant}, {fold.lead_set} leads, "
+            f"seed {fold.seed}, fold {fold.name}: "
+            f"Challenge metric {scores['Challenge metric']:.3f}, "
+            f"AUROC {scores['AUROC']:.3f}, {answers.facts['epochs']} epochs, "
+            f"{answers.facts['seconds']} s",
+            flush=True,
+        )
+    return score_rows(folds, [read_answers(fold.file) for fold in folds])
 
 
 def main(arguments=None) -> None:
     """Runs the command line; the `ECG_…` variables say how to train, but for ECG_TIME_LIMIT_H."""
+    options = _parser().parse_args(arguments)
+    # What is wrong with the call or the data shows before training starts, as one line.
+    with _one_line_errors():
+        settings = read_settings()
+        names = options.method or [settings.method]
+        names = METHODS if _ALL in names else dict.fromkeys(names)
+        methods = [method_for(replace(settings, method=name)) for name in names]
+        chosen = choose_variants(methods, options.variant)
+        (options.out / "folds").mkdir(parents=True, exist_ok=True)
+    with corpus_cache(settings.cache, options.out) as cache:
+        with _one_line_errors():
+            folds = plan_folds(
+                chosen,
+                options.data,
+                options.out,
+                cache,
+                dict.fromkeys(options.leads or settings.lead_sets),
+                None if options.by_source else options.folds,
+                dict.fromkeys(options.seeds or [settings.seed]),
+                settings,
+            )
+        rows = cross_validate(folds, options.jobs or max(count_gpus(), 1))
+    stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
+    tables = tables_for(measured_in(rows, stands_for))
+    text = "\n\n".join([_heading(options, settings, chosen), *tables]) + "\n"
+    _write_rows(options.out / "scores.csv", rows)
+    with written_whole(options.out / "tables.txt") as unfinished:
+        unfinished.write_text(text)
+    print(f"\n{text}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ecg.cross_validation", description=__doc__)
     parser.add_argument("data", type=Path, help="folder of records, nested or flat")
-    parser.add_argument("out", type=Path, help="folder for scores.csv and the out-of-fold answers")
+    parser.add_argument("out", type=Path, help="folder for what comes out; kept, it can go on")
+    parser.add_argument("--method", nargs="+", choices=[*METHODS, _ALL], help="default: ECG_METHOD")
+    parser.add_argument(
+        "--variant", nargs="+", default=["published"], help="rows of the papers' tables, or all"
+    )
     parser.add_argument(
         "--leads", type=int, nargs="+", choices=LEAD_SETS, help="default: ECG_LEADS"
     )
-    parser.add_argument("--folds", type=int, default=5)
-    options = parser.parse_args(arguments)
+    split = parser.add_mutually_exclusive_group()
+    split.add_argument("--folds", type=int, default=5, help="default: 5, keeping label proportions")
+    split.add_argument("--by-source", action="store_true", help="leave out one source at a time")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="a training of each fold per seed; default: ECG_SEED"
+    )
+    parser.add_argument(
+        "--jobs", type=int, help="folds at a time; default: the number of GPUs, or 1"
+    )
+    return parser
+
+
+@contextlib.contextmanager
+def _one_line_errors():
     try:
-        settings = read_settings()
-        method = method_for(settings)
-        devices = find_devices()
-        print(devices, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        rows = []
-        with corpus_cache(settings.cache, options.out) as cache:
-            corpus = prepare_corpus(options.data, method.preparation, cache, settings.workers)
-            for lead_set in options.leads or settings.lead_sets:
-                rows += cross_validate(
-                    method, corpus, lead_set, options.folds, settings.seed, devices, options.out
-                )
-                _write_scores(options.out / "scores.csv", rows)
-    except (CorpusError, RecordError, SettingsError, OSError) as error:
+        yield
+    except (ValueError, OSError) as error:  # bad settings, records and corpora are ValueErrors
         sys.exit(f"cross_validation: {error}")
 
 
-def _write_scores(path: Path, rows: list[dict]) -> None:
-    with open(path, "w", newline="") as file:
+def _heading(options, settings: Settings, chosen: dict[Method, tuple[str, ...]]) -> str:
+    """What the figures here are of."""
+    split = "one source left out at a time" if options.by_source else f"{options.folds} folds"
+    epochs = {method.name: method.training.epochs for method in chosen}
+    most = ", ".join(f"{name} {number}" for name, number in epochs.items())
+    return (
+        f"Measured here on {options.data}, {split}, preset {settings.preset}; at most so many "
+        f"epochs: {most}."
+    )
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    with written_whole(path) as unfinished, open(unfinished, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), restval="")
         writer.writeheader()
         writer.writerows(rows)

@@ -80,6 +80,24 @@ def f_measure(labels, outputs) -> np.ndarray:
     return _ratio(twice_true, twice_true + wrong)
 
 
+def beta_measures(labels, outputs, beta=2.0) -> tuple[float, float]:
+    """F-beta and G-beta, by which the Challenge of 2020 scored in its first phase.
+
+    Per class (1 + b^2) TP / ((1 + b^2) TP + FP + b^2 FN) and TP / (TP + FP + b FN), where a record
+    counts as 1 / max(1, its true classes); then the macro means. beta: weight of what was missed
+    against what was wrongly answered. The Challenge: Perez Alday et al., Physiol. Meas. 41 (2020)
+    124003; the definition: its scoring program.
+    """
+    share = 1 / np.maximum(np.count_nonzero(labels, axis=1), 1)
+    true, false, missed = (
+        share @ answers for answers in (labels & outputs, ~labels & outputs, labels & ~outputs)
+    )
+    rewarded = (1 + beta**2) * true
+    f_beta = _ratio(rewarded, rewarded + false + beta**2 * missed)
+    g_beta = _ratio(true, true + false + beta * missed)
+    return macro_mean(f_beta), macro_mean(g_beta)
+
+
 def challenge_metric(labels, outputs, weights, sinus_rhythm=SINUS_RHYTHM) -> float:
     """Weighted accuracy, scaled so that the true labels score 1 and always-sinus scores 0.
 

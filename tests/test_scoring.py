@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from ecg.classes import SINUS_RHYTHM, read_weights
 from ecg.scoring import (
     areas_under_curves,
+    beta_measures,
     challenge_metric,
     f_measure,
     macro_mean,
@@ -54,6 +55,22 @@ def plain_challenge_metric(labels, outputs, weights, sinus):
     return (total(outputs) - floor) / (correct - floor) if correct != floor else 0.0
 
 
+def plain_beta_measures(labels, outputs, beta):
+    """F-beta and G-beta straight from the definition, record by record."""
+    f_beta, g_beta = [], []
+    for k in range(labels.shape[1]):
+        tp = fp = fn = 0.0
+        for truth, answer in zip(labels, outputs, strict=True):
+            n = max(1, sum(truth))
+            tp += (truth[k] and answer[k]) / n
+            fp += (not truth[k] and answer[k]) / n
+            fn += (truth[k] and not answer[k]) / n
+        if tp + fp + fn:
+            f_beta.append((1 + beta**2) * tp / ((1 + beta**2) * tp + fp + beta**2 * fn))
+            g_beta.append(tp / (tp + fp + beta * fn))
+    return (np.mean(f_beta), np.mean(g_beta)) if f_beta else (np.nan, np.nan)
+
+
 def test_areas_of_a_case_worked_by_hand():
     label = np.array([1, 0, 1, 0], bool)
     probability = np.array([0.9, 0.8, 0.8, 0.1])
@@ -79,6 +96,34 @@ def test_f_measure_worked_by_hand():
     outputs = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0]], bool)
     np.testing.assert_array_equal(f_measure(labels, outputs), [2 / 3, 0.5, np.nan])
     assert macro_mean(f_measure(labels, outputs)) == pytest.approx((2 / 3 + 0.5) / 2)
+
+
+def test_beta_measures_worked_by_hand():
+    labels = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
+    outputs = np.array([[1, 0, 1, 0], [0, 0, 1, 0], [0, 1, 1, 0]], bool)
+    # Records 1 to 3 count as 1/2, 1 and 1, having 2, 1 and no true classes.
+    # Class 0: TP 1/2, FN 1.            F = 2.5 / (2.5 + 4), G = .5 / (.5 + 2).
+    # Class 1: FN 1/2, FP 1.            F = 0, G = 0.
+    # Class 2: FP 2.5.                  F = 0, G = 0.
+    # Class 3: neither true nor answered, left out.
+    assert beta_measures(labels, outputs) == pytest.approx((2.5 / 6.5 / 3, 0.2 / 3))
+    # With beta 1, F = 2 TP / (2 TP + FP + FN) = 1 / 2 and G = 1/2 / 1.5 for class 0.
+    assert beta_measures(labels, outputs, beta=1) == pytest.approx((1 / 6, 1 / 9))
+
+
+def test_a_missed_class_costs_more_than_a_wrong_one_by_beta():
+    truth, nothing = np.ones((1, 1), bool), np.zeros((1, 1), bool)
+    labels = np.concatenate([truth, truth])
+    # One right answer and one miss; one right answer and one false alarm.
+    missed = beta_measures(labels, np.concatenate([truth, nothing]))
+    alarmed = beta_measures(np.concatenate([truth, nothing]), labels)
+    assert missed == pytest.approx((5 / 9, 1 / 3))
+    assert alarmed == pytest.approx((5 / 6, 1 / 2))
+
+
+def test_beta_measures_of_nothing_true_and_nothing_answered_are_not_defined():
+    nothing = np.zeros((4, 26), bool)
+    assert np.isnan(beta_measures(nothing, nothing)).all()
 
 
 def test_challenge_metric_worked_by_hand():
@@ -135,5 +180,8 @@ def test_arrays_give_what_the_plain_definition_gives(data, n_records):
         expected = plain_areas(labels[:, i], probabilities[:, i])
         np.testing.assert_array_equal((scores.auroc[i], scores.auprc[i]), expected)
     assert scores.accuracy == np.mean([all(a == b) for a, b in zip(labels, outputs, strict=True)])
+    for beta in (1.0, 2.0):
+        expected = plain_beta_measures(labels, outputs, beta)
+        assert beta_measures(labels, outputs, beta) == pytest.approx(expected, nan_ok=True)
     expected = plain_challenge_metric(labels, outputs, weights, SINUS_RHYTHM)
     assert f"{scores.challenge_metric:.3f}" == f"{expected:.3f}"

@@ -1,0 +1,110 @@
+"""One fold of a cross-validation: trained, answered, and kept in a file of its own."""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecg.classes import read_weights
+from ecg.corpus import Corpus, read_corpus
+from ecg.devices import find_devices
+from ecg.files import written_whole
+from ecg.methods import Method, method_to_dict
+from ecg.scoring import beta_measures, score
+from ecg.splits import by_source, k_folds
+from ecg.training import answer_corpus, fit
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What to train and on what. corpus: its folder. name: the fold's number, or the source left
+    out. kept, held_out: positions of records in the corpus. file: where the answers go."""
+
+    method: Method
+    variant: str
+    lead_set: int
+    seed: int
+    name: str
+    corpus: Path
+    kept: np.ndarray
+    held_out: np.ndarray
+    file: Path
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A fold's answers. names (n,); labels, outputs (n, 26), bool; probabilities (n, 26). facts:
+    epochs, best_epoch, seconds of its training."""
+
+    names: np.ndarray
+    labels: np.ndarray
+    outputs: np.ndarray
+    probabilities: np.ndarray
+    facts: dict
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The Challenge's figures, and those of 2020's table form, by name."""
+        summary = score(self.labels, self.outputs, self.probabilities, read_weights()).summary
+        f_beta, g_beta = beta_measures(self.labels, self.outputs)
+        return summary | {"F-beta": f_beta, "G-beta": g_beta}
+
+
+def split_corpus(
+    corpus: Corpus, n_folds: int | None, seed: int
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, positions kept, positions held out) of each fold; None leaves out a source at a time.
+
+    Raises ValueError where the corpus has too few records or sources.
+    """
+    if n_folds is None:
+        return by_source(corpus.sources)
+    folds = k_folds(corpus.labels, n_folds, seed)
+    return [(str(i), kept, held_out) for i, (kept, held_out) in enumerate(folds, start=1)]
+
+
+def fold_file(folder: Path, method: Method, variant, lead_set, seed, name, corpus, kept) -> Path:
+    """The file of a fold's answers. Its name changes with all that they depend on, so that a file
+    which is there need not be made again."""
+    facts = [
+        method_to_dict(method),
+        lead_set,
+        seed,
+        corpus.fingerprint,
+        corpus.names[kept].tolist(),
+    ]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    return folder / f"{method.name}.{variant}.{lead_set}_leads.seed{seed}.fold_{name}.{key}.npz"
+
+
+def run_fold(fold: Fold) -> None:
+    """Trains on the records kept and writes the answers for those held out, unless they are there.
+
+    Every choice (epoch, thresholds) is made within the records kept.
+    """
+    if fold.file.exists():
+        return
+    started = time.monotonic()
+    corpus = read_corpus(fold.corpus)
+    model = fit(fold.method, corpus, fold.kept, fold.lead_set, fold.seed, find_devices())
+    outputs, probabilities = answer_corpus(model, corpus, fold.held_out)
+    facts = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
+    facts["seconds"] = round(time.monotonic() - started)
+    with written_whole(fold.file) as unfinished:
+        np.savez(
+            unfinished,
+            names=corpus.names[fold.held_out],
+            labels=corpus.labels[fold.held_out],
+            outputs=outputs,
+            probabilities=probabilities,
+            facts=json.dumps(facts),
+        )
+
+
+def read_answers(file: Path) -> Answers:
+    """The answers that `run_fold` wrote."""
+    with np.load(file, allow_pickle=False) as stored:
+        return Answers(**(dict(stored) | {"facts": json.loads(str(stored["facts"]))}))
