@@ -3,10 +3,10 @@
     python -m benchmarks.training_cost [--method M …] [--leads 12 …] [--seconds 20]
 
 Prints a line per method and lead set, at full width. The speed is that of training steps on noise
-of the records' shape, on this machine; compare it within one run alone. The last line of a method
-is arithmetic, not a measurement: five models, 88,253 records of one training bag each, all of the
-method's epochs, six floating-point operations per multiply-add (forward, and twice that backward)
-on a GPU that does 20 TFLOP/s, at its peak and at a fifth of it.
+of the records' shape, in float32, on this machine; compare it within one run alone. The last line
+of a method is arithmetic, not a measurement: five models, 88,253 records of one training bag each,
+all of the method's epochs, six floating-point operations per multiply-add (forward, and twice that
+backward) on a GPU that does 20 TFLOP/s, at its peak and at a fifth of it.
 """
 
 import argparse

@@ -18,9 +18,9 @@ class Bags(keras.utils.PyDataset):
     signal: (batch, bag_size, lead_set, n_samples), float32; labels: (batch, 26), float32; the last
     batch may be smaller. With a `seed` the order of the records and the windows drawn from long
     ones change from epoch to epoch, by that seed alone; without one the records come in the order
-    of `indices`, their windows evenly spread. Records with fewer windows repeat theirs.
-    n_alternatives: with more than one, batches are (inputs, labels, weights), see
-    `ecg.losses.draw_alternative`.
+    of `indices`, each with its first window, or windows evenly spread. Records with fewer windows
+    repeat theirs. n_alternatives: with more than one, batches are (inputs, labels, weights),
+    see `ecg.losses.draw_alternative`.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ from ecg.signals import Preparation, lead_deviation, prepare
 MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
-_FORMAT = 2  # of the cached files; part of a cache's name, so that older ones are not taken
+_FORMAT = 3  # of the cached files; part of a cache's name, so that older ones are not taken
 
 
 class CorpusError(ValueError):
@@ -43,8 +43,7 @@ class Corpus:
     `windows`. With the records go names, sources, labels (n_records, 26) bool, demographics
     (n_records, 4) and lead_deviation_mv (n_records, 12), the standard deviation of each lead as
     recorded.
-    bad: name -> why it was left out. fingerprint: of the records' names, headers and signal file
-    sizes.
+    bad: name -> why it was left out. fingerprint: of the records' names, headers and signals.
     """
 
     place: Path
@@ -128,8 +127,7 @@ def _write(
         if error:
             bad[file.name] = error
             continue
-        header_digest = facts.pop("header_digest")
-        digest.update(f"{file.name} {header_digest} {file.recording.stat().st_size}\n".encode())
+        digest.update(f"{file.name} {facts.pop('digest')}\n".encode())
         rows.append({"part": i // chunk, "names": file.name, "sources": source, **facts})
     np.savez(place / "table.npz", **_table(rows))
     description = {
@@ -181,7 +179,7 @@ def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tup
                     "labels": encode_dx(record.dx),
                     "demographics": encode_demographics(record.age, record.sex),
                     "lead_deviation_mv": lead_deviation(signal),
-                    "header_digest": hashlib.sha256(file.header.read_bytes()).hexdigest(),
+                    "digest": _digest(file),
                 }
             except (OSError, ValueError) as error:  # RecordError is a ValueError
                 outcomes.append((None, str(error)))
@@ -190,6 +188,12 @@ def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tup
             n_written += len(windows)
             outcomes.append((row, None))
     return outcomes
+
+
+def _digest(files: RecordFiles) -> str:
+    digest = hashlib.sha256(files.header.read_bytes())
+    digest.update(files.recording.read_bytes())
+    return digest.hexdigest()
 
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ecg.corpus import prepare_corpus
+from ecg.corpus import CorpusError, prepare_corpus
 from ecg.files import written_whole
 from ecg.fold_scores import measured_in, score_rows
 from ecg.folds import Fold, fold_file, read_answers, run_fold, split_corpus
@@ -69,9 +69,13 @@ def plan_folds(
     n_folds: None leaves out a source at a time. The split follows from the settings' seed, so
     that all methods, lead sets and seeds share it.
     """
+    prepared = {
+        preparation: prepare_corpus(data, preparation, cache, settings.workers)
+        for preparation in dict.fromkeys(method.preparation for method in chosen)
+    }
     folds = []
     for method, variants in chosen.items():
-        corpus = prepare_corpus(data, method.preparation, cache, settings.workers)
+        corpus = prepared[method.preparation]
         splits = split_corpus(corpus, n_folds, settings.seed)
         for lead_set in lead_sets:
             for seed in seeds:
@@ -103,7 +107,8 @@ def cross_validate(folds: list[Fold], n_processes: int) -> list[dict]:
 def main(arguments=None) -> None:
     """Runs the command line; the `ECG_…` variables say how to train, but for ECG_TIME_LIMIT_H."""
     options = _parser().parse_args(arguments)
-    # What is wrong with the call or the data shows before training starts, as one line.
+    # What is wrong with the call or the data shows before training starts: settings, records and
+    # corpora raise ValueErrors.
     with _one_line_errors():
         settings = read_settings()
         names = options.method or [settings.method]
@@ -123,7 +128,8 @@ def main(arguments=None) -> None:
                 dict.fromkeys(options.seeds or [settings.seed]),
                 settings,
             )
-        rows = cross_validate(folds, options.jobs or max(count_gpus(), 1))
+        with _one_line_errors(CorpusError):
+            rows = cross_validate(folds, options.jobs or max(count_gpus(), 1))
     stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, stands_for))
     text = "\n\n".join([_heading(options, settings, chosen), *tables]) + "\n"
@@ -151,16 +157,22 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, nargs="+", help="a training of each fold per seed; default: ECG_SEED"
     )
     parser.add_argument(
-        "--jobs", type=int, help="folds at a time; default: the number of GPUs, or 1"
+        "--jobs", type=_count, help="folds at a time; default: the number of GPUs, or 1"
     )
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found '{text}'")
+    return int(text)
+
+
 @contextlib.contextmanager
-def _one_line_errors():
+def _one_line_errors(kinds=(ValueError, OSError)):
     try:
         yield
-    except (ValueError, OSError) as error:  # bad settings, records and corpora are ValueErrors
+    except kinds as error:
         sys.exit(f"cross_validation: {error}")
 
 

@@ -88,7 +88,8 @@ def run_epochs(
     challenge_metric: of the validation records with the weights as they are, asked after every
     epoch where that chooses the best one. A line an epoch is printed, headed by `label`.
     """
-    optimizer = _optimizer(options)
+    # An epoch of fewer steps than make an update would end without any.
+    optimizer = _optimizer(options, min(options.accumulation_steps, len(training)))
     # Built inside the first step, its variables would make TensorFlow trace that step twice.
     optimizer.build(network.trainable_variables)
     network.compile(optimizer, loss, jit_compile=jit_compile)
@@ -123,10 +124,10 @@ def run_epochs(
     }
 
 
-def _optimizer(options: TrainingOptions) -> keras.optimizers.Optimizer:
+def _optimizer(options: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
     make = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[options.optimizer]
-    steps = options.accumulation_steps
-    return make(options.learning_rate, gradient_accumulation_steps=steps if steps > 1 else None)
+    accumulated = n_steps if n_steps > 1 else None
+    return make(options.learning_rate, gradient_accumulation_steps=accumulated)
 
 
 def _schedule(options: TrainingOptions) -> keras.callbacks.Callback:

@@ -67,26 +67,19 @@ def split_corpus(
 
 
 def fold_file(folder: Path, method: Method, variant, lead_set, seed, name, corpus, kept) -> Path:
-    """The file of a fold's answers. Its name changes with all that they depend on, so that a file
-    which is there need not be made again."""
-    facts = [
-        method_to_dict(method),
-        lead_set,
-        seed,
-        corpus.fingerprint,
-        corpus.names[kept].tolist(),
-    ]
+    """The file of a fold's answers. Its name changes with all that they depend on but the machine,
+    so that a file which is there need not be made again."""
+    records = [corpus.fingerprint, corpus.names[kept].tolist(), corpus.sources[kept].tolist()]
+    facts = [method_to_dict(method), lead_set, seed, records]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     return folder / f"{method.name}.{variant}.{lead_set}_leads.seed{seed}.fold_{name}.{key}.npz"
 
 
 def run_fold(fold: Fold) -> None:
-    """Trains on the records kept and writes the answers for those held out, unless they are there.
+    """Trains on the records kept and writes the answers for those held out.
 
     Every choice (epoch, thresholds) is made within the records kept.
     """
-    if fold.file.exists():
-        return
     started = time.monotonic()
     corpus = read_corpus(fold.corpus)
     model = fit(fold.method, corpus, fold.kept, fold.lead_set, fold.seed, find_devices())

@@ -6,7 +6,6 @@ they are channels.
 
 import math
 
-import keras
 from keras import layers, ops
 
 
@@ -69,7 +68,6 @@ def dual_pool(x, name):
     return layers.Concatenate(name=name)([mean, largest])
 
 
-@keras.saving.register_keras_serializable(package="ecg")
 class BlurPool1D(layers.Layer):
     """Every second sample of (batch, samples, channels), low-passed by [1, 2, 1] / 4 before.
 
@@ -83,11 +81,6 @@ class BlurPool1D(layers.Layer):
         padded = ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect")
         before, here, after = (padded[:, i : i + n_samples : 2] for i in range(3))
         return (before + 2 * here + after) / 4
-
-    def compute_output_shape(self, input_shape):
-        """Their shape; Keras calls it."""
-        batch, n_samples, channels = input_shape
-        return batch, math.ceil(n_samples / 2), channels
 
 
 def classify(features, n_classes):

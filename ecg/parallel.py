@@ -23,19 +23,20 @@ def count_gpus() -> int:
 def run_jobs(function: Callable, jobs: Iterable, n_processes: int) -> Iterator[tuple]:
     """(job, function(job)) of each job as it ends, `n_processes` of them at a time.
 
-    One process is this one. Of several, each sees one GPU, where there are any, and its share of
-    the CPU cores. The first error ends the rest.
+    One process is this one. Of several, each has a GPU to itself, where there are any, so that
+    there are no more of them than GPUs; else its share of the CPU cores. After an error no further
+    job starts; it is raised when those under way have ended.
     """
     jobs = list(jobs)
     if n_processes == 1 or len(jobs) < 2:
         for job in jobs:
             yield job, function(job)
         return
-    shares = multiprocessing.get_context("spawn").Queue()
     gpus = _visible_gpus()
+    n_processes = min(n_processes, len(gpus) or n_processes)
+    shares = multiprocessing.get_context("spawn").Queue()
     for i in range(n_processes):
-        cores = max(joblib.cpu_count() // n_processes, 1)
-        shares.put((gpus[i % len(gpus)] if gpus else None, cores))
+        shares.put((gpus[i] if gpus else None, max(joblib.cpu_count() // n_processes, 1)))
     with _processes(n_processes, _take_share, shares) as pool:
         running = {pool.submit(function, job): job for job in jobs}
         try:
@@ -59,12 +60,12 @@ def _visible_gpus() -> list[str]:
 
 
 def _take_share(shares) -> None:
-    """Leaves this process one GPU and some cores; before TensorFlow or JAX look for them."""
+    """Leaves this process one GPU, and TensorFlow some cores, before they are looked for."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gpu, cores = shares.get()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(cores)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(cores)
 
 
 def _end_with_parent() -> None:

@@ -52,8 +52,8 @@ _LEAD_SET_COLUMNS = tuple(Column(f"{size}-lead", METRIC, size) for size in LEAD_
 
 _AIRCAS = "AIRCAS_MEL1, Computing in Cardiology 2021"
 _CSU = "csu_anying, Computing in Cardiology 2021"
-# AIRCAS_MEL1 counts 88,243 records, csu_anying more than 88,000.
-_PUBLIC_2021 = "the 88,253 public records of Challenge 2021"
+# AIRCAS_MEL1 counts 88,243, CQUPT_Dontwant 88,253, csu_anying more than 88,000.
+_PUBLIC_2021 = "the some 88,250 public records of Challenge 2021"
 _FOLDS_2021 = f"5-fold cross-validation on {_PUBLIC_2021}, 30 classes"
 _SPLIT_2021 = f"a split 8:2 by source of {_PUBLIC_2021}, 26 classes"
 _OWN_EPOCH = (

@@ -118,7 +118,6 @@ def fit(
         probabilities = predict(network, method, corpus, held_out, lead_set)
         return best_metric(corpus.labels[held_out], probabilities, read_weights(), method.decision)
 
-    inputs = tuple(network.input)
     course = run_epochs(
         trained,
         make_loss(method.loss, labels),
@@ -127,13 +126,13 @@ def fit(
             corpus,
             selected,
             lead_set,
-            inputs,
+            network.input,
             options.batch_size,
             options.bag_size,
             method.loss.n_alternatives,
             seed,
         ),
-        Bags(corpus, held_out, lead_set, inputs, _PREDICTION_BATCH, options.bag_size),
+        Bags(corpus, held_out, lead_set, network.input, _PREDICTION_BATCH, options.bag_size),
         metric_of_validation,
         devices.jit_compile,
         f"{lead_set} leads",

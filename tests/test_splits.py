@@ -74,5 +74,7 @@ def test_every_source_is_left_out_once():
 
 
 def test_a_single_source_cannot_be_left_out():
-    with pytest.raises(ValueError, match="expected records of at least 2 sources, found 'JS' alone"):
+    with pytest.raises(
+        ValueError, match="expected records of at least 2 sources, found 'JS' alone"
+    ):
         by_source(np.array(["JS", "JS"]))

@@ -32,6 +32,7 @@ Differs from the paper
 - Windows are spread over the record, overlapping as they must; a training step takes one of a
   record, drawn at random. Each lead's mean is removed. Shift up to 0.5 s, noise of 0.01 mV. The
   text gives no thresholds: they are fitted for the Challenge metric on a tenth set aside.
+- `ecg.methods` says what all methods share beyond their papers.
 """
 
 from dataclasses import dataclass

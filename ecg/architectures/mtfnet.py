@@ -23,6 +23,7 @@ Differs from the paper
 - Each lead's mean is removed before padding. AdamW's weight decay is Keras's, .004. The text gives
   no thresholds: they are fitted for the Challenge metric on the fifth set aside, and the epoch is
   the one that scores best with the best threshold that all classes share.
+- `ecg.methods` says what all methods share beyond their papers.
 """
 
 from dataclasses import dataclass

@@ -34,6 +34,7 @@ Differs from the paper
   classes. The text says nothing of the training's course: Adam at 1e-3, halved where the
   validation loss stalls, at most 30 epochs, the best by Challenge metric on a tenth set aside;
   shift up to 0.5 s, noise of 0.01 mV.
+- `ecg.methods` says what all methods share beyond their papers.
 """
 
 from dataclasses import dataclass
