@@ -19,7 +19,7 @@ from ecg.fold_scores import measured_in, score_rows
 from ecg.folds import Fold, fold_file, read_answers, run_fold, split_corpus
 from ecg.leads import LEAD_SETS
 from ecg.methods import METHODS, Method
-from ecg.parallel import count_gpus, run_jobs
+from ecg.parallel import run_jobs
 from ecg.settings import Settings, read_settings
 from ecg.tables import tables_for
 from ecg.training import corpus_cache, method_for
@@ -86,11 +86,11 @@ def plan_folds(
     return folds
 
 
-def cross_validate(folds: list[Fold], n_processes: int) -> list[dict]:
+def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
     """The rows of scores.csv; trains the folds whose file is not there, and says how they score."""
     missing = [fold for fold in folds if not fold.file.exists()]
     print(f"{len(folds)} folds, {len(folds) - len(missing)} of them are there already", flush=True)
-    for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_processes), start=1):
+    for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_at_once), start=1):
         answers = read_answers(fold.file)
         scores = answers.scores
         print(
@@ -129,7 +129,7 @@ def main(arguments=None) -> None:
                 settings,
             )
         with _one_line_errors(CorpusError):
-            rows = cross_validate(folds, options.jobs or max(count_gpus(), 1))
+            rows = cross_validate(folds, options.jobs)
     stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, stands_for))
     text = "\n\n".join([_heading(options, settings, chosen), *tables]) + "\n"

@@ -1,10 +1,12 @@
-"""Long jobs side by side, a process for each device."""
+"""Long jobs side by side, each in a process of its own."""
 
+import math
 import multiprocessing
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import joblib
@@ -12,60 +14,60 @@ import joblib
 from ecg.devices import find_devices
 
 
-def count_gpus() -> int:
-    """The GPUs that a process here would see; found by another one, as looking takes memory."""
-    if not Path("/dev/nvidiactl").exists():
-        return 0
-    with _processes(1) as pool:
-        return pool.submit(_n_gpus).result()
+def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -> Iterator[tuple]:
+    """(job, function(job)) of each job as it ends, `n_at_once` of them at a time.
 
-
-def run_jobs(function: Callable, jobs: Iterable, n_processes: int) -> Iterator[tuple]:
-    """(job, function(job)) of each job as it ends, `n_processes` of them at a time.
-
-    One process is this one. Of several, each has a GPU to itself, where there are any, so that
-    there are no more of them than GPUs; else its share of the CPU cores. After an error no further
-    job starts; it is raised when those under way have ended.
+    Each has a GPU to itself, where there are any, so that there are no more at a time than GPUs;
+    else its share of the CPU cores. None: as many as there are GPUs, or one. A job's memory ends
+    with its process: what a backend keeps of one training would add up over hundreds. After an
+    error no further job starts; it is raised when those under way have ended.
     """
-    jobs = list(jobs)
-    if n_processes == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job, function(job)
-        return
     gpus = _visible_gpus()
-    n_processes = min(n_processes, len(gpus) or n_processes)
-    shares = multiprocessing.get_context("spawn").Queue()
-    for i in range(n_processes):
-        shares.put((gpus[i] if gpus else None, max(joblib.cpu_count() // n_processes, 1)))
-    with _processes(n_processes, _take_share, shares) as pool:
-        running = {pool.submit(function, job): job for job in jobs}
+    n_at_once = min(n_at_once or len(gpus) or 1, len(gpus) or math.inf)
+    free = queue.SimpleQueue()
+    for i in range(n_at_once):
+        free.put((gpus[i] if gpus else None, max(joblib.cpu_count() // n_at_once, 1)))
+    with ThreadPoolExecutor(n_at_once) as threads:
+        running = {threads.submit(_run_alone, function, job, free): job for job in jobs}
         try:
             for done in as_completed(running):
                 yield running[done], done.result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
 
 
-def _processes(n_processes, initializer=None, *arguments) -> ProcessPoolExecutor:
-    # Fresh ones: a fork of a process in which TensorFlow has started hangs.
-    return ProcessPoolExecutor(
-        n_processes, multiprocessing.get_context("spawn"), initializer, arguments
-    )
+def _run_alone(function: Callable, job, free: queue.SimpleQueue):
+    """function(job) in a new process that sees a share of the machine, taken from `free`."""
+    share = free.get()
+    try:
+        with _process(_take_share, *share) as process:
+            return process.submit(function, job).result()
+    finally:
+        free.put(share)
+
+
+def _process(initializer=None, *arguments) -> ProcessPoolExecutor:
+    # A new one: a fork of a process in which TensorFlow has started hangs.
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
 
 
 def _visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES would name each GPU."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return named.split(",") if named else [str(i) for i in range(count_gpus())]
+    """What CUDA_VISIBLE_DEVICES calls each GPU; counted by another process, as looking takes
+    memory."""
+    if not Path("/dev/nvidiactl").exists():
+        return []
+    with _process() as process:
+        n_gpus = process.submit(_n_gpus).result()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:n_gpus] if named else [str(i) for i in range(n_gpus)]
 
 
-def _take_share(shares) -> None:
+def _take_share(gpu: str | None, n_cores: int) -> None:
     """Leaves this process one GPU, and TensorFlow some cores, before they are looked for."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gpu, cores = shares.get()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(cores)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(n_cores)
 
 
 def _end_with_parent() -> None:
