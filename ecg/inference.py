@@ -40,7 +40,7 @@ class Predictor:
         """Probabilities (26,) of one record.
 
         Raises ValueError (RecordError where the record breaks the format) where its sampling rate
-        is out of range, or no lead of the model holds a signal.
+        is out of range, no lead of the model holds a signal, or the network overflows on it.
         """
         method = self.model.method
         windows = prepare(select_leads(record, self.leads), record.fs, method.preparation)
@@ -54,6 +54,8 @@ class Predictor:
             self.model.network.predict_on_batch(self._inputs(record, window)) for window in windows
         ]
         probabilities = np.concatenate(answers).astype(float)
+        if not np.isfinite(probabilities).all():
+            raise RecordError("expected probabilities, the network found no finite ones")
         return pool_windows(probabilities, [len(windows)], method.decision.vote)[0]
 
     def answer(self, header_text: str, recording) -> Answer:

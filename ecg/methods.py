@@ -210,13 +210,20 @@ def method_from_dict(values: dict) -> Method:
     }
     try:
         parts["network"] = ARCHITECTURES[values["architecture"]].options
-        read = {name: part(**_tuples(values[name])) for name, part in parts.items()}
+        read = {name: _read(part, values[name]) for name, part in parts.items()}
         return Method(**(values | read))
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"unreadable method description: {error!r}") from error
 
 
-def _tuples(values: dict) -> dict:
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
+def _read(part: type, values: dict):
+    # A default may change; a trained model has to stay what it was.
+    missing = {option.name for option in dataclasses.fields(part)} - values.keys()
+    if missing:
+        raise KeyError(", ".join(sorted(missing)))
+    return part(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+    )

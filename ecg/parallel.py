@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import joblib
@@ -29,11 +29,19 @@ def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -
         free.put((gpus[i] if gpus else None, max(joblib.cpu_count() // n_at_once, 1)))
     with ThreadPoolExecutor(n_at_once) as threads:
         running = {threads.submit(_run_alone, function, job, free): job for job in jobs}
+        for future in running:
+            future.add_done_callback(lambda done: _cancel_after_error(done, threads))
         try:
             for done in as_completed(running):
                 yield running[done], done.result()
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _cancel_after_error(done: Future, threads: ThreadPoolExecutor) -> None:
+    # Called by the thread that ran the job, before it could take the next one.
+    if not done.cancelled() and done.exception() is not None:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _run_alone(function: Callable, job, free: queue.SimpleQueue):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tensorflow
 
 from tests.synthetic import write_folder
 
@@ -36,6 +37,14 @@ def shared_records() -> Path:
 def shared_records_v103(shared_records) -> Path:
     """30 of them as PhysioNet 1.0.3 ships them: other header dialect, nested folders."""
     return shared_records.parent / "records_v103"
+
+
+@pytest.fixture
+def without_graphs():
+    """TensorFlow computes step by step: tracing a graph takes longer than one epoch of a test."""
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

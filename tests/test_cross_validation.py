@@ -1,33 +1,301 @@
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from ecg import cross_validation
+from ecg import cross_validation, folds
 from ecg.classes import read_weights
+from ecg.corpus import CorpusError
+from ecg.folds import read_answers
 from ecg.scoring import score
+from tests.conftest import ROOT
+from tests.synthetic import write_folder
+
+TWO_FOLDS = ("--leads", "2", "--folds", "2")
+TRAINED = ("--method", "branched_se", *TWO_FOLDS)
+QUICK = {"ECG_PRESET": "demo", "ECG_EPOCHS": "1", "ECG_WORKERS": "1"}
 
 
-def test_every_record_is_answered_out_of_fold_and_scored(training_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("ECG_PRESET", "demo")
-    monkeypatch.setenv("ECG_EPOCHS", "1")
-    arguments = [str(training_folder), str(tmp_path), "--leads", "2", "--folds", "2"]
-    cross_validation.main(arguments)
+def rows_of(out, *left_out) -> list[dict]:
+    with open(out / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: row[name] for name in row if name not in left_out} for row in rows]
 
-    folds = [
-        np.load(tmp_path / f"multiscale_se_2_leads_fold{i}.npz", allow_pickle=False) for i in (1, 2)
-    ]
-    names = np.concatenate([fold["names"] for fold in folds])
+
+def fold_names(out) -> list[str]:
+    return sorted(path.name for path in (out / "folds").iterdir())
+
+
+def run(data, out, *arguments) -> None:
+    cross_validation.main([str(data), str(out), *arguments])
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch):
+    for name, text in QUICK.items():
+        monkeypatch.setenv(name, text)
+
+
+@pytest.fixture(scope="module")
+def whole(training_folder, tmp_path_factory):
+    """What a run of two folds that trains wrote."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in QUICK.items():
+            patch.setenv(name, text)
+        run(training_folder, out, *TRAINED)
+    return out
+
+
+def test_every_record_is_answered_out_of_fold_and_scored(whole):
+    answers = [read_answers(whole / "folds" / name) for name in fold_names(whole)]
+    names = np.concatenate([fold.names for fold in answers])
     assert sorted(names) == [f"T12{i:04d}" for i in range(16)]
+    rows = rows_of(whole)
+    assert [row["fold"] for row in rows] == [
+        *("1", "2", "mean", "together", "mean", "SD over folds")
+    ]
+    assert {(row["method"], row["variant"], row["leads"]) for row in rows} == {
+        ("branched_se", "published", "2")
+    }
     labels, outputs, probabilities = (
-        np.concatenate([fold[part] for fold in folds])
+        np.concatenate([getattr(fold, part) for fold in answers])
         for part in ("labels", "outputs", "probabilities")
     )
-    with open(tmp_path / "scores.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["fold"] for row in rows] == ["1", "2", "all"]
-    assert {row["leads"] for row in rows} == {"2"}
+    assert len(np.unique(probabilities)) > 100
     expected = score(labels, outputs, probabilities, read_weights()).summary
     for name, value in expected.items():
-        assert float(rows[2][name]) == round(value, 4)
+        assert float(rows[3][name]) == round(value, 4)
     # The prepared arrays were temporary.
-    assert {path.suffix for path in tmp_path.iterdir()} == {".npz", ".csv"}
+    assert {path.name for path in whole.iterdir()} == {"folds", "scores.csv", "tables.txt"}
+
+
+def test_the_papers_table_holds_the_mean_and_spread(whole):
+    text = (whole / "tables.txt").read_text()
+    assert "2 folds, preset demo; at most so many epochs: branched_se 1." in text
+    mean, spread = (float(row["Challenge metric"]) for row in rows_of(whole)[-2:])
+    assert f"{mean:.3f} ± {spread:.3f}" in text
+    assert "CQUPT_Dontwant, Computing in Cardiology 2021, table" in text
+    assert "AIRCAS_MEL1" not in text
+
+
+def test_a_killed_run_goes_on_to_the_same_scores(whole, training_folder, tmp_path):
+    command = subprocess.Popen(
+        [sys.executable, "-m", "ecg.cross_validation", training_folder, tmp_path, *TRAINED],
+        env=os.environ | QUICK,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 300
+        while not list(tmp_path.glob("folds/[!.]*.npz")):
+            assert command.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        command.send_signal(signal.SIGKILL)
+        command.wait()
+    (first,) = tmp_path.glob("folds/[!.]*.npz")
+    assert not (tmp_path / "scores.csv").exists()
+    written = first.stat().st_mtime_ns
+    run(training_folder, tmp_path, *TRAINED)
+    assert first.stat().st_mtime_ns == written
+    assert fold_names(tmp_path) == fold_names(whole)
+    assert rows_of(tmp_path, "seconds") == rows_of(whole, "seconds")
+    assert (tmp_path / "tables.txt").read_text() == (whole / "tables.txt").read_text()
+
+
+def test_two_folds_at_a_time_are_the_same_folds(whole, training_folder, tmp_path):
+    run(training_folder, tmp_path, *TRAINED, "--jobs", "2")
+    assert fold_names(tmp_path) == fold_names(whole)
+    for name in fold_names(whole):
+        given, expected = (read_answers(out / "folds" / name) for out in (tmp_path, whole))
+        np.testing.assert_array_equal(given.names, expected.names)
+        # Another number of cores adds in another order.
+        np.testing.assert_allclose(given.probabilities, expected.probabilities, atol=1e-3)
+    assert [row["fold"] for row in rows_of(tmp_path)] == [row["fold"] for row in rows_of(whole)]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """(method, lead set, seed, number of records) of each training of this process, which answers
+    at once, by these facts alone; those in `fails` raise what stands there."""
+    seen = SimpleNamespace(fits=[], fails={}, at_once=[])
+
+    def run_jobs(function, jobs, n_at_once):
+        seen.at_once.append(n_at_once)
+        for job in jobs:
+            yield job, function(job)
+
+    def fit(method, corpus, indices, lead_set, seed, devices):
+        if len(seen.fits) in seen.fails:
+            raise seen.fails.pop(len(seen.fits))
+        seen.fits.append((method, lead_set, seed, len(indices)))
+        return SimpleNamespace(
+            evidence={"epochs": 1, "best_epoch": 1}, key=(method, lead_set, seed, indices.tolist())
+        )
+
+    def answer_corpus(model, corpus, indices):
+        random = np.random.default_rng(zlib.crc32(repr(model.key).encode()))
+        probabilities = random.random((len(indices), 26))
+        return probabilities > 0.7, probabilities
+
+    monkeypatch.setattr(cross_validation, "run_jobs", run_jobs)
+    monkeypatch.setattr(folds, "fit", fit)
+    monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
+    return seen
+
+
+def test_a_run_that_broke_off_goes_on_to_the_same_scores(training_folder, tmp_path, trained):
+    arguments = ("--leads", "12", "2", "--folds", "3", "--seeds", "4", "5")
+    run(training_folder, tmp_path / "whole", *arguments)
+    in_order = trained.fits[:]
+    assert len(in_order) == 12
+    trained.fits.clear()
+
+    broken = tmp_path / "broken"
+    for n_done in (1, 7):
+        trained.fails[n_done] = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt):
+            run(training_folder, broken, *arguments)
+        assert len(fold_names(broken)) == n_done
+        assert not (broken / "scores.csv").exists()
+    run(training_folder, broken, *arguments)
+    assert trained.fits == in_order
+    assert fold_names(broken) == fold_names(tmp_path / "whole")
+    assert rows_of(broken, "seconds") == rows_of(tmp_path / "whole", "seconds")
+    assert (broken / "tables.txt").read_bytes() == (tmp_path / "whole/tables.txt").read_bytes()
+
+    # A third call has nothing to train; a longer one only what is new.
+    run(training_folder, broken, *arguments)
+    assert len(trained.fits) == 12
+    run(training_folder, broken, "--leads", "12", "--folds", "3", "--seeds", "4", "5", "6")
+    assert [(lead_set, seed) for _, lead_set, seed, _ in trained.fits[12:]] == [(12, 6)] * 3
+
+
+def test_all_lead_sets_seeds_and_variants_share_the_split(training_folder, tmp_path, trained):
+    arguments = ("--leads", "12", "2", "--folds", "2", "--seeds", "1", "2", "--variant", "all")
+    run(training_folder, tmp_path, *arguments)
+    held_out = {}
+    for name in fold_names(tmp_path):
+        number = name.split(".fold_")[1][0]
+        held_out.setdefault(number, set()).add(tuple(read_answers(tmp_path / "folds" / name).names))
+    assert {number: len(names) for number, names in held_out.items()} == {"1": 1, "2": 1}
+
+
+def test_one_source_is_left_out_at_a_time(tmp_path, trained):
+    for source, prefix, n_records in (("ningbo", "JS", 4), ("ptb", "S", 5), ("g1", "A", 6)):
+        write_folder(tmp_path / "data" / source, n_records, prefix=prefix)
+    run(tmp_path / "data", tmp_path / "out", "--leads", "2", "--by-source")
+    sources = ["A", "ningbo", "ptb"]
+    assert [n_kept for _, _, _, n_kept in trained.fits] == [9, 11, 10]
+    assert [row["fold"] for row in rows_of(tmp_path / "out")][:3] == sources
+    for name, prefix in zip(fold_names(tmp_path / "out"), ("A", "JS", "S"), strict=True):
+        names = read_answers(tmp_path / "out" / "folds" / name).names
+        assert {record.rstrip("0123456789") for record in names} == {prefix}
+    assert "one source left out at a time" in (tmp_path / "out" / "tables.txt").read_text()
+
+
+def test_a_variant_is_trained_as_its_row_of_the_table_says(training_folder, tmp_path, trained):
+    run(training_folder, tmp_path, *TWO_FOLDS, "--variant", "without_se")
+    assert {method.network.squeeze_ratio for method, *_ in trained.fits} == {None}
+    assert {row["variant"] for row in rows_of(tmp_path)} == {"without_se"}
+    here = f"{float(rows_of(tmp_path)[-2]['Challenge metric']):.3f} ± "
+    tables = (tmp_path / "tables.txt").read_text().split("\n\n")
+    # Tables 2, 3 and 4 have that network; table 1 has not.
+    assert sum(here in table for table in tables) == 3
+    assert "table 1:" not in " ".join(tables)
+
+
+def test_all_variants_of_all_methods_are_trained_once_each(training_folder, tmp_path, trained):
+    run(training_folder, tmp_path, *TWO_FOLDS, "--method", "all", "--variant", "all")
+    methods = [method for method, *_ in trained.fits]
+    assert len(set(methods)) == len(methods) / 2
+    rows = {(row["method"], row["variant"]) for row in rows_of(tmp_path)}
+    assert len(rows) == len(set(methods))
+    assert {("mtfnet", "channels_12"), ("antialiased_resnet18", "fs_60")} < rows
+    assert ("mtfnet", "bilstm_2") not in rows  # the published one, as the demo's has two layers
+
+
+def test_a_network_with_two_names_is_trained_once_and_stands_in_both_rows(
+    training_folder, tmp_path, trained
+):
+    run(training_folder, tmp_path, "--method", "mtfnet", "--leads", "12", "--folds", "2")
+    assert len(trained.fits) == 2
+    here = f"{float(rows_of(tmp_path)[-2]['Challenge metric']):.3f} ± "
+    table = (tmp_path / "tables.txt").read_text().partition("Layers of Bi-LSTM")[2].splitlines()
+    # As published and as measured, of one to four layers.
+    assert [here in line for line in table[1:9]] == [False] * 3 + [True] + [False] * 4
+
+
+def test_the_number_of_jobs_is_handed_on(training_folder, tmp_path, trained):
+    run(training_folder, tmp_path, *TWO_FOLDS)
+    run(training_folder, tmp_path, *TWO_FOLDS, "--jobs", "3")
+    assert trained.at_once == [None, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--variant", "x", "without_se"],
+            "cross_validation: --variant: expected all or some of first_branch, kernels_3_3_3, "
+            "kernels_3_6_12, published, second_branch, third_branch, without_se; found x",
+        ),
+        (
+            ["--method", "multiscale_se", "mtfnet", "--variant", "bilstm_1"],
+            "cross_validation: --variant: expected some of published, without_se, kernels_3_3_3, "
+            "kernels_3_6_12, first_branch, second_branch, third_branch for multiscale_se; "
+            "found bilstm_1",
+        ),
+        (["--folds", "17"], "cross_validation: expected 2 to 16 folds"),
+        (["--folds", "1"], "cross_validation: expected 2 to 16 folds"),
+        (["--by-source"], "cross_validation: expected records of at least 2 sources, found 'T'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    training_folder, tmp_path, trained, arguments, message
+):
+    with pytest.raises(SystemExit) as caught:
+        run(training_folder, tmp_path, "--leads", "2", *arguments)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert not trained.fits
+
+
+def test_wrong_settings_folders_and_selections_are_said_in_one_line(
+    training_folder, tmp_path, trained, monkeypatch
+):
+    def message(data):
+        with pytest.raises(SystemExit) as caught:
+            run(data, tmp_path / "out", *TWO_FOLDS)
+        return str(caught.value)
+
+    (tmp_path / "empty").mkdir()
+    assert message(tmp_path / "empty").endswith("(NAME.hea beside NAME.mat), found none")
+    assert "nowhere" in message(tmp_path / "nowhere")
+    trained.fails[0] = CorpusError("none of 7 records fits")
+    assert message(training_folder) == "cross_validation: none of 7 records fits"
+    monkeypatch.setenv("ECG_SEED", "-1")
+    assert message(training_folder).startswith("cross_validation: ECG_SEED: expected a whole")
+
+
+def test_an_error_of_the_program_itself_keeps_its_traceback(training_folder, tmp_path, trained):
+    trained.fails[1] = ValueError("shapes do not match")
+    with pytest.raises(ValueError, match="shapes do not match"):
+        run(training_folder, tmp_path, *TWO_FOLDS)
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_a_number_of_jobs_below_one_is_refused(jobs, training_folder, tmp_path, trained, capsys):
+    with pytest.raises(SystemExit):
+        run(training_folder, tmp_path, *TWO_FOLDS, f"--jobs={jobs}")
+    assert f"expected a whole number from 1, found '{jobs}'" in capsys.readouterr().err

@@ -5,16 +5,30 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from ecg.classes import OUTPUT_CODES
-from ecg.inference import load_predictor
+from ecg.classes import OUTPUT_CODES, per_code
+from ecg.corpus import prepare_corpus
+from ecg.demographics import encode_demographics
+from ecg.inference import Predictor, load_predictor
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.records import find_records, read_header_text, read_recording
-from tests.synthetic import beats, digitise, header_text
+from ecg.methods import METHODS, build_network
+from ecg.model_files import TrainedModel
+from ecg.records import find_records, read_header_text, read_record, read_recording
+from ecg.signals import prepare
+from ecg.training import predict
+from tests.narrow import narrow_method
+from tests.synthetic import beats, digitise, header_text, write_record
 
 
 @pytest.fixture(scope="module")
 def predictor(model_folder):
     return load_predictor(model_folder, 12)
+
+
+def untrained(name) -> Predictor:
+    """A predictor for leads I and II; a narrow network of the method, as it is built."""
+    method = narrow_method(name)
+    network = build_network(method, 2, 26)
+    return Predictor(TrainedModel(network, method, 2, np.full(26, 0.5), np.full(26, 0.1), {}))
 
 
 def answer(predictor, signal, fs=500, leads=TWELVE_LEADS, **header):
@@ -123,6 +137,83 @@ def test_a_record_that_cannot_be_used_is_named_and_answered_as_sinus_rhythm(
     assert predictor.n_unusable == 1
 
 
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", ["se_ecgnet", "antialiased_resnet18"])
+def test_age_and_sex_count_where_the_network_takes_them(name):
+    predictor, recording = untrained(name), digitise(beats(5000, 500)[:2])
+    text = header_text("A1", 500, 5000, ["I", "II"], age="60")
+    patients = {
+        "a woman of 60": text,
+        "a woman of 20": text.replace("60\n", "20\n"),
+        "a woman of no age": text.replace("60\n", "NaN\n"),
+        "a man of 60": text.replace("Female", "Male"),
+        "somebody of 60": text.replace("Female", "Unknown"),
+    }
+    answers = {who: predictor.answer(header, recording) for who, header in patients.items()}
+    for who, given in answers.items():
+        assert_whole(given)
+        for other, answered in answers.items():
+            same = np.allclose(given.probabilities, answered.probabilities, atol=1e-6)
+            assert same == (who == other), f"{who}, {other}"
+    assert predictor.n_unusable == 0
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize(
+    ("name", "window_s", "starts_s"),
+    [
+        ("branched_se", 10, (0, 8, 16, 24)),
+        ("se_ecgnet", 10, (0, 8, 16, 24)),
+        ("mtfnet", 10, (0,)),
+        ("antialiased_resnet18", 5, (0, 5, 10, 15, 20, 25)),
+    ],
+)
+def test_a_long_record_is_voted_over_its_windows(name, window_s, starts_s):
+    predictor, fs = untrained(name), 500
+    method, network = predictor.model.method, predictor.model.network
+    # 34 s of beats that grow; each window is prepared by itself.
+    recording = digitise(beats(34 * fs, fs)[:2] * np.linspace(0.1, 3, 34 * fs))
+    answers = []
+    for start_s in starts_s:
+        window = recording[:, start_s * fs : (start_s + window_s) * fs] / 1000
+        values = {
+            "signal": prepare(window, fs, method.preparation),
+            "demographics": encode_demographics(60.0, "Female")[None],
+        }
+        answers.append(np.asarray(network({part: values[part] for part in network.input}))[0])
+    assert len(starts_s) == 1 or np.ptp(answers, axis=0).max() > 1e-4
+    vote = np.max if method.decision.vote == "any" else np.mean
+    given = predictor.answer(header_text("A1", fs, 34 * fs, ["I", "II"], age="60"), recording)
+    np.testing.assert_allclose(given.probabilities, per_code(vote(answers, axis=0)), atol=1e-6)
+    assert predictor.n_unusable == 0
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", METHODS)
+def test_a_record_is_answered_as_it_is_in_a_corpus(name, tmp_path):
+    for i, (seconds, fs) in enumerate([(3, 500), (10, 257), (27, 300), (10, 1000)]):
+        signal = beats(seconds * fs, fs, rate_bpm=50 + 20 * i)
+        write_record(tmp_path / "data", f"R{i}", signal, fs, age=["70", "NaN"][i % 2])
+    predictor = untrained(name)
+    method = predictor.model.method
+    corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path / "cache", workers=1)
+    expected = predict(predictor.model.network, method, corpus, np.arange(4), 2)
+    files = find_records(tmp_path / "data")
+    given = [predictor.probabilities(read_record(file)) for file in files]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-4
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("gain", [1e-6, 1e-35])
+@pytest.mark.parametrize("name", METHODS)
+def test_an_absurd_amplitude_is_answered(name, gain):
+    predictor, recording = untrained(name), digitise(beats(5000, 500)[:2])
+    given = predictor.answer(header_text("A1", 500, 5000, ["I", "II"], gain=gain), recording)
+    assert predictor.n_unusable == 0
+    assert_whole(given)
+
+
 def test_thousands_of_answers_take_no_more_memory(predictor):
     statm = Path("/proc/self/statm")
     if not statm.exists():
@@ -153,3 +244,10 @@ def test_real_records_are_answered_like_their_rewritten_selves(predictor, shared
             resampled_text = text.replace(" 500 5000", f" {fs} {resampled.shape[1]}")
             near = predictor.answer(resampled_text, resampled)
             np.testing.assert_allclose(near.probabilities, given.probabilities, atol=0.05)
+
+
+def test_a_network_that_overflows_is_no_answer(model_folder, capsys, monkeypatch):
+    predictor = load_predictor(model_folder, 12)
+    nothing = np.full((1, 26), np.nan)
+    monkeypatch.setattr(predictor.model.network, "predict_on_batch", lambda inputs: nothing)
+    assert_unusable(predictor, answer(predictor, beats(5000, 500)), capsys, "no finite ones")

@@ -1,56 +1,178 @@
-import dataclasses
 import json
 
 import pytest
 
-from ecg.methods import METHODS, TrainingOptions, find_method, method_from_dict, method_to_dict
+from ecg.augmentation import AugmentationOptions
+from ecg.decisions import DecisionOptions
+from ecg.losses import LossOptions
+from ecg.methods import METHODS, find_method, method_from_dict, method_to_dict
+from ecg.selection import SelectionOptions
+from ecg.signals import Preparation
+from ecg.variants import VARIANTS, apply_variant
+
+WHOLE_RECORD_500_HZ = Preparation(
+    fs=500, band_hz=None, window_s=10, max_windows=180, drop_tail=False, scale="mV"
+)
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_survives_json(name, preset):
-    method = find_method(name, preset)
-    assert method_from_dict(json.loads(json.dumps(method_to_dict(method)))) == method
+@pytest.mark.parametrize(
+    ("name", "variant"), [(name, variant) for name in METHODS for variant in VARIANTS[name]]
+)
+def test_a_method_survives_json(name, variant, preset):
+    method = apply_variant(find_method(name, preset), variant)
+    again = method_from_dict(json.loads(json.dumps(method_to_dict(method))))
+    assert again == method
+    # As a key too: tuples come back as tuples.
+    assert hash(again) == hash(method)
 
 
 def test_the_default_method_has_the_papers_values():
     method = find_method("multiscale_se")
-    assert method.preparation.fs == 100
-    assert method.preparation.band_hz == (0.05, 35.0)
-    assert method.preparation.window_s == 10
-    assert method.training.learning_rate == 1e-3
-    assert method.training.lr_factor == 0.5
-    assert method.training.validation_share == 0.1
-    assert method.loss.epsilon == 0.01
+    assert method.preparation == Preparation(
+        fs=100, band_hz=(0.05, 35.0), window_s=10, max_windows=1, scale="z_score"
+    )
+    assert method.network.time_kernels == (3, 9, 27)
+    assert method.network.steps == (1, 2, 4)
+    assert method.selection == SelectionOptions(scored_only=False)
+    assert method.augmentation == AugmentationOptions(shift_s=0, noise=0, erase_s=0)
+    assert method.loss == LossOptions(
+        kind="binary_crossentropy", class_weights="inverse_frequency", epsilon=0.01
+    )
+    training = method.training
+    assert (training.optimizer, training.learning_rate) == ("adam", 1e-3)
+    assert (training.schedule, training.lr_factor) == ("plateau", 0.5)
+    assert (training.best, training.validation_share) == ("loss", 0.1)
+    assert training.stop_patience is not None
+
+
+def test_branched_se_has_the_papers_values():
+    method = find_method("branched_se")
+    assert method.preparation == WHOLE_RECORD_500_HZ
+    assert (method.network.shared_kernel, method.network.pool) == (15, 3)
+    assert (method.network.kernels, method.network.blocks) == ((3, 5), (4, 3))
+    assert method.selection == SelectionOptions(scored_only=True)
+    assert method.augmentation.shift_s > 0
+    assert method.augmentation.noise > 0
+    assert method.augmentation.erase_s == 0
+    assert method.loss == LossOptions(kind="binary_crossentropy", class_weights="equal")
+    training = method.training
+    assert (training.optimizer, training.learning_rate) == ("adam", 1e-3)
+    assert (training.schedule, training.lr_factor, training.lr_patience) == ("step", 0.1, 9)
+    assert (training.epochs, training.batch_size, training.best) == (13, 64, "last")
+
+
+def test_mtfnet_has_the_papers_values():
+    method = find_method("mtfnet")
+    assert (method.preparation.fs, method.preparation.n_samples) == (500, 5000)
+    assert (method.preparation.max_windows, method.preparation.band_hz) == (1, None)
+    assert (method.network.n_blocks, method.network.channels) == (5, 64)
+    assert (method.network.bilstm_layers, method.network.hidden) == (4, 64)
+    assert method.network.dropout == 0.2
+    assert method.loss == LossOptions(kind="binary_crossentropy", class_weights="equal")
+    training = method.training
+    assert (training.optimizer, training.learning_rate) == ("adamw", 1e-4)
+    assert (training.schedule, training.epochs) == ("cosine", 200)
+    assert (training.batch_size, training.best) == (128, "challenge_metric")
+    assert training.stop_patience is None
+    assert (training.validation_share, training.validation_by_source) == (0.2, True)
+
+
+def test_se_ecgnet_has_the_papers_values():
+    method = find_method("se_ecgnet")
+    assert method.preparation == WHOLE_RECORD_500_HZ
+    assert method.network.stem_kernels == (50, 15)
+    assert method.network.kernels == (3, 5)
+    assert len(method.network.widths) == 3
+    assert method.augmentation.shift_s > 0
+    assert method.augmentation.noise > 0
+    assert method.loss == LossOptions(class_weights="inverse_log_count", hardest_share=0.7)
+
+
+def test_antialiased_resnet18_has_the_papers_values():
+    method = find_method("antialiased_resnet18")
+    assert (method.preparation.fs, method.preparation.band_hz) == (80, None)
+    assert (method.preparation.drop_tail, method.preparation.scale) == (True, "mV")
+    assert (method.network.dilations, method.network.dropout) == ((1, 2), 0.3)
+    assert method.selection.sinus_left_out == 0.3
+    assert method.selection.deviation_mv is not None
+    changes = method.augmentation
+    assert min(changes.shift_s, changes.noise, changes.erase_s) > 0
+    assert method.loss.kind == "softmax_or_lovasz"
+    training = method.training
+    assert (training.optimizer, training.learning_rate) == ("adam", 3e-4)
+    assert training.batch_size * training.accumulation_steps == 64
+    # The record's mean over its segments is what the loss sees.
+    assert training.bag_size > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "decision"),
+    [
+        ("multiscale_se", DecisionOptions(vote="mean", rule="fitted")),
+        ("branched_se", DecisionOptions(vote="any", rule="fitted")),
+        ("mtfnet", DecisionOptions(vote="mean", rule="fitted")),
+        ("se_ecgnet", DecisionOptions(vote="any", rule="record_maximum", divisor=5)),
+        ("antialiased_resnet18", DecisionOptions(vote="mean", fitted_on="training")),
+    ],
+)
+def test_a_record_is_answered_by_the_papers_rule(name, decision):
+    assert find_method(name).decision == decision
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_demo_copy_differs_in_size_and_schedule_alone(name):
+    full, demo = find_method(name, "full"), find_method(name, "demo")
+    for part in ("architecture", "preparation", "selection", "augmentation", "loss", "decision"):
+        assert getattr(demo, part) == getattr(full, part)
+    assert demo.source == f"{full.source}; narrow copy"
+    assert demo.training.epochs <= full.training.epochs
+    assert demo.training.batch_size < full.training.batch_size
+    for option in ("optimizer", "schedule", "best", "bag_size", "validation_share"):
+        assert getattr(demo.training, option) == getattr(full.training, option)
 
 
 def test_unknown_methods_and_presets_list_the_known_ones():
-    with pytest.raises(ValueError, match="expected a method among multiscale_se; found 'x'"):
+    with pytest.raises(ValueError, match=rf"^expected a method among {', '.join(METHODS)}; found"):
         find_method("x")
     with pytest.raises(ValueError, match="expected a preset among full, demo; found 'x'"):
-        find_method("multiscale_se", "x")
+        find_method("mtfnet", "x")
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"architecture": "none"},
+        {"architecture": "mtfnet"},
         {"network": {"depth": 3}},
+        {"preparation": {"fs": 10}},
+        {"selection": {"sinus_left_out": 1}},
+        {"augmentation": {"noise": 2}},
+        {"loss": {"epsilon": 0}},
+        {"decision": {"vote": "most"}},
         {"training": {"epochs": 0}},
         {"training": None},
-        {"loss": {"epsilon": 0}},
         {"surprise": 1},
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(change):
-    values = json.loads(json.dumps(method_to_dict(find_method("multiscale_se")))) | change
+    values = json.loads(json.dumps(method_to_dict(find_method("multiscale_se"))))
+    for part, changed in change.items():
+        values[part] = values[part] | changed if isinstance(changed, dict) else changed
     with pytest.raises(ValueError, match=r"expected|unreadable method description"):
         method_from_dict(values)
 
 
-def test_a_variant_is_a_replaced_copy():
-    method = find_method("multiscale_se")
-    variant = dataclasses.replace(method.network, squeeze_ratio=None)
-    assert variant.widths == method.network.widths
-    with pytest.raises(ValueError, match="validation_share"):
-        TrainingOptions(validation_share=1)
+def test_a_description_that_lacks_an_option_does_not_take_its_default():
+    values = method_to_dict(find_method("mtfnet"))
+    del values["training"]["stop_patience"]
+    with pytest.raises(ValueError, match=r"unreadable method description.*stop_patience"):
+        method_from_dict(values)
+
+
+@pytest.mark.parametrize("part", method_to_dict(find_method("se_ecgnet")))
+def test_a_description_that_lacks_a_part_is_refused(part):
+    values = method_to_dict(find_method("se_ecgnet"))
+    del values[part]
+    with pytest.raises(ValueError, match=f"unreadable method description.*{part}"):
+        method_from_dict(values)

@@ -1,18 +1,36 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ecg.classes import GROUPS
 from ecg.leads import LEAD_SETS
-from ecg.model_files import ModelFolderError, load_trained_model, missing_models, save_model
+from ecg.methods import METHODS, build_network
+from ecg.model_files import (
+    ModelFolderError,
+    TrainedModel,
+    load_trained_model,
+    missing_models,
+    save_model,
+)
+from tests.narrow import narrow_method
 
 
 @pytest.fixture
 def folder(model_folder, tmp_path):
     """A copy that a test may damage."""
     return shutil.copytree(model_folder, tmp_path / "model")
+
+
+def untrained(name) -> TrainedModel:
+    """A three-lead model of a narrow network as it is built."""
+    method = narrow_method(name)
+    n_thresholds = 0 if method.decision.rule == "record_maximum" else 26
+    return TrainedModel(
+        build_network(method, 3, 26), method, 3, np.full(n_thresholds, 0.3), np.full(26, 0.1), {}
+    )
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
@@ -22,7 +40,7 @@ def test_a_model_comes_back_as_it_was_saved(model_folder, tmp_path, lead_set):
     again = load_trained_model(tmp_path, lead_set)
     signals = np.random.default_rng(0).standard_normal((3, lead_set, 1000)).astype(np.float32)
     np.testing.assert_array_equal(
-        np.asarray(again.network(signals)), np.asarray(model.network(signals))
+        *(np.asarray(one.network({"signal": signals})) for one in (again, model))
     )
     np.testing.assert_array_equal(again.thresholds, model.thresholds)
     np.testing.assert_array_equal(again.prevalence, model.prevalence)
@@ -33,11 +51,38 @@ def test_a_model_comes_back_as_it_was_saved(model_folder, tmp_path, lead_set):
     )
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_model_of_every_method_comes_back(name, tmp_path):
+    model = untrained(name)
+    save_model(model, tmp_path)
+    again = load_trained_model(tmp_path, 3)
+    assert again.method == model.method
+    np.testing.assert_array_equal(again.thresholds, model.thresholds)
+    for given, expected in zip(
+        again.network.get_weights(), model.network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(given, expected)
+    assert list(again.network.input) == list(model.network.input)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_given", "n_expected"), [("se_ecgnet", 26, 0), ("mtfnet", 0, 26), ("mtfnet", 27, 26)]
+)
+def test_as_many_thresholds_as_the_rule_takes_are_expected(name, n_given, n_expected, tmp_path):
+    save_model(replace(untrained(name), thresholds=np.full(n_given, 0.5)), tmp_path)
+    with pytest.raises(
+        ModelFolderError,
+        match=rf"number of thresholds: expected \({n_expected},\), found \({n_given},\)",
+    ):
+        load_trained_model(tmp_path, 3)
+
+
 def test_the_json_says_all_that_answers_depend_on(model_folder):
     description = json.loads((model_folder / "4_leads.json").read_text())
     assert description["leads"] == ["I", "II", "III", "V2"]
     assert description["classes"] == list(GROUPS)
     assert description["method"]["preparation"]["fs"] == 100
+    assert len(description["thresholds"]) == 26
     assert len(description["evidence"]["data_fingerprint"]) == 64
     assert description["versions"]["keras"]
     assert {path.suffix for path in model_folder.iterdir()} == {".json", ".h5"}
@@ -71,7 +116,8 @@ def test_weights_of_another_model_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "expected a model description of format 1"),
+        ({"format": 1}, "expected a model description of format 2"),
+        ({"format": 99}, "expected a model description of format 2"),
         ({"leads": 5}, "unreadable"),
         ({"prevalence": [7.0] * 26}, "expected finite thresholds, prevalences in"),
         ({"lead_set": 3}, "lead_set: expected 2, found 3"),

@@ -1,104 +1,118 @@
-import dataclasses
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
-from ecg.corpus import prepare_corpus
+from ecg import training
+from ecg.corpus import CorpusError, prepare_corpus
+from ecg.decisions import DecisionOptions, decide, pool_windows
 from ecg.devices import Devices, choose_precision
-from ecg.losses import WeightedBinaryCrossentropy, inverse_frequency_weights
-from ecg.methods import find_method
+from ecg.losses import make_loss
+from ecg.methods import METHODS, build_network, find_method
+from ecg.model_files import TrainedModel
+from ecg.selection import SelectionOptions
 from ecg.settings import Settings
 from ecg.splits import hold_out
-from ecg.training import corpus_cache, fit, method_for, predict
+from ecg.training import answer_corpus, class_log_odds, corpus_cache, fit, method_for, predict
 from tests.conftest import ROOT
+from tests.narrow import narrow_method
+from tests.synthetic import beats, write_folder, write_record
 
 CPU = Devices(gpus=(), precision="float32", jit_compile=False)
 
-ONE_STEP = """
+ONE_EPOCH_OF_EACH = """
 import json, sys
 from pathlib import Path
 import keras, numpy as np
+from ecg.classes import read_weights
 from ecg.corpus import prepare_corpus
+from ecg.decisions import best_metric
 from ecg.devices import find_devices
-from ecg.losses import WeightedBinaryCrossentropy, inverse_frequency_weights
-from ecg.methods import find_method
-from ecg.settings import Settings
-from ecg.training import fit, method_for
-method = method_for(Settings(preset="demo", epochs=1))
-corpus = prepare_corpus(sys.argv[1], method.preparation, Path(sys.argv[2]), 1)
-model = fit(method, corpus, np.arange(len(corpus)), 2, 0, find_devices())
-signals = np.zeros((1, 2, 1000), "float32")
-print(json.dumps({
-    "backend": keras.backend.backend(),
-    "loss": model.evidence["history"]["loss"],
-    "probabilities": np.asarray(model.network.predict_on_batch(signals)[0], float).tolist(),
-}))
+from ecg.methods import METHODS
+from ecg.splits import hold_out
+from ecg.training import fit, predict
+from tests.narrow import narrow_method
+results = {"backend": keras.backend.backend()}
+for name in METHODS:
+    method = narrow_method(name)
+    corpus = prepare_corpus(sys.argv[1], method.preparation, Path(sys.argv[2]), 1)
+    model = fit(method, corpus, np.arange(len(corpus)), 2, 0, find_devices())
+    options = method.training
+    sources = corpus.sources if options.validation_by_source else None
+    _, held_out = hold_out(corpus.labels, options.validation_share, 0, sources)
+    probabilities = predict(model.network, method, corpus, held_out, 2)
+    truth, weights = corpus.labels[held_out], read_weights()
+    results[name] = {
+        "history": model.evidence["history"],
+        "probabilities": probabilities.tolist(),
+        "metric": best_metric(truth, probabilities, weights, method.decision),
+    }
+print(json.dumps(results))
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_one_epoch_trains_on_each_backend(backend, training_folder, tmp_path):
-    process = subprocess.run(
-        [sys.executable, "-c", ONE_STEP, str(training_folder), str(tmp_path)],
-        env=os.environ | {"KERAS_BACKEND": backend},
+def run_python(*arguments, **environ) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | environ,
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def corpus_of(training_folder, tmp_path_factory):
+    """Prepares the sixteen made-up records for a method."""
+    cache = tmp_path_factory.mktemp("cache")
+    return lambda method: prepare_corpus(training_folder, method.preparation, cache, workers=1)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_every_method_trains_on_each_backend(backend, training_folder, tmp_path):
+    process = run_python("-c", ONE_EPOCH_OF_EACH, training_folder, tmp_path, KERAS_BACKEND=backend)
     assert process.returncode == 0, process.stderr
-    result = json.loads(process.stdout.splitlines()[-1])
-    assert result["backend"] == backend
-    assert 0 < result["loss"][0] < 20
-    assert all(0 < probability < 1 for probability in result["probabilities"])
+    results = json.loads(process.stdout.splitlines()[-1])
+    assert results.pop("backend") == backend
+    assert list(results) == list(METHODS)
+    for name, result in results.items():
+        assert 0 < result["history"]["loss"][0] < 20
+        assert np.isfinite(result["history"]["val_loss"]).all()
+        probabilities = np.array(result["probabilities"])
+        assert ((probabilities > 0) & (probabilities < 1)).all()
+        if METHODS[name]["demo"].training.best == "challenge_metric":
+            # What chose the epoch is the metric of the weights that were kept.
+            assert result["history"]["val_challenge_metric"] == [pytest.approx(result["metric"])]
 
 
-def test_training_goes_on_from_given_weights(training_folder, tmp_path):
-    method = method_for(Settings(preset="demo", epochs=1))
-    still = dataclasses.replace(
-        method, training=dataclasses.replace(method.training, learning_rate=1e-12)
+def test_epochs_run_on_jax_as_they_do_here():
+    process = run_python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_epochs.py", KERAS_BACKEND="jax"
     )
-    corpus = prepare_corpus(training_folder, method.preparation, tmp_path, 1)
-    everything = np.arange(len(corpus))
-    first = fit(method, corpus, everything, 2, 0, CPU).network
-    learned = [np.array(variable) for variable in first.trainable_variables]
-    again = fit(still, corpus, everything, 2, 1, CPU, initial_weights=first.get_weights()).network
-    for before, after in zip(learned, again.trainable_variables, strict=True):
-        np.testing.assert_allclose(before, np.array(after), atol=1e-5)
+    assert process.returncode == 0, process.stdout
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_a_model_trained_in_mixed_precision_answers_in_float32(
-    precision, training_folder, tmp_path
-):
-    method = method_for(Settings(preset="demo", epochs=1))
-    corpus = prepare_corpus(training_folder, method.preparation, tmp_path, workers=1)
-    devices = dataclasses.replace(CPU, precision=precision)
-    model = fit(method, corpus, np.arange(len(corpus)), 2, seed=0, devices=devices)
-    assert model.evidence["precision"] == precision
-    assert np.isfinite(model.evidence["history"]["loss"]).all()
-    assert {layer.compute_dtype for layer in model.network.layers} == {"float32"}
-    assert all(np.isfinite(weights).all() for weights in model.network.get_weights())
-
-
-def test_training_learns_and_keeps_its_best_epoch(training_folder, tmp_path, capsys):
+def test_training_learns_and_keeps_its_best_epoch(corpus_of, capsys):
     method = find_method("multiscale_se", "demo")
-    training = dataclasses.replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
-    method = dataclasses.replace(method, training=training)
-    corpus = prepare_corpus(training_folder, method.preparation, tmp_path, workers=1)
+    options = replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
+    method = replace(method, network=replace(method.network, steps=(2,)), training=options)
+    corpus = corpus_of(method)
     model = fit(method, corpus, np.arange(len(corpus)), 2, seed=0, devices=CPU)
     losses, validation = (model.evidence["history"][name] for name in ("loss", "val_loss"))
     assert losses[-1] < 0.5 * losses[0]
-    assert validation[-1] < 0.5 * validation[0]
+    assert min(validation) < 0.7 * validation[0]
     assert model.evidence["best_epoch"] == 1 + int(np.argmin(validation))
-    kept, held_out = hold_out(corpus.labels, method.training.validation_share, seed=0)
-    loss = WeightedBinaryCrossentropy(inverse_frequency_weights(corpus.labels[kept], 0.01, 0.05))
-    probabilities = predict(model.network, corpus, held_out, 2, CPU)
-    of_the_model = loss(corpus.labels[held_out].astype("float32"), probabilities)
+    kept, held_out = hold_out(corpus.labels, options.validation_share, seed=0)
+    loss = make_loss(method.loss, corpus.labels[kept])
+    probabilities = predict(model.network, method, corpus, held_out, 2)
+    logits = np.log(probabilities / (1 - probabilities))[:, None]
+    of_the_model = loss(corpus.labels[held_out].astype("float32"), logits.astype("float32"))
     assert float(of_the_model) == pytest.approx(min(validation), rel=1e-4)
     assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
     assert model.evidence["data_fingerprint"] == corpus.fingerprint
@@ -106,11 +120,164 @@ def test_training_learns_and_keeps_its_best_epoch(training_folder, tmp_path, cap
     assert f"2 leads, epoch {len(losses)}/15" in capsys.readouterr().out
 
 
-def test_the_time_limit_ends_training_after_an_epoch(training_folder, tmp_path, capsys):
-    method = find_method("multiscale_se", "demo")
-    corpus = prepare_corpus(training_folder, method.preparation, tmp_path, workers=1)
-    few = np.arange(4)
-    model = fit(method, corpus, few, 2, seed=0, devices=CPU, time_limit_s=0.0)
+@pytest.mark.usefixtures("without_graphs")
+def test_a_seed_makes_a_training(corpus_of):
+    # With random windows, shifts, noise, gaps, dropout and losses.
+    method = narrow_method("antialiased_resnet18")
+    corpus = corpus_of(method)
+    one, same, other = (
+        fit(method, corpus, np.arange(len(corpus)), 2, seed, CPU).network.get_weights()
+        for seed in (1, 1, 2)
+    )
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(one, same, strict=True))
+    assert not np.allclose(one[0], other[0], atol=1e-3)
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_training_goes_on_from_given_weights(corpus_of):
+    method = narrow_method("branched_se")
+    still = replace(method, training=replace(method.training, learning_rate=1e-12))
+    corpus = corpus_of(method)
+    everything = np.arange(len(corpus))
+    first = fit(method, corpus, everything, 2, 0, CPU).network
+    again = fit(still, corpus, everything, 2, 1, CPU, initial_weights=first.get_weights()).network
+    for before, after in zip(first.trainable_variables, again.trainable_variables, strict=True):
+        np.testing.assert_allclose(np.array(before), np.array(after), atol=1e-5)
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_training_starts_at_each_class_frequency(corpus_of):
+    method = narrow_method("branched_se", learning_rate=1e-12)
+    corpus = corpus_of(method)
+    model = fit(method, corpus, np.arange(len(corpus)), 2, 0, CPU)
+    kept, _ = hold_out(corpus.labels, method.training.validation_share, seed=0)
+    prevalence = corpus.labels[kept].mean(axis=0)
+    np.testing.assert_array_equal(model.prevalence, prevalence)
+    bias = np.array(model.network.get_layer("logits").bias)
+    np.testing.assert_allclose(bias, class_log_odds(prevalence), rtol=1e-4)
+
+
+def test_log_odds_are_held_within_bounds():
+    odds = class_log_odds(np.array([0.0, 0.2, 0.5, 1.0]))
+    np.testing.assert_allclose(odds, np.log([1 / 99, 1 / 4, 1, 99]))
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "mixed_bfloat16") for name in METHODS), ("antialiased_resnet18", "mixed_float16")],
+)
+def test_a_model_trained_in_mixed_precision_answers_in_float32(name, precision, corpus_of):
+    method = narrow_method(name, batch_size=8, accumulation_steps=2)
+    corpus = corpus_of(method)
+    devices = replace(CPU, precision=precision)
+    model = fit(method, corpus, np.arange(len(corpus)), 2, seed=0, devices=devices)
+    assert model.evidence["precision"] == precision
+    assert np.isfinite(model.evidence["history"]["loss"]).all()
+    assert {layer.compute_dtype for layer in model.network.layers} == {"float32"}
+    assert all(np.isfinite(weights).all() for weights in model.network.get_weights())
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.fixture
+def parts_seen(monkeypatch):
+    """(training, validation) batches of each training, which is left out; and the labels and
+    probabilities that thresholds were fitted to."""
+    seen = []
+
+    def run_epochs(network, loss, options, *arguments):
+        seen.extend(arguments[:2])
+        return {"epochs": 1, "best_epoch": 1, "history": {}}
+
+    def fit_thresholds(labels, probabilities, *arguments):
+        seen.extend((labels, probabilities))
+        return np.full(26, 0.5)
+
+    monkeypatch.setattr(training, "run_epochs", run_epochs)
+    monkeypatch.setattr(training, "fit_thresholds", fit_thresholds)
+    return seen
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("fitted_on", ["training", "validation"])
+def test_selection_leaves_validation_and_thresholds_alone(fitted_on, corpus_of, parts_seen):
+    method = replace(
+        narrow_method("branched_se"),
+        selection=SelectionOptions(sinus_left_out=0.99),
+        decision=DecisionOptions(fitted_on=fitted_on),
+    )
+    corpus = corpus_of(method)
+    indices = np.arange(1, len(corpus))
+    model = fit(method, corpus, indices, 2, 3, CPU)
+    kept, held_out = (
+        indices[part]
+        for part in hold_out(corpus.labels[indices], method.training.validation_share, 3)
+    )
+    batches, validation, labels, probabilities = parts_seen
+    selected = batches.indices
+    assert set(selected) < set(kept)
+    # All but the plain sinus rhythms, of which there are some among the kept.
+    assert set(kept[corpus.labels[kept].sum(axis=1) != 1]) <= set(selected)
+    np.testing.assert_array_equal(validation.indices, held_out)
+    fitted = kept if fitted_on == "training" else held_out
+    np.testing.assert_array_equal(labels, corpus.labels[fitted])
+    expected = predict(model.network, method, corpus, fitted, 2)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    assert model.evidence["n_training"] == len(selected)
+    assert model.evidence["n_validation"] == len(held_out)
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_validation_by_source_takes_of_each_its_share(tmp_path, parts_seen):
+    for source, prefix, n_records in (("ningbo", "JS", 10), ("ptb", "S", 20)):
+        write_folder(tmp_path / "data" / source, n_records, prefix=prefix)
+    method = narrow_method("mtfnet")
+    corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
+    for seed in range(3):
+        parts_seen.clear()
+        fit(method, corpus, np.arange(30), 2, seed, CPU)
+        held_out = corpus.sources[parts_seen[1].indices]
+        assert sorted(held_out) == ["ningbo"] * 2 + ["ptb"] * 4
+
+
+def test_a_selection_that_leaves_nothing_is_an_error(corpus_of):
+    selection = SelectionOptions(deviation_mv=(1000.0, 2000.0))
+    method = replace(narrow_method("branched_se"), selection=selection)
+    with pytest.raises(CorpusError, match=r"none of 15 records fits .*deviation_mv=\(1000.0, 2000"):
+        fit(method, corpus_of(method), np.arange(16), 2, 0, CPU)
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", ["branched_se", "antialiased_resnet18"])
+def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
+    for i, seconds in enumerate((4, 31, 10, 67)):
+        write_record(tmp_path / "data", f"R{i}", beats(seconds * 500, 500, 50 + 30 * i), 500)
+    method = narrow_method(name)
+    corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
+    network = build_network(method, 3, 26)
+    indices = np.array([3, 0, 1])
+    expected = []
+    for i in indices:
+        windows = corpus.windows(i)[:, [0, 1, 7]]
+        inputs = {
+            "signal": windows,
+            "demographics": np.repeat(corpus.demographics[[i]], len(windows), axis=0),
+        }
+        answers = np.asarray(network({part: inputs[part] for part in network.input}))
+        expected.append(pool_windows(answers, [len(windows)], method.decision.vote)[0])
+    assert len({len(corpus.windows(i)) for i in indices}) == 3
+    probabilities = predict(network, method, corpus, indices, 3)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    model = TrainedModel(network, method, 3, np.full(26, 0.5), np.zeros(26), {})
+    outputs, again = answer_corpus(model, corpus, indices)
+    np.testing.assert_array_equal(again, probabilities)
+    np.testing.assert_array_equal(outputs, decide(probabilities, model.thresholds, method.decision))
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_the_time_limit_ends_training_after_an_epoch(corpus_of, capsys):
+    method = narrow_method("branched_se", epochs=3)
+    model = fit(method, corpus_of(method), np.arange(4), 2, seed=0, devices=CPU, time_limit_s=0.0)
     assert model.evidence["epochs"] == 1
     assert model.evidence["cut_by_time_limit"]
     assert model.evidence["validated_on_training_records"]

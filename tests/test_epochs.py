@@ -1,0 +1,213 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from ecg.epochs import TrainingOptions, learning_rate, run_epochs
+
+EPOCHS = 6
+RATE = 0.1  # of a step of Adam while all gradients have one sign, so the weight moves by as much
+FITTING = {"epochs": EPOCHS, "learning_rate": RATE, "schedule": "step", "lr_patience": EPOCHS}
+
+
+class Pairs(keras.utils.PyDataset):
+    """Batches ({"signal": (n, 1)}, (n, 1)) of y = target * x, a step for each list of x."""
+
+    def __init__(self, target, steps=((1.0, 2.0),)):
+        super().__init__()
+        self.target = target
+        self.steps = [np.array(x, np.float32)[:, None] for x in steps]
+
+    def __len__(self):
+        return len(self.steps)
+
+    def __getitem__(self, i):
+        return {"signal": self.steps[i]}, self.target * self.steps[i]
+
+
+def one_weight(start=0.0) -> keras.Model:
+    """y = weight * x."""
+    signal = keras.Input((1,), name="signal")
+    dense = keras.layers.Dense(1, use_bias=False, name="dense")
+    network = keras.Model({"signal": signal}, dense(signal))
+    dense.kernel.assign([[start]])
+    return network
+
+
+def weight(network) -> float:
+    return float(network.get_weights()[0][0, 0])
+
+
+def run(network, options, training, validation, metric=None, time_limit_s=math.inf) -> dict:
+    def none_asked():
+        raise AssertionError("the metric has no say here")
+
+    return run_epochs(
+        network,
+        keras.losses.MeanSquaredError(),
+        options,
+        training,
+        validation,
+        metric or none_asked,
+        "auto" if keras.backend.backend() == "jax" else False,
+        "tiny",
+        time_limit_s,
+    )
+
+
+def test_the_rate_of_a_step_falls_once():
+    options = TrainingOptions(schedule="step", learning_rate=1e-3, lr_factor=0.1, lr_patience=9)
+    rates = [learning_rate(options, epoch) for epoch in range(13)]
+    # Branched SE: 1e-4 from the tenth epoch on.
+    assert rates == pytest.approx([1e-3] * 9 + [1e-4] * 4)
+
+
+def test_the_rate_of_a_cosine_falls_from_its_full_height_to_nothing():
+    options = TrainingOptions(schedule="cosine", learning_rate=1e-4, epochs=200)
+    rates = [learning_rate(options, epoch) for epoch in range(201)]
+    assert rates[0] == 1e-4
+    assert rates[50] == pytest.approx(1e-4 * (0.5 + 0.5 * math.sqrt(0.5)))
+    assert rates[100] == pytest.approx(0.5e-4)
+    assert rates[200] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(rates) < 0).all()
+
+
+def test_the_epoch_of_the_lowest_loss_is_kept_and_patience_ends_training():
+    network = one_weight()
+    # The weight goes 0.1, 0.2, … towards 5 and passes 0.3, where the validation loss is lowest.
+    options = TrainingOptions(**FITTING, best="loss", stop_patience=2)
+    course = run(network, options, Pairs(5.0), Pairs(0.3))
+    assert (course["epochs"], course["best_epoch"]) == (5, 3)
+    assert weight(network) == pytest.approx(0.3, abs=1e-3)
+    assert int(np.argmin(course["history"]["val_loss"])) == 2
+    assert not course["cut_by_time_limit"]
+
+
+def test_the_epoch_of_the_highest_metric_is_kept(capsys):
+    network, seen, metrics = one_weight(), [], [0.1, 0.4, 0.2, 0.4, 0.3, -0.1]
+
+    def metric():
+        seen.append(weight(network))
+        return metrics[len(seen) - 1]
+
+    # The validation loss would choose the last epoch.
+    options = TrainingOptions(**FITTING, best="challenge_metric", stop_patience=None)
+    course = run(network, options, Pairs(5.0), Pairs(5.0), metric)
+    assert seen == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], abs=5e-3)
+    assert (course["epochs"], course["best_epoch"]) == (EPOCHS, 2)
+    assert weight(network) == seen[1]
+    assert course["history"]["val_challenge_metric"] == metrics
+    assert "Challenge metric 0.200" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_patience_counts_epochs_without_a_better_metric():
+    metrics = iter([0.1, 0.4, 0.2, 0.3])
+    options = TrainingOptions(**FITTING, best="challenge_metric", stop_patience=2)
+    course = run(one_weight(), options, Pairs(5.0), Pairs(5.0), lambda: next(metrics))
+    assert (course["epochs"], course["best_epoch"]) == (4, 2)
+
+
+def test_the_last_epoch_is_kept_whatever_the_validation_says():
+    network = one_weight()
+    options = TrainingOptions(**FITTING, best="last", stop_patience=1)
+    course = run(network, options, Pairs(5.0), Pairs(0.0))
+    assert (course["epochs"], course["best_epoch"]) == (EPOCHS, EPOCHS)
+    assert (np.diff(course["history"]["val_loss"]) > 0).all()
+    assert weight(network) == pytest.approx(0.6, abs=5e-3)
+
+
+def test_on_a_plateau_the_rate_is_multiplied():
+    options = TrainingOptions(
+        epochs=6, learning_rate=0.08, schedule="plateau", lr_factor=0.5, lr_patience=2, best="last"
+    )
+    # All inputs 0: the loss stays as it is.
+    course = run(one_weight(), options, Pairs(5.0), Pairs(1.0, [[0.0]]))
+    rates = [0.08, 0.08, 0.08, 0.04, 0.04, 0.02]
+    assert course["history"]["learning_rate"] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("schedule", ["step", "cosine"])
+def test_training_follows_the_schedule(schedule, capsys):
+    options = TrainingOptions(epochs=3, learning_rate=0.08, schedule=schedule, lr_patience=1)
+    course = run(one_weight(), options, Pairs(5.0), Pairs(5.0))
+    rates = [learning_rate(options, epoch) for epoch in range(3)]
+    assert course["history"]["learning_rate"] == pytest.approx(rates)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith("tiny, epoch 2/3: loss ")
+    assert f"learning rate {rates[1]:.2g}" in lines[1]
+
+
+def test_accumulated_steps_make_one_update_as_of_the_joined_batch():
+    steps = [[1.0, 3.0], [-2.0, 0.5], [4.0, 1.0], [0.25, 2.0]]
+    joined = [[*steps[0], *steps[1]], [*steps[2], *steps[3]]]
+    options = {"epochs": 2, "learning_rate": RATE, "schedule": "step", "best": "last"}
+    weights = {}
+    for name, batches, accumulation in (
+        ("accumulated", steps, 2),
+        ("joined", joined, 1),
+        ("apart", steps, 1),
+    ):
+        network = one_weight()
+        own = TrainingOptions(**options, accumulation_steps=accumulation)
+        run(network, own, Pairs(0.17, batches), Pairs(0.17))
+        weights[name] = weight(network)
+    assert weights["accumulated"] == pytest.approx(weights["joined"], abs=1e-6)
+    assert abs(weights["apart"] - weights["joined"]) > 1e-3
+
+
+def test_an_epoch_of_fewer_steps_than_an_update_takes_has_one():
+    options = TrainingOptions(**FITTING, best="last", accumulation_steps=4)
+    network = one_weight()
+    run(network, options, Pairs(5.0, [[1.0], [2.0]]), Pairs(5.0))
+    assert weight(network) == pytest.approx(EPOCHS * RATE, abs=5e-3)
+
+
+def test_adamw_decays_weights_and_adam_does_not():
+    options = {"epochs": 1, "learning_rate": 0.5, "best": "last"}
+    kept = {}
+    for optimizer in ("adam", "adamw"):
+        network = one_weight(2.0)
+        # Without an input there is no gradient.
+        run(network, TrainingOptions(**options, optimizer=optimizer), Pairs(1.0, [[0.0]]), Pairs(1))
+        kept[optimizer] = weight(network)
+    assert kept["adam"] == 2.0
+    assert kept["adamw"] == pytest.approx(2.0 * (1 - 0.5 * 0.004))
+
+
+@pytest.mark.parametrize(
+    ("time_limit_s", "epochs", "cut"), [(0.0, 1, True), (-5.0, 1, True), (1e6, EPOCHS, False)]
+)
+def test_the_time_limit_ends_training_but_not_before_one_epoch(time_limit_s, epochs, cut, capsys):
+    options = TrainingOptions(**FITTING, best="last")
+    course = run(one_weight(), options, Pairs(5.0), Pairs(5.0), time_limit_s=time_limit_s)
+    assert (course["epochs"], course["best_epoch"]) == (epochs, epochs)
+    assert course["cut_by_time_limit"] == cut
+    assert ("tiny: stopped by the time limit after epoch 1" in capsys.readouterr().out) == cut
+
+
+def test_the_last_epoch_is_never_cut():
+    course = run(one_weight(), TrainingOptions(epochs=1), Pairs(5.0), Pairs(5.0), time_limit_s=0.0)
+    assert not course["cut_by_time_limit"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"epochs": 0}, "expected epochs, sizes and patiences of at least 1"),
+        ({"batch_size": 0}, "expected epochs, sizes and patiences of at least 1"),
+        ({"accumulation_steps": 0}, "expected epochs, sizes and patiences of at least 1"),
+        ({"bag_size": 0}, "expected epochs, sizes and patiences of at least 1"),
+        ({"lr_patience": 0}, "expected epochs, sizes and patiences of at least 1"),
+        ({"stop_patience": 0}, "expected epochs, sizes and patiences of at least 1"),
+        ({"validation_share": 0}, "validation_share: expected 0 < share < 1, found 0"),
+        ({"validation_share": 1}, "validation_share: expected 0 < share < 1, found 1"),
+        ({"optimizer": "sgd"}, "optimizer: expected one of adam, adamw; found sgd"),
+        ({"schedule": "none"}, "schedule: expected one of plateau, step, cosine; found none"),
+        ({"best": "auroc"}, "best: expected one of loss, challenge_metric, last; found auroc"),
+    ],
+)
+def test_options_out_of_range_are_refused(option, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingOptions(**option)

@@ -1,0 +1,153 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ecg import folds
+from ecg.classes import read_weights
+from ecg.corpus import prepare_corpus
+from ecg.folds import Fold, fold_file, read_answers, run_fold, split_corpus
+from ecg.methods import find_method
+from ecg.scoring import score
+from tests.synthetic import write_folder
+
+METHOD = find_method("multiscale_se", "demo")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Four records of one source, eight of another."""
+    folder = tmp_path_factory.mktemp("two_sources")
+    write_folder(folder / "data" / "ningbo", 4, prefix="JS")
+    write_folder(folder / "data" / "ptb" / "g1", 8, prefix="S")
+    return prepare_corpus(folder / "data", METHOD.preparation, folder, workers=1)
+
+
+@pytest.fixture
+def fold(corpus, tmp_path):
+    file = tmp_path / "answers.npz"
+    held_out = np.array([1, 5, 9])
+    kept = np.setdiff1d(np.arange(12), held_out)
+    return Fold(METHOD, "published", 3, 7, "2", corpus.place, kept, held_out, file)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What training and answering were given; the answers are made up."""
+    calls = []
+
+    def fit(method, corpus, indices, lead_set, seed, devices):
+        calls.append((method, corpus.names[indices].tolist(), lead_set, seed))
+        return SimpleNamespace(evidence={"epochs": 5, "best_epoch": 3, "history": {}})
+
+    def answer_corpus(model, corpus, indices):
+        calls.append(corpus.names[indices].tolist())
+        probabilities = np.random.default_rng(0).random((len(indices), 26))
+        return probabilities > 0.8, probabilities
+
+    monkeypatch.setattr(folds, "fit", fit)
+    monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
+    return calls
+
+
+def test_every_record_is_held_out_once(corpus):
+    splits = split_corpus(corpus, 3, seed=0)
+    assert [name for name, _, _ in splits] == ["1", "2", "3"]
+    assert sorted(np.concatenate([held_out for _, _, held_out in splits])) == list(range(12))
+    for _, kept, held_out in splits:
+        assert sorted([*kept, *held_out]) == list(range(12))
+        # Three records of each of four diagnoses: one in each fold.
+        assert (corpus.labels[held_out].sum(axis=0) == corpus.labels.sum(axis=0) / 3).all()
+
+
+def test_the_split_follows_from_the_seed(corpus):
+    held_out = [
+        np.concatenate([part for _, _, part in split_corpus(corpus, 3, seed)]).tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert held_out[0] == held_out[1] != held_out[2]
+
+
+def test_a_source_is_left_out_at_a_time(corpus):
+    splits = split_corpus(corpus, None, seed=0)
+    assert [name for name, _, _ in splits] == ["ningbo", "ptb"]
+    for name, kept, held_out in splits:
+        assert set(corpus.sources[held_out]) == {name}
+        assert set(corpus.sources[kept]) == {"ningbo", "ptb"} - {name}
+        assert len(kept) + len(held_out) == 12
+
+
+def test_too_few_records_or_sources_are_refused(corpus):
+    for n_folds in (1, 13):
+        with pytest.raises(ValueError, match=f"expected 2 to 12 folds .*found {n_folds}"):
+            split_corpus(corpus, n_folds, seed=0)
+    one = replace(corpus, sources=np.full(12, "ptb"))
+    with pytest.raises(ValueError, match="at least 2 sources, found 'ptb' alone"):
+        split_corpus(one, None, seed=0)
+
+
+def test_a_folds_file_has_a_readable_name(corpus, tmp_path):
+    file = fold_file(tmp_path, METHOD, "without_se", 3, 7, "ptb", corpus, np.arange(4))
+    assert file.parent == tmp_path
+    assert file.name.startswith("multiscale_se.without_se.3_leads.seed7.fold_ptb.")
+    assert file.suffix == ".npz"
+
+
+def test_a_folds_file_changes_with_all_that_its_answers_depend_on(corpus, tmp_path):
+    longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
+    others = [
+        (METHOD, 3, 7, corpus, np.arange(4)),
+        (longer, 3, 7, corpus, np.arange(4)),
+        (METHOD, 2, 7, corpus, np.arange(4)),
+        (METHOD, 3, 8, corpus, np.arange(4)),
+        (METHOD, 3, 7, corpus, np.arange(5)),
+        (METHOD, 3, 7, corpus, np.arange(1, 5)),
+        (METHOD, 3, 7, replace(corpus, fingerprint="other"), np.arange(4)),
+        (METHOD, 3, 7, replace(corpus, sources=corpus.sources[::-1]), np.arange(4)),
+    ]
+
+    def key(method, lead_set, seed, corpus, kept):
+        file = fold_file(tmp_path, method, "published", lead_set, seed, "1", corpus, kept)
+        return file.name.split(".")[-2]
+
+    assert len({key(*other) for other in others}) == len(others)
+    assert key(*others[0]) == key(*others[0])
+
+
+def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, corpus, calls):
+    run_fold(fold)
+    assert calls == [
+        (METHOD, corpus.names[fold.kept].tolist(), 3, 7),
+        corpus.names[fold.held_out].tolist(),
+    ]
+    answers = read_answers(fold.file)
+    np.testing.assert_array_equal(answers.names, corpus.names[fold.held_out])
+    np.testing.assert_array_equal(answers.labels, corpus.labels[fold.held_out])
+    probabilities = np.random.default_rng(0).random((3, 26))
+    np.testing.assert_array_equal(answers.probabilities, probabilities)
+    np.testing.assert_array_equal(answers.outputs, probabilities > 0.8)
+    assert answers.outputs.dtype == answers.labels.dtype == bool
+    assert answers.facts == {"epochs": 5, "best_epoch": 3, "seconds": answers.facts["seconds"]}
+    assert list(fold.file.parent.iterdir()) == [fold.file]
+
+
+def test_a_fold_has_the_scores_of_both_years(fold, calls):
+    run_fold(fold)
+    answers = read_answers(fold.file)
+    expected = score(answers.labels, answers.outputs, answers.probabilities, read_weights())
+    for name, value in expected.summary.items():
+        np.testing.assert_equal(answers.scores[name], value)
+    assert list(answers.scores)[-2:] == ["F-beta", "G-beta"]
+    assert 0 <= answers.scores["G-beta"] <= answers.scores["F-beta"] <= 1
+
+
+def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
+    def break_off(file, **arrays):
+        file.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        run_fold(fold)
+    assert not list(fold.file.parent.iterdir())

@@ -1,0 +1,132 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import pytest
+
+from ecg import parallel
+from ecg.parallel import run_jobs
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """What this machine's GPUs are called, for a test to fill."""
+    named = []
+    monkeypatch.setattr(parallel, "_visible_gpus", lambda: named)
+    return named
+
+
+def wait_until(happened) -> None:
+    until = time.monotonic() + 120
+    while not happened():
+        if time.monotonic() > until:
+            raise TimeoutError("it has not happened in two minutes")
+        time.sleep(0.01)
+
+
+def process_of(job) -> int:
+    return os.getpid()
+
+
+def meet(file: Path) -> dict:
+    """What this process was left, once another one is at work beside it."""
+    file.touch()
+    wait_until(lambda: len(list(file.parent.iterdir())) == 2)
+    return {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "TF_NUM_INTRAOP_THREADS")}
+
+
+def fail_or_leave_a_file(file: Path) -> None:
+    if file.name == "0":
+        raise ValueError("the first one fails")
+    file.touch()
+
+
+def write_on(file: Path) -> None:
+    while True:
+        with open(file, "a") as log:
+            log.write("still at work\n")
+        time.sleep(0.05)
+
+
+def die(job) -> None:
+    os._exit(3)
+
+
+def test_each_job_is_done_in_turn_by_a_process_of_its_own(gpus):
+    results = list(run_jobs(process_of, ["a", "b"]))
+    assert [job for job, _ in results] == ["a", "b"]
+    assert len({process for _, process in results} | {os.getpid()}) == 3
+
+
+def test_no_jobs_have_no_results(gpus):
+    assert list(run_jobs(process_of, [], 2)) == []
+
+
+def test_jobs_work_side_by_side_each_on_a_gpu_of_its_own(gpus, tmp_path, monkeypatch):
+    gpus += ["4", "7"]
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    jobs = [tmp_path / "a", tmp_path / "b"]
+    results = dict(run_jobs(meet, jobs))
+    assert set(results) == set(jobs)
+    assert {share["CUDA_VISIBLE_DEVICES"] for share in results.values()} == {"4", "7"}
+    assert {share["TF_NUM_INTRAOP_THREADS"] for share in results.values()} == {"3"}
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") not in ("4", "7")
+
+
+@pytest.mark.parametrize(
+    ("names", "n_at_once", "shares"),
+    [
+        ([], None, [(None, 6)]),
+        ([], 2, [(None, 3), (None, 3)]),
+        ([], 8, [(None, 1)] * 8),
+        (["4"], None, [("4", 6)]),
+        (["4", "7"], None, [("4", 3), ("7", 3)]),
+        (["4", "7"], 1, [("4", 6)]),
+        (["4", "7"], 8, [("4", 3), ("7", 3)]),
+    ],
+)
+def test_gpus_or_else_cores_are_shared_out(names, n_at_once, shares, gpus, monkeypatch):
+    gpus += names
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    monkeypatch.setattr(parallel, "_run_alone", lambda function, job, free: free.get())
+    results = [share for _, share in run_jobs(process_of, range(len(shares)), n_at_once)]
+    assert sorted(results) == shares
+
+
+def test_after_an_error_no_further_job_starts(gpus, tmp_path):
+    with pytest.raises(ValueError, match="the first one fails"):
+        list(run_jobs(fail_or_leave_a_file, [tmp_path / str(i) for i in range(4)], 1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_dies_is_an_error(gpus):
+    with pytest.raises(RuntimeError, match="terminated abruptly"):
+        list(run_jobs(die, ["a"]))
+
+
+def test_a_killed_command_takes_its_processes_with_it(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from ecg.parallel import run_jobs; "
+        "from tests.test_parallel import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
+    )
+    log = tmp_path / "log"
+    command = subprocess.Popen([sys.executable, "-c", script, str(log)], cwd=ROOT)
+    try:
+        wait_until(log.exists)
+    finally:
+        command.kill()
+        command.wait()
+    time.sleep(1)
+    size = log.stat().st_size
+    time.sleep(1)
+    assert log.stat().st_size == size
+
+
+def test_no_gpu_is_found_where_the_driver_is_not_there():
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has an NVIDIA driver")
+    assert parallel._visible_gpus() == []

@@ -1,0 +1,47 @@
+"""Every method on every lead set: trained, saved, loaded, asked."""
+
+import numpy as np
+import pytest
+
+from ecg.classes import OUTPUT_CODES
+from ecg.corpus import prepare_corpus
+from ecg.devices import find_devices
+from ecg.inference import Predictor, load_predictor
+from ecg.leads import LEAD_SETS, lead_rows
+from ecg.methods import METHODS
+from ecg.model_files import save_model
+from ecg.training import fit
+from tests.narrow import narrow_method
+from tests.synthetic import beats, digitise, header_text
+
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def method_and_corpus(request, training_folder, tmp_path_factory):
+    method = narrow_method(request.param)
+    cache = tmp_path_factory.mktemp("cache")
+    return method, prepare_corpus(training_folder, method.preparation, cache, workers=1)
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_every_method_trains_and_answers_on_every_lead_set(method_and_corpus, lead_set, tmp_path):
+    method, corpus = method_and_corpus
+    model = fit(method, corpus, np.arange(len(corpus)), lead_set, seed=0, devices=find_devices())
+    assert np.isfinite(model.evidence["history"]["loss"]).all()
+    assert np.isfinite(model.evidence["history"]["val_loss"]).all()
+
+    signal = beats(300 * 25, 300)[lead_rows(lead_set)]
+    record = header_text("A1", 300, 300 * 25, LEAD_SETS[lead_set]), digitise(signal)
+    save_model(model, tmp_path)
+    predictor = load_predictor(tmp_path, lead_set)
+    answer = predictor.answer(*record)
+    assert predictor.n_unusable == 0
+    assert answer == Predictor(model).answer(*record)
+    assert tuple(answer.codes) == OUTPUT_CODES
+    assert len(answer.labels) == len(answer.probabilities) == 30
+    assert set(answer.labels) <= {0, 1}
+    assert 1 in answer.labels
+    assert np.isfinite(answer.probabilities).all()
+    assert all(0 <= probability <= 1 for probability in answer.probabilities)
+    assert len(set(answer.probabilities)) > 20
