@@ -42,8 +42,8 @@ class Corpus:
     of record i are those from first[i] to first[i] + n_windows[i] in parts[part[i]]; see
     `windows`. With the records go names, sources, labels (n_records, 26) bool, demographics
     (n_records, 4) and lead_deviation_mv (n_records, 12), the standard deviation of each lead as
-    recorded.
-    bad: name -> why it was left out. fingerprint: of the records' names, headers and signals.
+    recorded. bad: name -> why it was left out. fingerprint: of the records' names, headers and
+    signals.
     """
 
     place: Path

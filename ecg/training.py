@@ -135,7 +135,7 @@ def fit(
         Bags(corpus, held_out, lead_set, network.input, _PREDICTION_BATCH, options.bag_size),
         metric_of_validation,
         devices.jit_compile,
-        f"{lead_set} leads",
+        f"{method.name}, {lead_set} leads",
         time_limit_s,
     )
     # Answers are computed in float32 on every device, so the thresholds have to be too.
