@@ -17,6 +17,7 @@ import numpy as np
 
 from ecg.bags import bag_network
 from ecg.classes import N_CLASSES
+from ecg.demographics import N_DEMOGRAPHICS
 from ecg.devices import find_devices
 from ecg.leads import LEAD_SETS
 from ecg.losses import make_loss
@@ -24,7 +25,7 @@ from ecg.methods import METHODS, build_network, find_method
 
 N_RECORDS = 88_253
 GPU_FLOPS = 20e12
-USUAL_SHARE = 0.2  # of a GPU's peak that small networks reach
+ASSUMED_SHARE = 0.2  # of a GPU's peak; not measured
 
 
 def multiply_adds(network: keras.Model) -> int:
@@ -55,7 +56,7 @@ def records_per_second(method, network, lead_set: int, batch_size: int, seconds:
     shape = (batch_size, options.bag_size, lead_set, method.preparation.n_samples)
     inputs = {"signal": random.standard_normal(shape, np.float32)}
     if "demographics" in network.input:
-        inputs["demographics"] = np.zeros((batch_size, 4), np.float32)
+        inputs["demographics"] = np.zeros((batch_size, N_DEMOGRAPHICS), np.float32)
     bags.train_on_batch(inputs, labels)
     n_steps, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:
@@ -95,7 +96,7 @@ def main() -> None:
         hours = operations / GPU_FLOPS / 3600
         print(
             f"{name}, five models, {N_RECORDS} records, {method.training.epochs} epochs: "
-            f"{hours:.1f} h at 20 TFLOP/s, {hours / USUAL_SHARE:.1f} h at a fifth of that",
+            f"{hours:.1f} h at 20 TFLOP/s, {hours / ASSUMED_SHARE:.1f} h at a fifth of that",
             flush=True,
         )
 

@@ -56,11 +56,8 @@ def augment(signal, options: AugmentationOptions, fs: float):
     return signal
 
 
-class RandomShift(layers.Layer):
-    """Signals (batch, n_leads, n_samples), each moved in time by up to `max_samples` either way.
-
-    Uniform over the whole numbers; the leads of a row move together, and zeros come in.
-    """
+class _RandomChange(layers.Layer):
+    """Signals (batch, n_leads, n_samples), changed by up to `max_samples`, in training alone."""
 
     def __init__(self, max_samples: int, name=None):
         super().__init__(dtype="float32", name=name)
@@ -68,9 +65,17 @@ class RandomShift(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, signal, training=False):
-        """The moved signals in training, the signals themselves otherwise."""
-        if not training:
-            return signal
+        """The changed signals in training, the signals themselves otherwise."""
+        return self._change(signal) if training else signal
+
+
+class RandomShift(_RandomChange):
+    """Signals (batch, n_leads, n_samples), each moved in time by up to `max_samples` either way.
+
+    Uniform over the whole numbers; the leads of a row move together, and zeros come in.
+    """
+
+    def _change(self, signal):
         n_samples = signal.shape[-1]
         rows = (ops.shape(signal)[0], 1, 1)
         later = keras.random.randint(
@@ -82,22 +87,14 @@ class RandomShift(layers.Layer):
         return ops.where(inside, moved, 0.0)
 
 
-class RandomErasing(layers.Layer):
+class RandomErasing(_RandomChange):
     """Signals (batch, n_leads, n_samples), each with one stretch of up to `max_samples` set to 0.
 
     Its length is uniform over the whole numbers from 0, its place uniform over those where it
     fits; it spans all leads.
     """
 
-    def __init__(self, max_samples: int, name=None):
-        super().__init__(dtype="float32", name=name)
-        self.max_samples = max_samples
-        self.seed_generator = keras.random.SeedGenerator()
-
-    def call(self, signal, training=False):
-        """The signals with their gaps in training, the signals themselves otherwise."""
-        if not training:
-            return signal
+    def _change(self, signal):
         n_samples = signal.shape[-1]
         rows = (ops.shape(signal)[0], 1, 1)
         length = ops.cast(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ecg.corpus import Corpus
-from ecg.leads import LEAD_SETS, lead_rows
+from ecg.leads import lead_rows
 from ecg.losses import draw_alternative
 
 
@@ -36,7 +36,7 @@ class Bags(keras.utils.PyDataset):
     ):
         super().__init__()
         self.corpus, self.inputs = corpus, tuple(inputs)
-        self.leads = _rows(lead_set)
+        self.leads = lead_rows(lead_set)
         self.batch_size, self.bag_size = batch_size, bag_size
         self.n_alternatives = n_alternatives
         self.indices = self.order = np.array(indices)
@@ -76,7 +76,7 @@ class Windows(keras.utils.PyDataset):
     def __init__(self, corpus: Corpus, indices, lead_set: int, inputs, batch_size: int):
         super().__init__()
         self.corpus, self.inputs = corpus, tuple(inputs)
-        self.leads, self.batch_size = _rows(lead_set), batch_size
+        self.leads, self.batch_size = lead_rows(lead_set), batch_size
         n_windows = corpus.n_windows[indices]
         self.records = np.repeat(indices, n_windows)
         firsts = np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
@@ -90,14 +90,6 @@ class Windows(keras.utils.PyDataset):
         windows = self.windows[part, None]
         inputs = _read(self.corpus, self.inputs, self.leads, self.records[part], windows)
         return (inputs | {"signal": inputs["signal"][:, 0]},)
-
-
-def _rows(lead_set: int) -> list[int]:
-    if lead_set not in LEAD_SETS:
-        raise ValueError(
-            f"lead_set: expected one of {', '.join(map(str, LEAD_SETS))}; found {lead_set}"
-        )
-    return lead_rows(lead_set)
 
 
 def _draw(n_windows: int, bag_size: int, random) -> np.ndarray:

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 
 from ecg.classes import N_CLASSES, encode_dx
 from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
+from ecg.files import digest_files
 from ecg.leads import TWELVE_LEADS
 from ecg.progress import track
 from ecg.records import (
@@ -179,7 +180,7 @@ def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tup
                     "labels": encode_dx(record.dx),
                     "demographics": encode_demographics(record.age, record.sex),
                     "lead_deviation_mv": lead_deviation(signal),
-                    "digest": _digest(file),
+                    "digest": digest_files(file.header, file.recording),
                 }
             except (OSError, ValueError) as error:  # RecordError is a ValueError
                 outcomes.append((None, str(error)))
@@ -188,12 +189,6 @@ def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tup
             n_written += len(windows)
             outcomes.append((row, None))
     return outcomes
-
-
-def _digest(files: RecordFiles) -> str:
-    digest = hashlib.sha256(files.header.read_bytes())
-    digest.update(files.recording.read_bytes())
-    return digest.hexdigest()
 
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:

@@ -1,6 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and digests of what files hold."""
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,3 +17,12 @@ def written_whole(path: str | Path):
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def digest_files(*paths: str | Path) -> str:
+    """SHA-256 of the files' bytes, one file after another, in hexadecimal; read piece by piece."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

@@ -42,5 +42,12 @@ def lead_set_for(leads) -> int:
 
 
 def lead_rows(size: int) -> list[int]:
-    """Positions of the leads of the set of this size within the twelve."""
+    """Positions of the leads of the set of this size within the twelve.
+
+    Raises ValueError for a size that none of the five sets has.
+    """
+    if size not in LEAD_SETS:
+        raise ValueError(
+            f"lead_set: expected one of {', '.join(map(str, LEAD_SETS))}; found {size}"
+        )
     return [TWELVE_LEADS.index(lead) for lead in LEAD_SETS[size]]

@@ -4,7 +4,6 @@ Nothing in them is executed on loading: the network is built by this package fro
 the JSON, then takes its weights.
 """
 
-import hashlib
 import json
 import platform
 import sys
@@ -17,7 +16,7 @@ import numpy as np
 import scipy
 
 from ecg.classes import GROUPS, N_CLASSES
-from ecg.files import written_whole
+from ecg.files import digest_files, written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
 
@@ -64,7 +63,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
         "classes": GROUPS,
         "thresholds": model.thresholds.tolist(),
         "prevalence": model.prevalence.tolist(),
-        "weights": {"file": weights_file.name, "sha256": _digest(weights_file)},
+        "weights": {"file": weights_file.name, "sha256": digest_files(weights_file)},
         "evidence": model.evidence,
         "versions": {
             "python": platform.python_version(),
@@ -113,7 +112,7 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
         raise ModelFolderError(f"{json_file}: expected finite thresholds, prevalences in [0, 1]")
     if not weights_file.is_file():
         raise ModelFolderError(f"{weights_file}: expected the model's weights, found none")
-    if _digest(weights_file) != expected_digest:
+    if digest_files(weights_file) != expected_digest:
         raise ModelFolderError(f"{weights_file}: not the weights that {json_file.name} describes")
     try:
         network.load_weights(weights_file)
@@ -146,8 +145,3 @@ def _read_json(path: Path) -> dict:
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ModelFolderError(f"{path}: expected a model description of format {_FORMAT}")
     return description
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

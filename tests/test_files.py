@@ -1,6 +1,8 @@
+import hashlib
+
 import pytest
 
-from ecg.files import written_whole
+from ecg.files import digest_files, written_whole
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -28,3 +30,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_digest_is_that_of_the_files_one_after_another(tmp_path):
+    one, two = tmp_path / "1", tmp_path / "2"
+    one.write_bytes(b"header")
+    two.write_bytes(b"signal" * 100_000)
+    together = one.read_bytes() + two.read_bytes()
+    assert digest_files(one, two) == hashlib.sha256(together).hexdigest()
+    assert digest_files(one) == hashlib.sha256(b"header").hexdigest()

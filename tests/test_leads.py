@@ -36,3 +36,8 @@ def test_sorting_puts_the_twelve_first_and_keeps_the_others():
 
 def test_rows_of_a_lead_set_are_its_places_among_the_twelve():
     assert [TWELVE_LEADS[row] for row in lead_rows(4)] == ["I", "II", "III", "V2"]
+
+
+def test_a_size_that_no_lead_set_has_is_refused():
+    with pytest.raises(ValueError, match="lead_set: expected one of 12, 6, 4, 3, 2; found 5"):
+        lead_rows(5)
