@@ -13,16 +13,18 @@ def bag_network(
 
     It shares the weights of `network`, and its inputs, but for signal: (batch, bag_size, n_leads,
     n_samples) at fs Hz, which is augmented in training. Every window of a record goes with the
-    record's demographics.
+    record's other inputs.
     """
-    window_shape = network.input["signal"].shape[1:]
-    signal = keras.Input((bag_size, *window_shape), name="signal")
-    windows = augment(ops.reshape(signal, (-1, *window_shape)), augmentation, fs)
-    bags, inputs = {"signal": signal}, {"signal": windows}
-    if "demographics" in network.input:
-        demographics = keras.Input(network.input["demographics"].shape[1:], name="demographics")
-        bags["demographics"] = demographics
-        inputs["demographics"] = ops.repeat(demographics, bag_size, axis=0)
+    bags, inputs = {}, {}
+    for name, single in network.input.items():
+        if name == "signal":
+            window_shape = single.shape[1:]
+            signal = keras.Input((bag_size, *window_shape), name="signal")
+            windows = augment(ops.reshape(signal, (-1, *window_shape)), augmentation, fs)
+            bags[name], inputs[name] = signal, windows
+        else:
+            bags[name] = keras.Input(single.shape[1:], name=name)
+            inputs[name] = ops.repeat(bags[name], bag_size, axis=0)
     last = network.get_layer("logits")
     logits = keras.Model(network.input, last.output, name="windows")(inputs)
     return keras.Model(bags, ops.reshape(logits, (-1, bag_size, last.units)), name="bags")

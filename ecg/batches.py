@@ -1,7 +1,7 @@
 """Corpus + record numbers -> batches of inputs for Keras.
 
-Inputs are a dict, as the networks take them: "signal", and where a network asks for it
-"demographics", (batch, 4).
+Inputs are a dict of what a network takes: "signal", "demographics", (batch, 4), "measurements",
+(batch, n_measurements).
 """
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 from ecg.corpus import Corpus
 from ecg.leads import lead_rows
 from ecg.losses import draw_alternative
+from ecg.measurements import join_measurements
 
 
 class Bags(keras.utils.PyDataset):
@@ -89,7 +90,9 @@ class Windows(keras.utils.PyDataset):
         part = slice(i * self.batch_size, (i + 1) * self.batch_size)
         windows = self.windows[part, None]
         inputs = _read(self.corpus, self.inputs, self.leads, self.records[part], windows)
-        return (inputs | {"signal": inputs["signal"][:, 0]},)
+        if "signal" in inputs:
+            inputs["signal"] = inputs["signal"][:, 0]
+        return (inputs,)
 
 
 def _draw(n_windows: int, bag_size: int, random) -> np.ndarray:
@@ -101,10 +104,14 @@ def _draw(n_windows: int, bag_size: int, random) -> np.ndarray:
 
 def _read(corpus: Corpus, inputs, leads, records, windows) -> dict[str, np.ndarray]:
     """The inputs of these records; windows: the numbers (bag_size,) of those of each."""
-    bags = (
-        corpus.windows(record)[own][:, leads] for record, own in zip(records, windows, strict=True)
-    )
-    values = {"signal": np.stack(list(bags))}
+    values = {}
+    if "signal" in inputs:
+        read = zip(records, windows, strict=True)
+        bags = [corpus.windows(record)[own][:, leads] for record, own in read]
+        values["signal"] = np.stack(bags)
     if "demographics" in inputs:
         values["demographics"] = corpus.demographics[records]
+    if "measurements" in inputs:
+        waves = corpus.waves[records][:, leads]
+        values["measurements"] = join_measurements(corpus.rhythm[records], waves)
     return values

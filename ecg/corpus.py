@@ -14,6 +14,7 @@ from ecg.classes import N_CLASSES, encode_dx
 from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
 from ecg.files import digest_files
 from ecg.leads import TWELVE_LEADS
+from ecg.measurements import N_RHYTHM, N_WAVES, measure
 from ecg.progress import track
 from ecg.records import (
     RecordError,
@@ -28,7 +29,7 @@ from ecg.signals import Preparation, lead_deviation, prepare
 MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
-_FORMAT = 3  # of the cached files; part of a cache's name, so that older ones are not taken
+CORPUS_FORMAT = 4  # of the cached files; part of a cache's name, so that older ones are not taken
 
 
 class CorpusError(ValueError):
@@ -42,9 +43,10 @@ class Corpus:
     parts: memory maps (n_windows, 12, n_samples), float32, leads in standard order. The windows
     of record i are those from first[i] to first[i] + n_windows[i] in parts[part[i]]; see
     `windows`. With the records go names, sources, labels (n_records, 26) bool, demographics
-    (n_records, 4) and lead_deviation_mv (n_records, 12), the standard deviation of each lead as
-    recorded. bad: name -> why it was left out. fingerprint: of the records' names, headers and
-    signals.
+    (n_records, 4), lead_deviation_mv (n_records, 12), the standard deviation of each lead as
+    recorded, and the measurements rhythm (n_records, N_RHYTHM) and waves (n_records, 12, N_WAVES)
+    of what the windows span. bad: name -> why it was left out. fingerprint: of the records' names,
+    headers and signals.
     """
 
     place: Path
@@ -57,6 +59,8 @@ class Corpus:
     labels: np.ndarray
     demographics: np.ndarray
     lead_deviation_mv: np.ndarray
+    rhythm: np.ndarray
+    waves: np.ndarray
     bad: dict[str, str]
     fingerprint: str
 
@@ -151,6 +155,8 @@ def _table(rows: list[dict]) -> dict[str, np.ndarray]:
         "labels": (bool, (N_CLASSES,)),
         "demographics": (np.float32, (N_DEMOGRAPHICS,)),
         "lead_deviation_mv": (np.float32, (len(TWELVE_LEADS),)),
+        "rhythm": (np.float32, (N_RHYTHM,)),
+        "waves": (np.float32, (len(TWELVE_LEADS), N_WAVES)),
     }
     return {
         name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
@@ -174,12 +180,15 @@ def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tup
                     raise RecordError("has no diagnosis code in a '#Dx' line")
                 signal = select_leads(record, TWELVE_LEADS)
                 windows = prepare(signal, record.fs, preparation)
+                rhythm, waves = measure(signal, record.fs)
                 row = {
                     "first": n_written,
                     "n_windows": len(windows),
                     "labels": encode_dx(record.dx),
                     "demographics": encode_demographics(record.age, record.sex),
                     "lead_deviation_mv": lead_deviation(signal),
+                    "rhythm": rhythm,
+                    "waves": waves,
                     "digest": digest_files(file.header, file.recording),
                 }
             except (OSError, ValueError) as error:  # RecordError is a ValueError
@@ -193,7 +202,7 @@ def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tup
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:
     """Changes with any file's name, source, size or time of change, and with the preparation."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, asdict(preparation)]).encode())
+    digest = hashlib.sha256(json.dumps([CORPUS_FORMAT, asdict(preparation)]).encode())
     for file, source in zip(files, sources, strict=True):
         digest.update(f"{source}\n".encode())
         for path in (file.header, file.recording):

@@ -83,6 +83,19 @@ class BlurPool1D(layers.Layer):
         return (before + 2 * here + after) / 4
 
 
+def embed_measurements(measurements, width, noise, dropout):
+    """Features (batch, width) of measurements (batch, n_measurements): dense, normalised, ReLU.
+
+    noise: standard deviation of what is added in training; dropout: share of features left out.
+    """
+    x = measurements
+    if noise:
+        x = layers.GaussianNoise(noise, dtype="float32", name="measured_noise")(x)
+    x = layers.Dense(width, use_bias=False, name="measured_dense")(x)
+    x = layers.ReLU(name="measured_relu")(normalise(x, "measured_bn"))
+    return layers.Dropout(dropout, name="measured_dropout")(x)
+
+
 def classify(features, n_classes):
     """Probabilities (batch, n_classes), float32, by a dense layer; training takes its `logits`."""
     logits = layers.Dense(n_classes, dtype="float32", name="logits")(features)

@@ -94,17 +94,32 @@ def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
 
 
 def _prepare_window(signal, fs, preparation) -> np.ndarray:
-    signal = fill_missing(np.asarray(signal, np.float64))
+    signal = _condition(signal, fs, preparation)
+    scaled = standardise(signal) if preparation.scale == "z_score" else _bound(signal)
+    return fit_length(scaled, preparation.n_samples)
+
+
+def clean(signal, fs, preparation) -> np.ndarray:
+    """Signal, mV, float64, as a whole: at the preparation's rate and within its band.
+
+    Finite, with mean 0 per lead, within 20 mV; a constant lead becomes zeros.
+    """
+    return _bound(_condition(signal, fs, preparation))
+
+
+def _condition(signal, fs, preparation) -> np.ndarray:
+    # One memory layout, so that a lead's sums do not depend on how many leads there are.
+    signal = fill_missing(np.ascontiguousarray(signal, np.float64))
     # Resampling takes what lies beyond the ends as 0, so the offset has to go first.
     signal = signal - signal.mean(axis=1, keepdims=True)
     signal = resample(signal, fs, preparation.fs)
-    if preparation.band_hz is not None:
-        signal = band_pass(signal, preparation.fs, preparation.band_hz, preparation.band_order)
-    if preparation.scale == "z_score":
-        signal = standardise(signal)
-    else:
-        signal = np.clip(centre(signal), -_LARGEST_MV, _LARGEST_MV)
-    return fit_length(signal, preparation.n_samples)
+    if preparation.band_hz is None:
+        return signal
+    return band_pass(signal, preparation.fs, preparation.band_hz, preparation.band_order)
+
+
+def _bound(signal) -> np.ndarray:
+    return np.clip(centre(signal), -_LARGEST_MV, _LARGEST_MV)
 
 
 def window_length(fs, window_s) -> int:

@@ -13,9 +13,10 @@ from ecg.architectures.se_ecgnet import SEECGNetOptions
 from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
 from ecg.layers import BlurPool1D
 from ecg.leads import LEAD_SETS
-from ecg.methods import METHODS, build_network, find_method
+from ecg.measurements import n_measurements
+from ecg.methods import METHODS, as_published, build_network, find_method
 
-# Trainable and fixed parameters of the full networks: a change here is a change of every model.
+# Trainable and fixed parameters of the published networks: a change here is one of every model.
 PARAMETERS = {
     "multiscale_se": {12: 1255541, 6: 780917, 4: 543605, 3: 527477, 2: 472181},
     "branched_se": {12: 688106, 6: 685226, 4: 684266, 3: 683786, 2: 683306},
@@ -75,8 +76,8 @@ def test_every_architecture_is_held_by_the_table():
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
 @pytest.mark.parametrize("name", METHODS)
-def test_full_networks_have_the_parameters_of_the_table(name, lead_set):
-    network = build_network(find_method(name), lead_set, 26)
+def test_published_networks_have_the_parameters_of_the_table(name, lead_set):
+    network = build_network(as_published(find_method(name)), lead_set, 26)
     assert network.count_params() == PARAMETERS[name][lead_set]
 
 
@@ -170,6 +171,56 @@ def test_the_published_ablations_of_multiscale_se_build():
     without_se = narrow("multiscale_se", options=MultiscaleSEOptions(squeeze_ratio=None))
     assert single.output_shape == without_se.output_shape == (None, 26)
     assert not any("_se_" in layer.name for layer in without_se.layers)
+
+
+def measured(steps=(1, 2), n_leads=2, **options) -> keras.Model:
+    """Multiscale SE with a record's measurements beside the signal."""
+    options = MultiscaleSEOptions(widths=(2,) * 5, steps=steps, measured_width=5, **options)
+    return narrow("multiscale_se", n_leads, options=options)
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_measurements_can_stand_beside_the_signal_or_alone(lead_set):
+    both, alone = measured(n_leads=lead_set), measured((), lead_set)
+    n_measured = n_measurements(lead_set)
+    assert {name: single.shape for name, single in both.input.items()} == {
+        "signal": (None, lead_set, 256),
+        "measurements": (None, n_measured),
+    }
+    assert list(alone.input) == ["measurements"]
+    # A dense layer with its normalisation, and its part of the last layer.
+    plain = narrow("multiscale_se", lead_set, options=MultiscaleSEOptions((2,) * 5, steps=(1, 2)))
+    more = 5 * n_measured + 4 * 5 + 5 * 26
+    assert both.count_params() == plain.count_params() + more
+    assert alone.count_params() == more + 26
+
+
+def test_signal_and_measurements_both_change_the_answer():
+    network = measured()
+    inputs = made_up_inputs(network)
+    for name in inputs:
+        other = answer(network, inputs | {name: inputs[name][::-1]})
+        assert not np.allclose(other, answer(network, inputs), atol=1e-4)
+
+
+def test_one_training_step_moves_every_weight_of_the_measurements():
+    keras.utils.set_random_seed(0)
+    for network in (measured(), measured(())):
+        before = [np.array(weight) for weight in network.trainable_variables]
+        network.compile(keras.optimizers.Adam(), "binary_crossentropy", run_eagerly=True)
+        network.train_on_batch(made_up_inputs(network, 8), np.eye(8, 26, dtype=np.float32))
+        for weight, old in zip(network.trainable_variables, before, strict=True):
+            assert not np.array_equal(np.array(weight), old), weight.path
+
+
+def test_dropout_of_features_leaves_out_those_of_the_signal_in_training():
+    network = measured(feature_dropout=0.5)
+    dropout = network.get_layer("features_dropout")
+    assert dropout.rate == 0.5
+    assert dropout.output.shape == network.get_layer("features").output.shape == (None, 4)
+    assert network.get_layer("all_features").output.shape == (None, 4 + 5)
+    inputs = made_up_inputs(network)
+    np.testing.assert_array_equal(answer(network, inputs), answer(network, inputs))
 
 
 def test_branched_se_shares_three_convolutions_of_15_samples_and_a_pool_of_3():
@@ -294,6 +345,8 @@ def test_resnet_drops_out_the_maps_features_and_never_the_demographics():
     ("options", "changes", "message"),
     [
         (MultiscaleSEOptions, {"widths": (8, 8)}, "expected 5 widths"),
+        (MultiscaleSEOptions, {"time_kernels": (3, 9)}, "3 time_kernels"),
+        (MultiscaleSEOptions, {"steps": ()}, "expected steps or a measured_width"),
         (BranchedSEOptions, {"kernels": (3,), "blocks": (4,)}, "at least 2 kernels"),
         (BranchedSEOptions, {"blocks": (4, 3, 2)}, "as many blocks"),
         (BranchedSEOptions, {"widths": (8, 8, 8)}, "a width for each block"),

@@ -4,11 +4,13 @@ import pytest
 from ecg.batches import Bags, Windows
 from ecg.corpus import prepare_corpus
 from ecg.leads import LEAD_SETS, lead_rows
+from ecg.measurements import join_measurements, n_measurements
 from ecg.signals import Preparation
 from tests.synthetic import beats, write_record
 
 N_WINDOWS = (1, 3, 2, 6, 1)
 SIGNAL, BOTH = ("signal",), ("signal", "demographics")
+MEASURED = ("signal", "measurements")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,31 @@ def test_demographics_come_where_the_network_asks_for_them(corpus):
     np.testing.assert_array_equal(inputs["demographics"], corpus.demographics[[4, 1]])
     (inputs,) = Windows(corpus, [4, 1], 12, BOTH, batch_size=4)[0]
     np.testing.assert_array_equal(inputs["demographics"], corpus.demographics[[4, 1, 1, 1]])
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_measurements_come_of_the_leads_of_the_set_alone(corpus, lead_set):
+    waves = corpus.waves[:, lead_rows(lead_set)]
+    expected = join_measurements(corpus.rhythm, waves)
+    assert expected.shape == (5, n_measurements(lead_set))
+    assert len(np.unique(expected, axis=0)) == 5
+    inputs, _ = Bags(corpus, [4, 1], lead_set, MEASURED, batch_size=2, bag_size=2)[0]
+    assert list(inputs) == ["signal", "measurements"]
+    assert inputs["measurements"].dtype == np.float32
+    np.testing.assert_array_equal(inputs["measurements"], expected[[4, 1]])
+    # Every window goes with those of the whole record.
+    (inputs,) = Windows(corpus, [4, 1], lead_set, MEASURED, batch_size=4)[0]
+    np.testing.assert_array_equal(inputs["measurements"], expected[[4, 1, 1, 1]])
+
+
+def test_a_network_without_a_signal_gets_none(corpus):
+    alone = ("measurements",)
+    inputs, labels = Bags(corpus, [3, 0, 2], 2, alone, batch_size=2, bag_size=3)[1]
+    assert list(inputs) == ["measurements"]
+    assert inputs["measurements"].shape == (1, n_measurements(2))
+    np.testing.assert_array_equal(labels, corpus.labels[[2]])
+    windows = Windows(corpus, [3, 0], 2, alone, batch_size=5)
+    assert [len(windows[i][0]["measurements"]) for i in range(len(windows))] == [5, 2]
 
 
 def test_a_step_of_training_draws_one_of_the_losses(corpus):

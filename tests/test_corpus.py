@@ -9,6 +9,7 @@ from ecg.classes import encode_dx
 from ecg.corpus import CorpusError, prepare_corpus, read_corpus
 from ecg.demographics import encode_demographics
 from ecg.leads import TWELVE_LEADS
+from ecg.measurements import N_RHYTHM, N_WAVES, measure
 from ecg.records import find_records, read_record, select_leads
 from ecg.signals import Preparation, lead_deviation, prepare
 from tests.synthetic import beats, write_folder, write_record
@@ -49,6 +50,9 @@ def assert_holds(corpus, folder, preparation):
             corpus.demographics[i], encode_demographics(record.age, record.sex)
         )
         np.testing.assert_allclose(corpus.lead_deviation_mv[i], lead_deviation(signal), rtol=1e-6)
+        rhythm, waves = measure(signal, record.fs)
+        np.testing.assert_array_equal(corpus.rhythm[i], rhythm)
+        np.testing.assert_array_equal(corpus.waves[i], waves)
 
 
 def test_a_corpus_holds_what_answering_a_record_would_see(training_folder, tmp_path):
@@ -112,6 +116,21 @@ def test_unknown_ages_and_missing_leads_are_in_the_table(tmp_path):
     np.testing.assert_array_equal(corpus.demographics, [[0, 0, 1, 0]])
     assert (corpus.lead_deviation_mv[0, :6] > 0).all()
     assert not corpus.lead_deviation_mv[0, 6:].any()
+    assert corpus.waves[0, :6].any(axis=1).all()
+    assert not corpus.waves[0, 6:].any()
+
+
+def test_measurements_are_of_what_the_windows_span(mixed_folder, tmp_path):
+    corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    assert corpus.rhythm.shape == (5, N_RHYTHM)
+    assert corpus.waves.shape == (5, 12, N_WAVES)
+    assert corpus.rhythm.dtype == corpus.waves.dtype == np.float32
+    assert WINDOWS.duration_s == 10
+    whole = read_record(find_records(mixed_folder)[3])  # 24 s
+    signal = select_leads(whole, TWELVE_LEADS)
+    assert not np.array_equal(corpus.waves[3], measure(signal, whole.fs)[1])
+    first = signal[:, : round(10 * whole.fs)]
+    np.testing.assert_array_equal(corpus.waves[3], measure(first, whole.fs)[1])
 
 
 def test_a_chunk_without_a_good_record_leaves_an_empty_part(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from ecg.layers import (
     classify,
     convolve_time,
     dual_pool,
+    embed_measurements,
     se_residual_block,
     squeeze_excite,
 )
@@ -119,6 +120,37 @@ def test_a_residual_block_that_changes_the_shape_projects_its_shortcut(n_samples
     mean = network.get_layer("block_shortcut_mean")
     assert mean.input is network.get_layer("block_pre1_relu").output
     assert network.get_layer("block_shortcut").strides == (1, 1)
+
+
+def embedding(noise=0.0, dropout=0.0) -> keras.Model:
+    return model(lambda x: embed_measurements(x, 5, noise, dropout), (7,))
+
+
+def test_measurements_become_as_many_features_as_asked_for_none_below_zero():
+    features = np.asarray(embedding(0.1, 0.4)(maps(64, 7), training=False))
+    assert features.shape == (64, 5)
+    assert (features >= 0).all()
+    assert len(np.unique(features[:, features.any(axis=0)], axis=0)) > 32
+
+
+def test_measurements_are_noisy_in_training_alone():
+    x = maps(64, 7)
+    noisy, still = embedding(noise=0.1), embedding()
+    noisy.set_weights(still.get_weights())
+    np.testing.assert_array_equal(noisy(x, training=False), still(x, training=False))
+    expected = np.asarray(still(x, training=True))
+    given = np.asarray(noisy(x, training=True))
+    assert 0.01 < np.abs(given - expected).mean() < 0.3
+
+
+def test_a_share_of_the_measured_features_is_dropped_in_training_alone():
+    x = maps(2000, 7)
+    dropping, still = embedding(dropout=0.4), embedding()
+    dropping.set_weights(still.get_weights())
+    np.testing.assert_array_equal(dropping(x, training=False), still(x, training=False))
+    expected = np.asarray(still(x, training=True))
+    given = np.asarray(dropping(x, training=True))
+    assert np.mean(given[expected > 0] == 0) == pytest.approx(0.4, abs=0.03)
 
 
 def test_probabilities_are_the_sigmoid_of_the_layer_that_training_reads():

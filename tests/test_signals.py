@@ -10,6 +10,7 @@ from ecg.signals import (
     Preparation,
     band_pass,
     centre,
+    clean,
     fill_missing,
     fit_length,
     lead_deviation,
@@ -49,9 +50,9 @@ def test_the_same_heart_at_another_rate_stays_near(fs):
 
 def test_drift_and_mains_are_removed_and_the_beat_stays():
     time = np.arange(5000) / 500
-    clean = beats(5000, 500)[[0, 1, 5, 9]]
-    noisy = clean + 0.5 * np.sin(2 * np.pi * 0.01 * time) + 0.2 * np.sin(2 * np.pi * 50 * time)
-    for one, two in zip(prepare_one(clean, 500), prepare_one(noisy, 500), strict=True):
+    still = beats(5000, 500)[[0, 1, 5, 9]]
+    noisy = still + 0.5 * np.sin(2 * np.pi * 0.01 * time) + 0.2 * np.sin(2 * np.pi * 50 * time)
+    for one, two in zip(prepare_one(still, 500), prepare_one(noisy, 500), strict=True):
         assert np.corrcoef(one, two)[0, 1] > 0.97
 
 
@@ -203,6 +204,54 @@ def test_millivolts_that_no_heart_reaches_are_clipped():
     assert (out[0].max(), out[1].min()) == (20.0, -20.0)
     others = np.arange(200) != 50
     assert np.ptp(out[0, others]) == pytest.approx(np.ptp(signal[0, others]))
+
+
+# The record as a whole -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("band_hz", [None, (0.05, 35.0)])
+@pytest.mark.parametrize(("n_samples", "fs"), [(1, 500), (700, 257), (5000, 500), (2500, 250)])
+def test_a_cleaned_record_is_its_window_in_millivolts_before_padding(n_samples, fs, band_hz):
+    signal = beats(n_samples, fs) * 3 + 1.5
+    signal[2, n_samples // 2 :] = np.nan
+    preparation = Preparation(band_hz=band_hz, scale="mV")
+    cleaned = clean(signal, fs, preparation)
+    assert cleaned.shape == (12, -(-n_samples * 100 // fs))
+    assert cleaned.dtype == np.float64
+    (window,) = prepare(signal, fs, preparation)
+    np.testing.assert_array_equal(window[:, : cleaned.shape[1]], cleaned.astype(np.float32))
+    assert not window[:, cleaned.shape[1] :].any()
+    # It keeps no window and knows no scale.
+    z_score = replace(preparation, scale="z_score", window_s=1)
+    np.testing.assert_array_equal(clean(signal, fs, z_score), cleaned)
+
+
+def test_a_long_record_is_cleaned_to_its_end():
+    signal = beats(12_000, 500)
+    assert clean(signal, 500, PREPARATION).shape == (12, 2400)
+
+
+def test_constant_and_absent_leads_are_cleaned_to_zeros():
+    signal = beats(5000, 500)
+    signal[3], signal[7] = 0.7, np.nan
+    cleaned = clean(signal, 500, PREPARATION)
+    assert np.flatnonzero(~cleaned.any(axis=1)).tolist() == [3, 7]
+
+
+@settings(deadline=None, max_examples=60)
+@given(ANY_SIGNAL, st.floats(50, 4000))
+def test_no_signal_is_cleaned_to_what_no_heart_reaches(signal, fs):
+    cleaned = clean(signal, fs, PREPARATION)
+    assert len(cleaned) == len(signal)
+    assert (np.abs(cleaned) <= 20).all()
+
+
+@pytest.mark.parametrize("fs", [100, 257, 500])
+def test_a_lead_is_cleaned_alike_whichever_others_there_are(fs):
+    signal = beats(10 * fs, fs)
+    whole = clean(signal, fs, PREPARATION)
+    for leads in ([0, 1], [0, 1, 7], list(range(6))):
+        np.testing.assert_array_equal(clean(signal[leads], fs, PREPARATION), whole[leads])
 
 
 # Steps -----------------------------------------------------------------------------------------

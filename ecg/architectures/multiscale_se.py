@@ -30,7 +30,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from ecg.layers import classify, normalise, squeeze_excite
+from ecg.layers import classify, embed_measurements, normalise, squeeze_excite
+from ecg.measurements import n_measurements
 
 # Kernel size across leads in blocks 3 to 5, by number of leads (section 2.2, [m, n, k]).
 LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 1, 2)}
@@ -39,8 +40,12 @@ LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 
 @dataclass(frozen=True)
 class MultiscaleSEOptions:
     """widths: filters of the five blocks. large_kernel: samples, blocks 1 and 2. time_kernels:
-    samples, blocks 3 to 5. steps: a branch each, on every so many-th sample. squeeze_ratio: None
-    leaves squeeze-and-excitation out. dropout: rate of spatial dropout."""
+    samples, blocks 3 to 5. steps: a branch each, on every so many-th sample; none of them leaves
+    the signal out, for a network of the measurements alone. squeeze_ratio: None
+    leaves squeeze-and-excitation out. dropout: rate of spatial dropout. feature_dropout: rate of
+    dropout on the branches' features. measured_width: features made of a record's measurements
+    (`ecg.measurements`), which then are an input too; None, as published, for none of that.
+    measured_noise, measured_dropout: see `ecg.layers.embed_measurements`."""
 
     widths: tuple[int, ...] = (16, 24, 32, 32, 32)
     large_kernel: int = 15
@@ -48,13 +53,18 @@ class MultiscaleSEOptions:
     steps: tuple[int, ...] = (1, 2, 4)
     squeeze_ratio: int | None = 8
     dropout: float = 0.1
+    feature_dropout: float = 0.0
+    measured_width: int | None = None
+    measured_noise: float = 0.1
+    measured_dropout: float = 0.4
 
     def __post_init__(self):
-        if len(self.widths) != 5 or len(self.time_kernels) != 3 or not self.steps:
+        if len(self.widths) != 5 or len(self.time_kernels) != 3:
             raise ValueError(
-                "expected 5 widths, 3 time_kernels and at least one step; found "
-                f"{self.widths}, {self.time_kernels}, {self.steps}"
+                f"expected 5 widths and 3 time_kernels; found {self.widths}, {self.time_kernels}"
             )
+        if not self.steps and self.measured_width is None:
+            raise ValueError("expected steps or a measured_width, found neither")
 
 
 def build(
@@ -62,13 +72,36 @@ def build(
 ) -> keras.Model:
     """Model from {"signal": (batch, n_leads, n_samples)} to probabilities (batch, n_classes).
 
+    With `measured_width` it takes "measurements", (batch, n_measurements), beside the signal.
     Raises ValueError for a number of leads that the paper has no kernels for.
     """
     if n_leads not in LEAD_KERNELS:
         raise ValueError(
             f"expected one of {', '.join(map(str, LEAD_KERNELS))} leads, found {n_leads}"
         )
-    signal = keras.Input((n_leads, n_samples), name="signal")
+    inputs, features = {}, []
+    if options.steps:
+        inputs["signal"] = keras.Input((n_leads, n_samples), name="signal")
+        features.append(_signal_features(inputs["signal"], options))
+    if options.measured_width is not None:
+        measurements = keras.Input((n_measurements(n_leads),), name="measurements")
+        inputs["measurements"] = measurements
+        features.append(
+            embed_measurements(
+                measurements,
+                options.measured_width,
+                options.measured_noise,
+                options.measured_dropout,
+            )
+        )
+    return keras.Model(
+        inputs, classify(_join(features, "all_features"), n_classes), name="multiscale_se"
+    )
+
+
+def _signal_features(signal, options):
+    """Features (batch, branches x widths[-1]) of the signal (batch, n_leads, n_samples)."""
+    n_leads, n_samples = signal.shape[1:]
     maps = layers.Reshape((n_leads, n_samples, 1), name="maps")(signal)
     branches = [
         _branch(
@@ -76,8 +109,14 @@ def build(
         )
         for step in options.steps
     ]
-    features = layers.Concatenate(name="features")(branches) if len(branches) > 1 else branches[0]
-    return keras.Model({"signal": signal}, classify(features, n_classes), name="multiscale_se")
+    features = _join(branches, "features")
+    if not options.feature_dropout:
+        return features
+    return layers.Dropout(options.feature_dropout, name="features_dropout")(features)
+
+
+def _join(features, name):
+    return layers.Concatenate(name=name)(features) if len(features) > 1 else features[0]
 
 
 def _branch(x, options, lead_kernels, name):
