@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
-from ecg.decisions import decide, pool_windows
+from ecg.decisions import calibrate, decide, pool_windows
 from ecg.demographics import encode_demographics
 from ecg.devices import find_devices
 from ecg.headers import RecordError, parse_header
 from ecg.leads import LEAD_SETS
+from ecg.measurements import join_measurements, measure
 from ecg.model_files import TrainedModel, load_trained_model
 from ecg.records import Record, select_leads, to_record
 from ecg.signals import prepare
@@ -37,26 +38,27 @@ class Predictor:
         model.network.compile(jit_compile="auto" if keras.backend.backend() == "jax" else False)
 
     def probabilities(self, record: Record) -> np.ndarray:
-        """Probabilities (26,) of one record.
+        """Calibrated probabilities (26,) of one record.
 
         Raises ValueError (RecordError where the record breaks the format) where its sampling rate
         is out of range, no lead of the model holds a signal, or the network overflows on it.
         """
         method = self.model.method
-        windows = prepare(select_leads(record, self.leads), record.fs, method.preparation)
+        signal = select_leads(record, self.leads)
+        windows = prepare(signal, record.fs, method.preparation)
         if not windows.any():
             raise RecordError(
                 f"expected a signal in one of the leads {', '.join(self.leads)}, found none"
             )
         # Batches of one fixed shape through Keras's compiled function: `predict` costs a hundred
         # times the overhead and leaks when called record by record.
-        answers = [
-            self.model.network.predict_on_batch(self._inputs(record, window)) for window in windows
-        ]
+        inputs = [self._inputs(record, signal, window) for window in windows]
+        answers = [self.model.network.predict_on_batch(one) for one in inputs]
         probabilities = np.concatenate(answers).astype(float)
         if not np.isfinite(probabilities).all():
             raise RecordError("expected probabilities, the network found no finite ones")
-        return pool_windows(probabilities, [len(windows)], method.decision.vote)[0]
+        pooled = pool_windows(probabilities, [len(windows)], method.decision.vote)[0]
+        return calibrate(pooled, self.model.decision.temperature)
 
     def answer(self, header_text: str, recording) -> Answer:
         """The answer for a record given as the contract's `run_model` gets it.
@@ -75,7 +77,7 @@ class Predictor:
         except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
             # and that scores below sinus rhythm; so this one place lets nothing through.
             return self.answer_unusable(name, f"unexpected {error!r}")
-        labels = decide(probabilities[None], self.model.thresholds, self.model.method.decision)
+        labels = decide(probabilities[None], self.model.decision)
         return _to_answer(probabilities, labels[0])
 
     def answer_unusable(self, name: str, reason) -> Answer:
@@ -84,13 +86,14 @@ class Predictor:
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
-    def _inputs(self, record: Record, window) -> dict[str, np.ndarray]:
-        """What the network takes for one window, a batch of one."""
-        values = {
-            "signal": window[None],
-            "demographics": encode_demographics(record.age, record.sex)[None],
+    def _inputs(self, record: Record, signal, window) -> dict[str, np.ndarray]:
+        """What the network takes for one window, a batch of one; signal: of its leads, mV."""
+        make = {
+            "signal": lambda: window,
+            "demographics": lambda: encode_demographics(record.age, record.sex),
+            "measurements": lambda: join_measurements(*measure(signal, record.fs)),
         }
-        return {name: values[name] for name in self.model.network.input}
+        return {name: make[name]()[None] for name in self.model.network.input}
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:

@@ -16,11 +16,12 @@ import numpy as np
 import scipy
 
 from ecg.classes import GROUPS, N_CLASSES
+from ecg.decisions import Decision, decision_from_dict, decision_to_dict
 from ecg.files import digest_files, written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class ModelFolderError(ValueError):
@@ -31,15 +32,15 @@ class ModelFolderError(ValueError):
 class TrainedModel:
     """A network with all that its answers depend on.
 
-    thresholds: (26,), probability from which a class is answered; none, (0,), where the method's
-    decision needs none. prevalence: (26,), share of training records with the class. evidence: how
-    it was trained and what it scored, for the JSON.
+    decision: what its probabilities are calibrated by and its labels follow from. prevalence:
+    (26,), share of training records with the class. evidence: how it was trained and what it
+    scored, for the JSON.
     """
 
     network: keras.Model
     method: Method
     lead_set: int
-    thresholds: np.ndarray
+    decision: Decision
     prevalence: np.ndarray
     evidence: dict
 
@@ -61,7 +62,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
         "lead_set": model.lead_set,
         "leads": LEAD_SETS[model.lead_set],
         "classes": GROUPS,
-        "thresholds": model.thresholds.tolist(),
+        "decision": decision_to_dict(model.decision),
         "prevalence": model.prevalence.tolist(),
         "weights": {"file": weights_file.name, "sha256": digest_files(weights_file)},
         "evidence": model.evidence,
@@ -89,17 +90,14 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
     try:
         method = method_from_dict(description["method"])
         network = build_network(method, lead_set, N_CLASSES)
-        thresholds, prevalence = (
-            np.array(description[name], float) for name in ("thresholds", "prevalence")
-        )
-        n_thresholds = N_CLASSES if method.decision.rule == "fitted" else 0
+        decision = decision_from_dict(description["decision"], method.decision)
+        prevalence = np.array(description["prevalence"], float)
         expected_digest = description["weights"]["sha256"]
         evidence = dict(description["evidence"])
         facts = (
             ("lead_set", description["lead_set"], lead_set),
             ("leads", tuple(description["leads"]), LEAD_SETS[lead_set]),
             ("classes", tuple(description["classes"]), GROUPS),
-            ("number of thresholds", thresholds.shape, (n_thresholds,)),
             ("number of prevalences", prevalence.shape, (N_CLASSES,)),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -108,8 +106,8 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
         if found != expected:
             raise ModelFolderError(f"{json_file}: {what}: expected {expected}, found {found}")
     # Written so that NaN, which is neither, is refused too.
-    if not (np.isfinite(thresholds).all() and ((prevalence >= 0) & (prevalence <= 1)).all()):
-        raise ModelFolderError(f"{json_file}: expected finite thresholds, prevalences in [0, 1]")
+    if not ((prevalence >= 0) & (prevalence <= 1)).all():
+        raise ModelFolderError(f"{json_file}: expected prevalences in [0, 1]")
     if not weights_file.is_file():
         raise ModelFolderError(f"{weights_file}: expected the model's weights, found none")
     if digest_files(weights_file) != expected_digest:
@@ -118,7 +116,7 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
         network.load_weights(weights_file)
     except (OSError, ValueError, KeyError) as error:
         raise ModelFolderError(f"{weights_file}: does not fit the network: {error}") from error
-    return TrainedModel(network, method, lead_set, thresholds, prevalence, evidence)
+    return TrainedModel(network, method, lead_set, decision, prevalence, evidence)
 
 
 def missing_models(folder: str | Path) -> list[int]:

@@ -1,34 +1,29 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
+from ecg.batches import Windows
 from ecg.classes import OUTPUT_CODES, per_code
 from ecg.corpus import prepare_corpus
 from ecg.demographics import encode_demographics
 from ecg.inference import Predictor, load_predictor
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.methods import METHODS, build_network
-from ecg.model_files import TrainedModel
-from ecg.records import find_records, read_header_text, read_record, read_recording
+from ecg.measurements import n_measurements
+from ecg.methods import METHODS, as_published, build_network
+from ecg.records import find_records, read_header_text, read_recording
 from ecg.signals import prepare
-from ecg.training import predict
-from tests.narrow import narrow_method
+from ecg.training import answer_corpus
+from tests.narrow import untrained_model
 from tests.synthetic import beats, digitise, header_text, write_record
 
 
 @pytest.fixture(scope="module")
 def predictor(model_folder):
     return load_predictor(model_folder, 12)
-
-
-def untrained(name) -> Predictor:
-    """A predictor for leads I and II; a narrow network of the method, as it is built."""
-    method = narrow_method(name)
-    network = build_network(method, 2, 26)
-    return Predictor(TrainedModel(network, method, 2, np.full(26, 0.5), np.full(26, 0.1), {}))
 
 
 def answer(predictor, signal, fs=500, leads=TWELVE_LEADS, **header):
@@ -69,7 +64,6 @@ def test_the_same_recording_written_otherwise_gets_the_same_probabilities(predic
         "dialect": answer(predictor, signal, v103=True),
         "gain": answer(predictor, signal, gain=4880),
         "baseline": answer(predictor, signal, baseline=-512),
-        "amplitude": predictor.answer(text, digitise(5 * signal)),
         "lead order": answer(predictor, signal[::-1], leads=backwards),
         "lead names": answer(predictor, signal, leads=[lead.upper() for lead in TWELVE_LEADS]),
         "line ends": predictor.answer(text.replace("\n", "\r\n"), digitise(signal)),
@@ -77,6 +71,20 @@ def test_the_same_recording_written_otherwise_gets_the_same_probabilities(predic
     }
     for what, given in variants.items():
         np.testing.assert_allclose(given.probabilities, reference, atol=1e-3, err_msg=what)
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_the_amplitude_counts_where_it_is_measured_and_nowhere_else():
+    model, text = untrained_model("multiscale_se", 2), header_text("A1", 500, 5000, ["I", "II"])
+    published = as_published(model.method)
+    alone = replace(model, method=published, network=build_network(published, 2, 26))
+    for own, counts in ((model, True), (alone, False)):
+        predictor = Predictor(own)
+        low, high = (
+            predictor.answer(text, digitise(size * beats(5000, 500)[:2])).probabilities
+            for size in (1, 5)
+        )
+        assert np.allclose(low, high, atol=1e-3) != counts
 
 
 @pytest.mark.parametrize("fs", [100, 250, 257, 300, 1000])
@@ -140,7 +148,7 @@ def test_a_record_that_cannot_be_used_is_named_and_answered_as_sinus_rhythm(
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", ["se_ecgnet", "antialiased_resnet18"])
 def test_age_and_sex_count_where_the_network_takes_them(name):
-    predictor, recording = untrained(name), digitise(beats(5000, 500)[:2])
+    predictor, recording = Predictor(untrained_model(name, 2)), digitise(beats(5000, 500)[:2])
     text = header_text("A1", 500, 5000, ["I", "II"], age="60")
     patients = {
         "a woman of 60": text,
@@ -169,7 +177,7 @@ def test_age_and_sex_count_where_the_network_takes_them(name):
     ],
 )
 def test_a_long_record_is_voted_over_its_windows(name, window_s, starts_s):
-    predictor, fs = untrained(name), 500
+    predictor, fs = Predictor(untrained_model(name, 2)), 500
     method, network = predictor.model.method, predictor.model.network
     # 34 s of beats that grow; each window is prepared by itself.
     recording = digitise(beats(34 * fs, fs)[:2] * np.linspace(0.1, 3, 34 * fs))
@@ -188,27 +196,90 @@ def test_a_long_record_is_voted_over_its_windows(name, window_s, starts_s):
     assert predictor.n_unusable == 0
 
 
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory):
+    """Records of several lengths and rates, one with a dead lead, one with the limb leads alone."""
+    folder = tmp_path_factory.mktemp("odd")
+    for i, (seconds, fs) in enumerate([(3, 500), (10, 257), (27, 300), (10, 1000), (12, 500)]):
+        signal = beats(seconds * fs, fs, rate_bpm=50 + 20 * i, seed=i)
+        signal[7] *= i != 1
+        leads = TWELVE_LEADS[: 6 if i == 3 else 12]
+        write_record(folder, f"R{i}", signal, fs, leads, age=["70", "NaN"][i % 2])
+    return folder
+
+
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", METHODS)
-def test_a_record_is_answered_as_it_is_in_a_corpus(name, tmp_path):
-    for i, (seconds, fs) in enumerate([(3, 500), (10, 257), (27, 300), (10, 1000)]):
-        signal = beats(seconds * fs, fs, rate_bpm=50 + 20 * i)
-        write_record(tmp_path / "data", f"R{i}", signal, fs, age=["70", "NaN"][i % 2])
-    predictor = untrained(name)
-    method = predictor.model.method
-    corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path / "cache", workers=1)
-    expected = predict(predictor.model.network, method, corpus, np.arange(4), 2)
-    files = find_records(tmp_path / "data")
-    given = [predictor.probabilities(read_record(file)) for file in files]
-    np.testing.assert_allclose(given, expected, atol=1e-5)
+def test_a_record_is_answered_as_it_is_in_a_corpus(name, odd_folder, tmp_path):
+    predictor = Predictor(untrained_model(name, 2, temperature=0.5))
+    preparation = predictor.model.method.preparation
+    corpus = prepare_corpus(odd_folder, preparation, tmp_path, workers=1)
+    outputs, expected = answer_corpus(predictor.model, corpus, np.arange(5))
+    for i, files in enumerate(find_records(odd_folder)):
+        recording = read_recording(files.recording)
+        given = predictor.answer(read_header_text(files.header), recording)
+        np.testing.assert_allclose(given.probabilities, per_code(expected[i]), atol=1e-5)
+        assert given.labels == per_code(outputs[i])
+    assert predictor.n_unusable == 0
     assert np.ptp(expected, axis=0).max() > 1e-4
+
+
+class Seen:
+    """Stands for a network that takes all there is; `batches` are the inputs that it was given."""
+
+    input = ("signal", "demographics", "measurements")
+
+    def __init__(self):
+        self.batches = []
+
+    def compile(self, **options):
+        pass
+
+    def predict_on_batch(self, inputs):
+        self.batches.append(inputs)
+        return np.full((1, 26), 0.5)
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+@pytest.mark.parametrize("name", ["multiscale_se", "branched_se", "antialiased_resnet18"])
+def test_a_network_sees_of_a_record_what_it_saw_in_training(name, lead_set, odd_folder, tmp_path):
+    predictor = Predictor(replace(untrained_model(name, lead_set), network=Seen()))
+    preparation = predictor.model.method.preparation
+    corpus = prepare_corpus(odd_folder, preparation, tmp_path, workers=1)
+    for i, files in enumerate(find_records(odd_folder)):
+        text, recording = read_header_text(files.header), read_recording(files.recording)
+        (expected,) = Windows(corpus, [i], lead_set, Seen.input, batch_size=99)[0]
+        assert expected["measurements"].shape[1] == n_measurements(lead_set)
+        n_windows = len(expected["signal"])
+        # Once with all leads of the file, once with those of the lead set alone.
+        predictor.answer(text, recording)
+        predictor.answer(*reduced(text, recording, LEAD_SETS[lead_set]))
+        assert len(predictor.model.network.batches) == 2 * n_windows
+        for part in Seen.input:
+            batches = [inputs[part] for inputs in predictor.model.network.batches]
+            seen = np.concatenate(batches).reshape(2, *expected[part].shape)
+            np.testing.assert_allclose(seen[0], expected[part], atol=1e-6, err_msg=part)
+            np.testing.assert_array_equal(seen[1], seen[0], err_msg=part)
+            assert seen.dtype == expected[part].dtype == np.float32
+        predictor.model.network.batches.clear()
+    assert predictor.n_unusable == 0
+
+
+def reduced(text, recording, leads):
+    """The header and the recording with these leads alone, where the record has them."""
+    first, *lines = text.splitlines()
+    n_leads = len(recording)
+    rows = [i for i in range(n_leads) if lines[i].split()[-1] in leads]
+    first = first.replace(f" {n_leads} ", f" {len(rows)} ", 1)
+    kept = [first, *(lines[i] for i in rows), *lines[n_leads:]]
+    return "\n".join(kept) + "\n", recording[rows]
 
 
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("gain", [1e-6, 1e-35])
 @pytest.mark.parametrize("name", METHODS)
 def test_an_absurd_amplitude_is_answered(name, gain):
-    predictor, recording = untrained(name), digitise(beats(5000, 500)[:2])
+    predictor, recording = Predictor(untrained_model(name, 2)), digitise(beats(5000, 500)[:2])
     given = predictor.answer(header_text("A1", 500, 5000, ["I", "II"], gain=gain), recording)
     assert predictor.n_unusable == 0
     assert_whole(given)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ecg.classes import GROUPS
+from ecg.decisions import Decision, DecisionOptions, decide
 from ecg.leads import LEAD_SETS
-from ecg.methods import METHODS, build_network
+from ecg.methods import METHODS
 from ecg.model_files import (
     ModelFolderError,
     TrainedModel,
@@ -15,7 +16,7 @@ from ecg.model_files import (
     missing_models,
     save_model,
 )
-from tests.narrow import narrow_method
+from tests.narrow import untrained_model
 
 
 @pytest.fixture
@@ -24,13 +25,12 @@ def folder(model_folder, tmp_path):
     return shutil.copytree(model_folder, tmp_path / "model")
 
 
-def untrained(name) -> TrainedModel:
-    """A three-lead model of a narrow network as it is built."""
-    method = narrow_method(name)
-    n_thresholds = 0 if method.decision.rule == "record_maximum" else 26
-    return TrainedModel(
-        build_network(method, 3, 26), method, 3, np.full(n_thresholds, 0.3), np.full(26, 0.1), {}
-    )
+def assert_decides_the_same(given, expected):
+    assert given.options == expected.options
+    assert given.temperature == expected.temperature
+    np.testing.assert_array_equal(given.thresholds, expected.thresholds)
+    probabilities = np.random.default_rng(0).random((50, 26))
+    np.testing.assert_array_equal(decide(probabilities, given), decide(probabilities, expected))
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
@@ -38,11 +38,13 @@ def test_a_model_comes_back_as_it_was_saved(model_folder, tmp_path, lead_set):
     model = load_trained_model(model_folder, lead_set)
     save_model(model, tmp_path)
     again = load_trained_model(tmp_path, lead_set)
-    signals = np.random.default_rng(0).standard_normal((3, lead_set, 1000)).astype(np.float32)
-    np.testing.assert_array_equal(
-        *(np.asarray(one.network({"signal": signals})) for one in (again, model))
-    )
-    np.testing.assert_array_equal(again.thresholds, model.thresholds)
+    random = np.random.default_rng(0)
+    inputs = {
+        name: random.standard_normal((3, *single.shape[1:])).astype(np.float32)
+        for name, single in model.network.input.items()
+    }
+    np.testing.assert_array_equal(*(np.asarray(one.network(inputs)) for one in (again, model)))
+    assert_decides_the_same(again.decision, model.decision)
     np.testing.assert_array_equal(again.prevalence, model.prevalence)
     assert (again.method, again.lead_set, again.evidence) == (
         model.method,
@@ -53,11 +55,11 @@ def test_a_model_comes_back_as_it_was_saved(model_folder, tmp_path, lead_set):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_model_of_every_method_comes_back(name, tmp_path):
-    model = untrained(name)
+    model = untrained_model(name, 3, temperature=1.3)
     save_model(model, tmp_path)
     again = load_trained_model(tmp_path, 3)
     assert again.method == model.method
-    np.testing.assert_array_equal(again.thresholds, model.thresholds)
+    assert_decides_the_same(again.decision, model.decision)
     for given, expected in zip(
         again.network.get_weights(), model.network.get_weights(), strict=True
     ):
@@ -65,16 +67,66 @@ def test_a_model_of_every_method_comes_back(name, tmp_path):
     assert list(again.network.input) == list(model.network.input)
 
 
-@pytest.mark.parametrize(
-    ("name", "n_given", "n_expected"), [("se_ecgnet", 26, 0), ("mtfnet", 0, 26), ("mtfnet", 27, 26)]
+FITTED, RECORD_MAXIMUM, EXPECTED_SCORE = (
+    DecisionOptions(rule=rule) for rule in ("fitted", "record_maximum", "expected_score")
 )
-def test_as_many_thresholds_as_the_rule_takes_are_expected(name, n_given, n_expected, tmp_path):
-    save_model(replace(untrained(name), thresholds=np.full(n_given, 0.5)), tmp_path)
-    with pytest.raises(
-        ModelFolderError,
-        match=rf"number of thresholds: expected \({n_expected},\), found \({n_given},\)",
-    ):
+
+
+@pytest.fixture(scope="module")
+def decided():
+    """Makes the same three-lead model with a decision by the options' rule."""
+    model = untrained_model("multiscale_se", 3)
+
+    def decided_by(options) -> TrainedModel:
+        method = replace(model.method, decision=options)
+        thresholds = np.linspace(0.1, 0.9, 26 if options.rule == "fitted" else 0)
+        return replace(model, method=method, decision=Decision(options, thresholds, 1.3))
+
+    return decided_by
+
+
+@pytest.mark.parametrize("options", [FITTED, RECORD_MAXIMUM, EXPECTED_SCORE])
+def test_a_decision_by_any_rule_comes_back(options, decided, tmp_path):
+    save_model(decided(options), tmp_path)
+    again = load_trained_model(tmp_path, 3)
+    assert_decides_the_same(again.decision, decided(options).decision)
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        (FITTED, {"thresholds": []}),
+        (FITTED, {"thresholds": [0.5] * 27}),
+        (FITTED, {"thresholds": [float("nan")] * 26}),
+        (FITTED, {"thresholds": ["half"] * 26}),
+        (RECORD_MAXIMUM, {"thresholds": [0.5] * 26}),
+        (EXPECTED_SCORE, {"thresholds": [0.5] * 26}),
+        (EXPECTED_SCORE, {"thresholds": None}),
+        (EXPECTED_SCORE, {"temperature": 0.0}),
+        (EXPECTED_SCORE, {"temperature": float("nan")}),
+        (EXPECTED_SCORE, {"temperature": "warm"}),
+        (EXPECTED_SCORE, {"temperature": None}),
+    ],
+)
+def test_a_decision_that_does_not_fit_its_rule_is_refused(options, change, decided, tmp_path):
+    save_model(decided(options), tmp_path)
+    path = tmp_path / "3_leads.json"
+    description = json.loads(path.read_text())
+    assert change.keys() < description["decision"].keys()
+    description["decision"] |= change
+    path.write_text(json.dumps(description))
+    with pytest.raises(ModelFolderError, match=r"3_leads\.json: unreadable: "):
         load_trained_model(tmp_path, 3)
+
+
+@pytest.mark.parametrize("part", ["thresholds", "temperature"])
+def test_a_decision_that_lacks_a_part_is_refused(part, folder):
+    path = folder / "2_leads.json"
+    description = json.loads(path.read_text())
+    del description["decision"][part]
+    path.write_text(json.dumps(description))
+    with pytest.raises(ModelFolderError, match=rf"2_leads\.json: unreadable: KeyError\('{part}'"):
+        load_trained_model(folder, 2)
 
 
 def test_the_json_says_all_that_answers_depend_on(model_folder):
@@ -82,7 +134,9 @@ def test_the_json_says_all_that_answers_depend_on(model_folder):
     assert description["leads"] == ["I", "II", "III", "V2"]
     assert description["classes"] == list(GROUPS)
     assert description["method"]["preparation"]["fs"] == 100
-    assert len(description["thresholds"]) == 26
+    assert description["decision"]["thresholds"] == []
+    assert description["decision"]["temperature"] > 0
+    assert description["method"]["decision"]["rule"] == "expected_score"
     assert len(description["evidence"]["data_fingerprint"]) == 64
     assert description["versions"]["keras"]
     assert {path.suffix for path in model_folder.iterdir()} == {".json", ".h5"}
@@ -116,15 +170,18 @@ def test_weights_of_another_model_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "expected a model description of format 2"),
-        ({"format": 99}, "expected a model description of format 2"),
+        ({"format": 2}, "expected a model description of format 3"),
+        ({"format": 99}, "expected a model description of format 3"),
         ({"leads": 5}, "unreadable"),
-        ({"prevalence": [7.0] * 26}, "expected finite thresholds, prevalences in"),
+        ({"prevalence": [7.0] * 26}, "expected prevalences in"),
+        ({"prevalence": [float("nan")] * 26}, "expected prevalences in"),
+        ({"prevalence": [0.1] * 25}, "number of prevalences: expected"),
         ({"lead_set": 3}, "lead_set: expected 2, found 3"),
         ({"leads": ["II", "I"]}, "leads: expected"),
         ({"classes": []}, "classes: expected"),
-        ({"thresholds": [0.5]}, "number of thresholds: expected"),
-        ({"thresholds": [float("nan")] * 26}, "expected finite thresholds"),
+        ({"decision": None}, "unreadable"),
+        ({"decision": {}}, "unreadable"),
+        ({"decision": []}, "unreadable"),
         ({"prevalence": "none"}, "unreadable"),
         ({"method": None}, "unreadable"),
         ({"method": {}}, "unreadable"),
