@@ -2,8 +2,8 @@
 
 from ecg.inference import load_predictor
 from ecg.leads import lead_set_for
+from ecg.model_folders import train_model_folder
 from ecg.settings import read_settings
-from ecg.training import train_model_folder
 
 
 def training_code(data_directory, model_directory):

@@ -5,8 +5,9 @@
 Prints a line per method and lead set, at full width. The speed is that of training steps on noise
 of the records' shape, in float32, on this machine; compare it within one run alone. The last line
 of a method is arithmetic, not a measurement: five models, 88,253 records of one training bag each,
-all of the method's epochs, six floating-point operations per multiply-add (forward, and twice that
-backward) on a GPU that does 20 TFLOP/s, at its peak and at a fifth of it.
+all of the method's epochs and those on simulated records, six floating-point operations per
+multiply-add (forward, and twice that backward) on a GPU that does 20 TFLOP/s, at its peak and at a
+fifth of it.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import numpy as np
 
 from ecg.bags import bag_network
 from ecg.classes import N_CLASSES
-from ecg.demographics import N_DEMOGRAPHICS
 from ecg.devices import find_devices
 from ecg.leads import LEAD_SETS
 from ecg.losses import make_loss
@@ -53,10 +53,10 @@ def records_per_second(method, network, lead_set: int, batch_size: int, seconds:
     labels = (random.random((batch_size, N_CLASSES)) < 0.1).astype(np.float32)
     loss = make_loss(method.loss, labels > 0)
     bags.compile(keras.optimizers.Adam(), loss, jit_compile=devices.jit_compile)
-    shape = (batch_size, options.bag_size, lead_set, method.preparation.n_samples)
-    inputs = {"signal": random.standard_normal(shape, np.float32)}
-    if "demographics" in network.input:
-        inputs["demographics"] = np.zeros((batch_size, N_DEMOGRAPHICS), np.float32)
+    inputs = {
+        name: random.standard_normal((batch_size, *one.shape[1:]), np.float32)
+        for name, one in bags.input.items()
+    }
     bags.train_on_batch(inputs, labels)
     n_steps, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:
@@ -83,7 +83,9 @@ def main() -> None:
             keras.backend.clear_session()
             network = build_network(method, lead_set, N_CLASSES)
             a_record = multiply_adds(network) * method.training.bag_size
-            operations += 6.0 * a_record * N_RECORDS * method.training.epochs
+            simulated = method.pretraining.n_records * method.pretraining.epochs
+            n_steps = N_RECORDS * method.training.epochs + simulated
+            operations += 6.0 * a_record * n_steps
             if lead_set in options.leads:
                 speed = records_per_second(
                     method, network, lead_set, options.batch, options.seconds

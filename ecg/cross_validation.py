@@ -8,22 +8,30 @@ Called again after it was stopped, it goes on: a fold whose file is there is not
 import argparse
 import contextlib
 import csv
+import itertools
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from ecg.corpus import CorpusError, prepare_corpus
 from ecg.files import written_whole
 from ecg.fold_scores import measured_in, score_rows
-from ecg.folds import Fold, fold_file, read_answers, run_fold, split_corpus
+from ecg.folds import (
+    Fold,
+    fold_file,
+    pretraining_of,
+    read_answers,
+    run_fold,
+    run_pretraining,
+    split_corpus,
+)
 from ecg.leads import LEAD_SETS
-from ecg.methods import METHODS, Method
+from ecg.methods import METHODS, Method, find_method
+from ecg.model_folders import corpus_cache, simulated_for, with_epochs
 from ecg.parallel import run_jobs
 from ecg.settings import Settings, read_settings
 from ecg.tables import tables_for
-from ecg.training import corpus_cache, method_for
-from ecg.variants import VARIANTS, distinct_variants
+from ecg.variants import DEFAULT, VARIANTS, distinct_variants
 
 _ALL = "all"
 
@@ -77,12 +85,15 @@ def plan_folds(
     for method, variants in chosen.items():
         corpus = prepared[method.preparation]
         splits = split_corpus(corpus, n_folds, settings.seed)
-        for lead_set in lead_sets:
-            for seed in seeds:
-                for name, kept, held_out in splits:
-                    what = (method, variants[0], lead_set, seed, name)
-                    file = fold_file(out / "folds", *what, corpus, kept)
-                    folds.append(Fold(*what, corpus.place, kept, held_out, file))
+        simulated = simulated_for(method, cache, settings)
+        for lead_set, seed in itertools.product(lead_sets, seeds):
+            start = None
+            if simulated is not None:
+                start = pretraining_of(out / "folds", method, lead_set, seed, simulated)
+            for name, kept, held_out in splits:
+                what = (method, variants[0], lead_set, seed, name)
+                file = fold_file(out / "folds", *what, corpus, kept, start)
+                folds.append(Fold(*what, corpus.place, kept, held_out, file, start))
     return folds
 
 
@@ -90,6 +101,10 @@ def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
     """The rows of scores.csv; trains the folds whose file is not there, and says how they score."""
     missing = [fold for fold in folds if not fold.file.exists()]
     print(f"{len(folds)} folds, {len(folds) - len(missing)} of them are there already", flush=True)
+    starts = dict.fromkeys(fold.start for fold in missing if fold.start is not None)
+    to_make = [start for start in starts if not start.file.exists()]
+    for start, _ in run_jobs(run_pretraining, to_make, n_at_once):
+        print(f"{start.file.name}: trained on simulated records", flush=True)
     for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_at_once), start=1):
         answers = read_answers(fold.file)
         scores = answers.scores
@@ -113,8 +128,12 @@ def main(arguments=None) -> None:
         settings = read_settings()
         names = options.method or [settings.method]
         names = METHODS if _ALL in names else dict.fromkeys(names)
-        methods = [method_for(replace(settings, method=name)) for name in names]
-        chosen = choose_variants(methods, options.variant)
+        methods = [find_method(name, settings.preset) for name in names]
+        # Fewer epochs come last: what a paper trains for is not what its method's default does.
+        chosen = {
+            with_epochs(method, settings.epochs): variants
+            for method, variants in choose_variants(methods, options.variant).items()
+        }
         (options.out / "folds").mkdir(parents=True, exist_ok=True)
     with corpus_cache(settings.cache, options.out) as cache:
         with _one_line_errors():
@@ -145,7 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path, help="folder for what comes out; kept, it can go on")
     parser.add_argument("--method", nargs="+", choices=[*METHODS, _ALL], help="default: ECG_METHOD")
     parser.add_argument(
-        "--variant", nargs="+", default=["published"], help="rows of the papers' tables, or all"
+        "--variant",
+        nargs="+",
+        default=[DEFAULT],
+        help="default, or rows of the papers' tables, or all",
     )
     parser.add_argument(
         "--leads", type=int, nargs="+", choices=LEAD_SETS, help="default: ECG_LEADS"

@@ -20,13 +20,14 @@ class TrainingOptions:
 
     batch_size: records a step; accumulation_steps: steps whose gradients make one update;
     bag_size: windows of a record in a step. optimizer: "adam", or "adamw" with Keras's weight
-    decay of .004. schedule: learning_rate is multiplied by lr_factor after lr_patience epochs
-    without a lower validation loss ("plateau"), or once after lr_patience epochs ("step"), or
-    follows half a cosine to 0 ("cosine"). best: the weights kept are those of the epoch of the
-    lowest validation "loss" or the highest "challenge_metric", or of the "last" epoch.
-    stop_patience: epochs without a better one until training stops; None: never.
-    validation_share: of the records, set aside for all that; with validation_by_source, of each
-    source's.
+    decay of .004. clip_norm: the largest norm of an update's gradient; None: any. schedule:
+    learning_rate is multiplied by lr_factor after lr_patience epochs without a lower validation
+    loss ("plateau"), or once after lr_patience epochs ("step"), or follows half a cosine to 0 step
+    by step ("cosine"), before which it climbs for the share warmup_share of all steps. best: the
+    weights kept are those of the epoch of the lowest validation "loss" or the highest
+    "challenge_metric", or of the "last" epoch. stop_patience: epochs without a better one until
+    training stops; None: never. validation_share: of the records, set aside for all that; with
+    validation_by_source, of each source's.
     """
 
     epochs: int = 60
@@ -35,9 +36,11 @@ class TrainingOptions:
     bag_size: int = 1
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    clip_norm: float | None = None
     schedule: str = "plateau"
     lr_factor: float = 0.5
     lr_patience: int = 3
+    warmup_share: float = 0.0
     best: str = "loss"
     stop_patience: int | None = 10
     validation_share: float = 0.1
@@ -58,6 +61,11 @@ class TrainingOptions:
             raise ValueError(
                 f"validation_share: expected 0 < share < 1, found {self.validation_share}"
             )
+        if not 0 <= self.warmup_share < 1 or (self.clip_norm is not None and self.clip_norm <= 0):
+            raise ValueError(
+                "expected 0 <= warmup_share < 1 and a positive clip_norm, found "
+                f"{self.warmup_share} and {self.clip_norm}"
+            )
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -65,11 +73,40 @@ class TrainingOptions:
                 )
 
 
-def learning_rate(options: TrainingOptions, epoch: int) -> float:
-    """The rate of an epoch, counted from 0, where the schedule is "step" or "cosine"."""
-    if options.schedule == "cosine":
-        return options.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / options.epochs))
-    return options.learning_rate * (options.lr_factor if epoch >= options.lr_patience else 1.0)
+@dataclass(frozen=True)
+class PretrainingOptions:
+    """How a network learns from simulated records first; by default there are none.
+
+    n_records: all simulated sources in turn. epochs, batch_size and learning_rate take the place
+    of the training's own; all the rest is the same. measured_epochs: before those, of the part of
+    the network that sees the measurements alone; 0 for none.
+    """
+
+    n_records: int = 0
+    measured_epochs: int = 0
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+
+    def __post_init__(self):
+        if (
+            min(self.n_records, self.measured_epochs) < 0
+            or min(self.epochs, self.batch_size) < 1
+            or self.learning_rate <= 0
+        ):
+            raise ValueError(
+                "expected n_records and measured_epochs of at least 0, epochs and batch_size of at "
+                f"least 1 and a positive learning_rate; found {self}"
+            )
+
+
+def cosine_rate(options: TrainingOptions, share: float) -> float:
+    """The rate of schedule "cosine" where that share of the training, 0 to 1, is over."""
+    rate = options.learning_rate
+    if share < options.warmup_share:
+        return rate * share / options.warmup_share
+    falling = (share - options.warmup_share) / (1 - options.warmup_share)
+    return rate * 0.5 * (1 + math.cos(math.pi * falling))
 
 
 def run_epochs(
@@ -94,7 +131,7 @@ def run_epochs(
     optimizer.build(network.trainable_variables)
     network.compile(optimizer, loss, jit_compile=jit_compile)
     lines = _EpochLines(label, options.epochs, time_limit_s)
-    callbacks = [_schedule(options), lines]
+    callbacks = [_schedule(options, len(training), time_limit_s), lines]
     best = None
     if options.best == "challenge_metric":
         callbacks.insert(0, _Score(challenge_metric))
@@ -127,15 +164,47 @@ def run_epochs(
 def _optimizer(options: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
     make = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[options.optimizer]
     accumulated = n_steps if n_steps > 1 else None
-    return make(options.learning_rate, gradient_accumulation_steps=accumulated)
+    return make(
+        options.learning_rate,
+        gradient_accumulation_steps=accumulated,
+        global_clipnorm=options.clip_norm,
+    )
 
 
-def _schedule(options: TrainingOptions) -> keras.callbacks.Callback:
+def _schedule(options: TrainingOptions, n_steps: int, time_limit_s) -> keras.callbacks.Callback:
     if options.schedule == "plateau":
         return keras.callbacks.ReduceLROnPlateau(
             factor=options.lr_factor, patience=options.lr_patience
         )
-    return keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(options, epoch))
+    if options.schedule == "cosine":
+        return _Cosine(options, n_steps * options.epochs, time_limit_s)
+    first, later = options.learning_rate, options.learning_rate * options.lr_factor
+    return keras.callbacks.LearningRateScheduler(
+        lambda epoch: later if epoch >= options.lr_patience else first
+    )
+
+
+class _Cosine(keras.callbacks.Callback):
+    """Sets the rate of schedule "cosine" before every step.
+
+    It goes by the steps or by the time, whichever is further: a training that its time limit ends
+    early has come down to a low rate by then.
+    """
+
+    def __init__(self, options, n_steps, time_limit_s):
+        super().__init__()
+        self.options, self.n_steps, self.time_limit_s = options, n_steps, time_limit_s
+        self.done, self.started = 0, time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        elapsed = (time.monotonic() - self.started) / self.time_limit_s
+        # The middle of the step, so that the first and the last one have a rate above 0 too.
+        share = min(max((self.done + 0.5) / self.n_steps, elapsed), 1.0)
+        self.model.optimizer.learning_rate = cosine_rate(self.options, share)
+        self.done += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class _Score(keras.callbacks.Callback):

@@ -13,15 +13,29 @@ from ecg.corpus import Corpus, read_corpus
 from ecg.devices import find_devices
 from ecg.files import written_whole
 from ecg.methods import Method, method_to_dict
+from ecg.pretraining import pretrain, pretraining_method
 from ecg.scoring import beta_measures, score
 from ecg.splits import by_source, k_folds
-from ecg.training import answer_corpus, fit
+from ecg.training import Start, answer_corpus, fit
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What the folds of one method, lead set and seed go on from. simulated: the corpus's folder.
+    file: where the weights go."""
+
+    method: Method
+    lead_set: int
+    seed: int
+    simulated: Path
+    file: Path
 
 
 @dataclass(frozen=True)
 class Fold:
     """What to train and on what. corpus: its folder. name: the fold's number, or the source left
-    out. kept, held_out: positions of records in the corpus. file: where the answers go."""
+    out. kept, held_out: positions of records in the corpus. file: where the answers go. start:
+    the pre-training to go on from, if the method has one."""
 
     method: Method
     variant: str
@@ -32,12 +46,13 @@ class Fold:
     kept: np.ndarray
     held_out: np.ndarray
     file: Path
+    start: Pretraining | None = None
 
 
 @dataclass(frozen=True)
 class Answers:
     """A fold's answers. names (n,); labels, outputs (n, 26), bool; probabilities (n, 26). facts:
-    epochs, best_epoch, seconds of its training."""
+    epochs and best_epoch of its training, temperature of its decision, seconds."""
 
     names: np.ndarray
     labels: np.ndarray
@@ -66,13 +81,40 @@ def split_corpus(
     return [(str(i), kept, held_out) for i, (kept, held_out) in enumerate(folds, start=1)]
 
 
-def fold_file(folder: Path, method: Method, variant, lead_set, seed, name, corpus, kept) -> Path:
+def fold_file(
+    folder: Path,
+    method: Method,
+    variant: str,
+    lead_set: int,
+    seed: int,
+    name: str,
+    corpus: Corpus,
+    kept,
+    start: Pretraining | None,
+) -> Path:
     """The file of a fold's answers. Its name changes with all that they depend on but the machine,
     so that a file which is there need not be made again."""
     records = [corpus.fingerprint, corpus.names[kept].tolist(), corpus.sources[kept].tolist()]
-    facts = [method_to_dict(method), lead_set, seed, records]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    return folder / f"{method.name}.{variant}.{lead_set}_leads.seed{seed}.fold_{name}.{key}.npz"
+    started = None if start is None else start.file.name
+    facts = [method_to_dict(method), lead_set, seed, records, started]
+    head = f"{method.name}.{variant}.{lead_set}_leads.seed{seed}"
+    return folder / f"{head}.fold_{name}.{_key(facts)}.npz"
+
+
+def pretraining_of(folder: Path, method: Method, lead_set, seed, simulated: Corpus) -> Pretraining:
+    """The pre-training whose weights are in a file of a name like `fold_file`'s."""
+    facts = [method_to_dict(pretraining_method(method)), lead_set, seed, simulated.fingerprint]
+    file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{_key(facts)}.npz"
+    return Pretraining(method, lead_set, seed, simulated.place, file)
+
+
+def run_pretraining(pretraining: Pretraining) -> None:
+    """Trains on the simulated records and writes the weights."""
+    simulated = read_corpus(pretraining.simulated)
+    what = (pretraining.method, simulated, pretraining.lead_set, pretraining.seed)
+    start = pretrain(*what, find_devices())
+    with written_whole(pretraining.file) as unfinished:
+        np.savez(unfinished, *start.weights, prevalence=start.prevalence)
 
 
 def run_fold(fold: Fold) -> None:
@@ -82,9 +124,12 @@ def run_fold(fold: Fold) -> None:
     """
     started = time.monotonic()
     corpus = read_corpus(fold.corpus)
-    model = fit(fold.method, corpus, fold.kept, fold.lead_set, fold.seed, find_devices())
+    start = None if fold.start is None else _read_start(fold.start.file)
+    what = (fold.method, corpus, fold.kept, fold.lead_set, fold.seed)
+    model = fit(*what, find_devices(), start=start)
     outputs, probabilities = answer_corpus(model, corpus, fold.held_out)
     facts = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
+    facts["temperature"] = model.decision.temperature
     facts["seconds"] = round(time.monotonic() - started)
     with written_whole(fold.file) as unfinished:
         np.savez(
@@ -101,3 +146,13 @@ def read_answers(file: Path) -> Answers:
     """The answers that `run_fold` wrote."""
     with np.load(file, allow_pickle=False) as stored:
         return Answers(**(dict(stored) | {"facts": json.loads(str(stored["facts"]))}))
+
+
+def _read_start(file: Path) -> Start:
+    with np.load(file, allow_pickle=False) as stored:
+        weights = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
+        return Start(weights, stored["prevalence"])
+
+
+def _key(facts: list) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]

@@ -21,7 +21,7 @@ from ecg.architectures import (
 )
 from ecg.augmentation import AugmentationOptions
 from ecg.decisions import DecisionOptions
-from ecg.epochs import TrainingOptions
+from ecg.epochs import PretrainingOptions, TrainingOptions
 from ecg.losses import LossOptions
 from ecg.selection import SelectionOptions
 from ecg.signals import Preparation
@@ -41,6 +41,7 @@ class Method:
     loss: LossOptions = field(default_factory=LossOptions)
     decision: DecisionOptions = field(default_factory=DecisionOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    pretraining: PretrainingOptions = field(default_factory=PretrainingOptions)
 
 
 # 10 s windows over the whole record, as recorded but for the rate and each lead's mean; half an
@@ -52,7 +53,19 @@ _FULL = {
         name="multiscale_se",
         source="AIRCAS_MEL1, Computing in Cardiology 2021",
         architecture="multiscale_se",
-        network=multiscale_se.MultiscaleSEOptions(),
+        network=multiscale_se.MultiscaleSEOptions(measured_width=128, feature_dropout=0.2),
+        decision=DecisionOptions(rule="expected_score", calibrated=True),
+        training=TrainingOptions(
+            epochs=15,
+            batch_size=16,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            clip_norm=1.0,
+            schedule="cosine",
+            warmup_share=0.1,
+            best="last",
+        ),
+        pretraining=PretrainingOptions(n_records=6000, measured_epochs=10, epochs=2),
     ),
     "branched_se": Method(
         name="branched_se",
@@ -140,8 +153,10 @@ def _narrow(name: str, network: dict, **training) -> Method:
 
 
 _DEMO = {
-    "multiscale_se": _narrow(
-        "multiscale_se", {"widths": (8, 8, 8, 8, 8)}, epochs=10, batch_size=16
+    # It is for a look at simulated records, so it must not have seen their sources before.
+    "multiscale_se": replace(
+        _narrow("multiscale_se", {"widths": (8, 8, 8, 8, 8)}, epochs=10),
+        pretraining=PretrainingOptions(),
     ),
     "branched_se": _narrow(
         "branched_se", {"shared_width": 8, "widths": (16, 32, 32, 32)}, batch_size=16
@@ -168,6 +183,20 @@ _DEMO = {
         learning_rate=1e-3,
     ),
 }
+
+
+def as_published(method: Method) -> Method:
+    """The method without what we chose beyond its paper, at the size that it has."""
+    if method.name != "multiscale_se":
+        return method
+    return replace(
+        method,
+        network=replace(method.network, measured_width=None, feature_dropout=0.0),
+        decision=DecisionOptions(),
+        training=TrainingOptions(batch_size=method.training.batch_size),
+        pretraining=PretrainingOptions(),
+    )
+
 
 METHODS = {name: {"full": _FULL[name], "demo": _DEMO[name]} for name in _FULL}
 
@@ -207,6 +236,7 @@ def method_from_dict(values: dict) -> Method:
         "loss": LossOptions,
         "decision": DecisionOptions,
         "training": TrainingOptions,
+        "pretraining": PretrainingOptions,
     }
     try:
         parts["network"] = ARCHITECTURES[values["architecture"]].options

@@ -1,11 +1,7 @@
-"""Fits one method on one lead set, and one after another into a model folder."""
+"""Fits one method on one lead set."""
 
-import contextlib
 import math
-import tempfile
-import time
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -13,73 +9,28 @@ import numpy as np
 from ecg.bags import bag_network
 from ecg.batches import Bags, Windows
 from ecg.classes import N_CLASSES, read_weights
-from ecg.corpus import Corpus, CorpusError, prepare_corpus
-from ecg.decisions import best_metric, decide, fit_thresholds, pool_windows
-from ecg.devices import Devices, find_devices
+from ecg.corpus import Corpus, CorpusError
+from ecg.decisions import best_metric, calibrate, decide, fit_decision, pool_windows
+from ecg.devices import Devices
 from ecg.epochs import run_epochs
 from ecg.leads import lead_rows
 from ecg.losses import make_loss
-from ecg.methods import Method, build_network, find_method
-from ecg.model_files import TrainedModel, missing_models, save_model
+from ecg.methods import Method, build_network
+from ecg.model_files import TrainedModel
 from ecg.scoring import score
 from ecg.selection import select_records
-from ecg.settings import Settings
 from ecg.splits import hold_out
 
 _PREDICTION_BATCH = 128
 
 
-def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
-    """Trains the lead sets that the settings ask for, on all records below `data_directory`.
+@dataclass(frozen=True)
+class Start:
+    """What a training goes on from. weights: of the network, in Keras's order. prevalence: (26,),
+    the classes' shares of the records that it was trained on."""
 
-    All share one prepared corpus; the time limit is shared evenly among the models still to come.
-    """
-    started = time.monotonic()
-    method = method_for(settings)
-    devices = find_devices()
-    print(devices, flush=True)
-    model_directory = Path(model_directory)
-    model_directory.mkdir(parents=True, exist_ok=True)
-    with corpus_cache(settings.cache, model_directory) as cache:
-        corpus = prepare_corpus(data_directory, method.preparation, cache, settings.workers)
-        print(f"{len(corpus)} records to train on, {len(corpus.bad)} left out", flush=True)
-        for i, lead_set in enumerate(settings.lead_sets):
-            left = settings.time_limit_h * 3600 - (time.monotonic() - started)
-            time_limit_s = left / (len(settings.lead_sets) - i)
-            everything = np.arange(len(corpus))
-            model = fit(method, corpus, everything, lead_set, settings.seed, devices, time_limit_s)
-            save_model(model, model_directory)
-            _print_scores(model)
-    missing = missing_models(model_directory)
-    if missing:
-        print(
-            f"{model_directory}: no model yet for {', '.join(map(str, missing))} leads", flush=True
-        )
-    else:
-        print(f"{model_directory}: complete, a model for each lead set", flush=True)
-
-
-def method_for(settings: Settings) -> Method:
-    """The method of the settings' name and preset, with no more epochs than they allow."""
-    method = find_method(settings.method, settings.preset)
-    if settings.epochs is None:
-        return method
-    epochs = min(settings.epochs, method.training.epochs)
-    return replace(method, training=replace(method.training, epochs=epochs))
-
-
-@contextlib.contextmanager
-def corpus_cache(kept: Path | None, work_directory: Path):
-    """The folder for prepared arrays: `kept`, or a temporary one in `work_directory`.
-
-    Not in the system's own temporary folder: in a container that is a layer in memory or on a
-    small disk, and the full training set takes 4 GB, in windows at 500 Hz some 27.
-    """
-    if kept is not None:
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix=".prepared-", dir=work_directory) as folder:
-        yield Path(folder)
+    weights: list[np.ndarray]
+    prevalence: np.ndarray
 
 
 def fit(
@@ -90,13 +41,13 @@ def fit(
     seed: int,
     devices: Devices,
     time_limit_s: float = math.inf,
-    initial_weights: list[np.ndarray] | None = None,
+    start: Start | None = None,
 ) -> TrainedModel:
     """The method trained on the corpus's records at `indices`, leads of `lead_set`.
 
-    A part of them is set aside to choose the epoch, the learning rate and the thresholds. Stops
-    before `time_limit_s` seconds are over, but not before one epoch. initial_weights: of a network
-    of this method and lead set, to go on from; without, training starts from the seed.
+    A part of them is set aside to choose the epoch and the learning rate, and to fit the decision.
+    Stops before `time_limit_s` seconds are over, but not before one epoch. start: of this method
+    and lead set; without, training starts from the seed.
     Raises CorpusError where the method's selection leaves no record to train on.
     """
     keras.backend.clear_session()
@@ -109,10 +60,7 @@ def fit(
         raise CorpusError(f"none of {len(kept)} records fits {method.selection}")
     labels = corpus.labels[selected]
     network, trained = _build(method, lead_set, devices)
-    if initial_weights is None:
-        _start_at_prevalence(network, labels)
-    else:
-        network.set_weights(initial_weights)
+    _set_start(network, start, labels)
 
     def metric_of_validation():
         probabilities = predict(network, method, corpus, held_out, lead_set)
@@ -144,12 +92,12 @@ def fit(
     answering.set_weights(network.get_weights())
     truth, weights = corpus.labels[held_out], read_weights()
     probabilities = predict(answering, method, corpus, held_out, lead_set)
+    fitted_on = (truth, probabilities)
     if method.decision.fitted_on == "training":
-        of_training = predict(answering, method, corpus, kept, lead_set)
-        thresholds = fit_thresholds(corpus.labels[kept], of_training, weights, method.decision)
-    else:
-        thresholds = fit_thresholds(truth, probabilities, weights, method.decision)
-    outputs = decide(probabilities, thresholds, method.decision)
+        fitted_on = (corpus.labels[kept], predict(answering, method, corpus, kept, lead_set))
+    decision = fit_decision(*fitted_on, weights, method.decision)
+    probabilities = calibrate(probabilities, decision.temperature)
+    outputs = decide(probabilities, decision)
     scores = score(truth, outputs, probabilities, weights).summary
     evidence = {
         "data_fingerprint": corpus.fingerprint,
@@ -165,14 +113,15 @@ def fit(
         },
     }
     prevalence = corpus.labels[kept].mean(axis=0)
-    return TrainedModel(answering, method, lead_set, thresholds, prevalence, evidence)
+    return TrainedModel(answering, method, lead_set, decision, prevalence, evidence)
 
 
 def answer_corpus(model: TrainedModel, corpus: Corpus, indices) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs, bool, and probabilities of a trained model, each (n_records, 26), for the corpus's
-    records at `indices`."""
+    """Outputs, bool, and calibrated probabilities of a trained model, each (n_records, 26), for the
+    corpus's records at `indices`."""
     probabilities = predict(model.network, model.method, corpus, indices, model.lead_set)
-    return decide(probabilities, model.thresholds, model.method.decision), probabilities
+    probabilities = calibrate(probabilities, model.decision.temperature)
+    return decide(probabilities, model.decision), probabilities
 
 
 def predict(
@@ -207,29 +156,23 @@ def _build(method: Method, lead_set: int, devices: Devices) -> tuple[keras.Model
     return network, bags
 
 
-def _start_at_prevalence(network: keras.Model, labels) -> None:
-    """Sets the output layer's bias so that the untrained network answers each class's frequency.
+def _set_start(network: keras.Model, start: Start | None, labels) -> None:
+    """Sets the weights to go on from, the output's bias at what each class's frequency asks for.
 
-    From a bias of 0 Adam needs hundreds of steps to learn no more than that, half of a short
-    training on a small data set.
+    Without a start that is what makes the network answer those frequencies: from a bias of 0 Adam
+    needs hundreds of steps to learn no more than that, half of a short training on a small data
+    set. With one it is the difference to the frequencies that the network has learned.
     """
-    network.get_layer("logits").bias.assign(class_log_odds(labels.mean(axis=0)))
+    bias = class_log_odds(labels.mean(axis=0))
+    output = network.get_layer("logits")
+    if start is None:
+        output.bias.assign(bias)
+    else:
+        network.set_weights(start.weights)
+        output.bias.assign_add(bias - class_log_odds(start.prevalence))
 
 
 def class_log_odds(prevalence) -> np.ndarray:
     """Log-odds (n_classes,) of each class's share of the records, held between 1 and 99 %."""
     share = np.clip(prevalence, 0.01, 0.99)
     return np.log(share / (1 - share))
-
-
-def _print_scores(model: TrainedModel) -> None:
-    scores = model.evidence["validation_scores"].items()
-    figures = ", ".join(
-        f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in scores
-    )
-    part = (
-        "on its own training records, too few to set some aside"
-        if model.evidence["validated_on_training_records"]
-        else f"on the {model.evidence['n_validation']} records set aside for its choices"
-    )
-    print(f"{model.lead_set} leads, {part}: {figures}", flush=True)

@@ -1,17 +1,20 @@
-"""The rows of the papers' comparisons, each as a change of its method."""
+"""What a cross-validation compares: the methods as they are, and the rows of the papers' tables."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from ecg.methods import Method
+from ecg.methods import Method, as_published
+
+DEFAULT = "default"
 
 
-def _as_published(method):
+def _unchanged(method):
     return method
 
 
 def _without_se(method):
+    method = as_published(method)
     return replace(method, network=replace(method.network, squeeze_ratio=None))
 
 
@@ -43,7 +46,8 @@ def _fs(method, fs):
 # set the method's own (channels_64, bilstm_4) differ from "published" where a preset is narrower.
 VARIANTS: dict[str, dict[str, Callable[[Method], Method]]] = {
     "multiscale_se": {
-        "published": _as_published,
+        DEFAULT: _unchanged,
+        "published": as_published,
         "without_se": _without_se,
         "kernels_3_3_3": partial(_kernels, samples=(3, 3, 3)),
         "kernels_3_6_12": partial(_kernels, samples=(3, 6, 12)),
@@ -51,9 +55,10 @@ VARIANTS: dict[str, dict[str, Callable[[Method], Method]]] = {
         "second_branch": partial(_branch, step=2),
         "third_branch": partial(_branch, step=4),
     },
-    "branched_se": {"published": _as_published},
+    "branched_se": {DEFAULT: _unchanged, "published": as_published},
     "mtfnet": {
-        "published": _as_published,
+        DEFAULT: _unchanged,
+        "published": as_published,
         "channels_12": partial(_channels, number=12),
         "channels_32": partial(_channels, number=32),
         "channels_64": partial(_channels, number=64),
@@ -62,9 +67,10 @@ VARIANTS: dict[str, dict[str, Callable[[Method], Method]]] = {
         "bilstm_3": partial(_bilstm, number=3),
         "bilstm_4": partial(_bilstm, number=4),
     },
-    "se_ecgnet": {"published": _as_published},
+    "se_ecgnet": {DEFAULT: _unchanged, "published": as_published},
     "antialiased_resnet18": {
-        "published": _as_published,
+        DEFAULT: _unchanged,
+        "published": as_published,
         "fs_60": partial(_fs, fs=60.0),
         "fs_100": partial(_fs, fs=100.0),
     },
@@ -72,7 +78,7 @@ VARIANTS: dict[str, dict[str, Callable[[Method], Method]]] = {
 
 
 def apply_variant(method: Method, name: str) -> Method:
-    """The method with the variant's change; the method itself for "published".
+    """The method with the variant's change; the method itself for "default".
 
     Raises ValueError listing the method's variants where `name` is none of them.
     """
