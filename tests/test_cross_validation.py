@@ -15,7 +15,9 @@ from ecg.classes import read_weights
 from ecg.corpus import CorpusError
 from ecg.folds import read_answers
 from ecg.scoring import score
+from ecg.training import Start
 from tests.conftest import ROOT
+from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
 TWO_FOLDS = ("--leads", "2", "--folds", "2")
@@ -30,7 +32,13 @@ def rows_of(out, *left_out) -> list[dict]:
 
 
 def fold_names(out) -> list[str]:
-    return sorted(path.name for path in (out / "folds").iterdir())
+    return sorted(path.name for path in (out / "folds").iterdir() if ".fold_" in path.name)
+
+
+def start_names(out) -> list[str]:
+    """The files of the pre-trainings, by their readable part."""
+    names = (path.name.split(".start.") for path in (out / "folds").iterdir())
+    return sorted(name[0] for name in names if len(name) == 2)
 
 
 def run(data, out, *arguments) -> None:
@@ -63,7 +71,7 @@ def test_every_record_is_answered_out_of_fold_and_scored(whole):
         *("1", "2", "mean", "together", "mean", "SD over folds")
     ]
     assert {(row["method"], row["variant"], row["leads"]) for row in rows} == {
-        ("branched_se", "published", "2")
+        ("branched_se", "default", "2")
     }
     labels, outputs, probabilities = (
         np.concatenate([getattr(fold, part) for fold in answers])
@@ -127,20 +135,28 @@ def test_two_folds_at_a_time_are_the_same_folds(whole, training_folder, tmp_path
 @pytest.fixture
 def trained(monkeypatch):
     """(method, lead set, seed, number of records) of each training of this process, which answers
-    at once, by these facts alone; those in `fails` raise what stands there."""
-    seen = SimpleNamespace(fits=[], fails={}, at_once=[])
+    at once, by these facts alone; those in `fails` raise what stands there. starts: what each went
+    on from. pretrainings: (method, lead set, seed, number of records) of each."""
+    seen = SimpleNamespace(fits=[], fails={}, at_once=[], starts=[], pretrainings=[])
 
     def run_jobs(function, jobs, n_at_once):
         seen.at_once.append(n_at_once)
         for job in jobs:
             yield job, function(job)
 
-    def fit(method, corpus, indices, lead_set, seed, devices):
+    def pretrain(method, simulated, lead_set, seed, devices):
+        seen.pretrainings.append((method, lead_set, seed, len(simulated)))
+        return Start([np.full(3, seed), np.full((2, lead_set), 7)], np.full(26, 0.1))
+
+    def fit(method, corpus, indices, lead_set, seed, devices, start):
         if len(seen.fits) in seen.fails:
             raise seen.fails.pop(len(seen.fits))
         seen.fits.append((method, lead_set, seed, len(indices)))
+        seen.starts.append(start)
         return SimpleNamespace(
-            evidence={"epochs": 1, "best_epoch": 1}, key=(method, lead_set, seed, indices.tolist())
+            evidence={"epochs": 1, "best_epoch": 1},
+            decision=SimpleNamespace(temperature=1.0),
+            key=(method, lead_set, seed, indices.tolist()),
         )
 
     def answer_corpus(model, corpus, indices):
@@ -149,6 +165,7 @@ def trained(monkeypatch):
         return probabilities > 0.7, probabilities
 
     monkeypatch.setattr(cross_validation, "run_jobs", run_jobs)
+    monkeypatch.setattr(folds, "pretrain", pretrain)
     monkeypatch.setattr(folds, "fit", fit)
     monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
     return seen
@@ -189,6 +206,114 @@ def test_all_lead_sets_seeds_and_variants_share_the_split(training_folder, tmp_p
         number = name.split(".fold_")[1][0]
         held_out.setdefault(number, set()).add(tuple(read_answers(tmp_path / "folds" / name).names))
     assert {number: len(names) for number, names in held_out.items()} == {"1": 1, "2": 1}
+
+
+@pytest.fixture
+def simulating(monkeypatch):
+    """All methods are narrow, the default one with 12 simulated records before the real ones."""
+
+    def find(name, preset):
+        return narrow_method(name, 12 if name == "multiscale_se" else 0)
+
+    monkeypatch.setattr(cross_validation, "find_method", find)
+
+
+def test_a_pretraining_is_made_once_for_all_folds_of_a_lead_set_and_seed(
+    training_folder, tmp_path, trained, simulating
+):
+    method = narrow_method("multiscale_se", 12)
+    what = ("--folds", "2", "--leads", "12", "2", "--seeds")
+    run(training_folder, tmp_path, *what, "4", "5")
+    pairs = [(12, 4), (12, 5), (2, 4), (2, 5)]
+    assert trained.pretrainings == [(method, *pair, 12) for pair in pairs]
+    assert start_names(tmp_path) == [
+        f"multiscale_se.{lead_set}_leads.seed{seed}" for lead_set, seed in sorted(pairs, key=str)
+    ]
+    assert len(fold_names(tmp_path)) == len(trained.fits) == 8
+    for (_, lead_set, seed, _), start in zip(trained.fits, trained.starts, strict=True):
+        np.testing.assert_array_equal(start.weights[0], np.full(3, seed))
+        assert start.weights[1].shape == (2, lead_set)
+        np.testing.assert_array_equal(start.prevalence, np.full(26, 0.1))
+
+    # Another call has nothing to make; one that lacks folds makes these alone.
+    run(training_folder, tmp_path, *what, "4", "5")
+    assert (len(trained.pretrainings), len(trained.fits)) == (4, 8)
+    for name in fold_names(tmp_path)[:3]:
+        (tmp_path / "folds" / name).unlink()
+    run(training_folder, tmp_path, *what, "4", "5")
+    assert (len(trained.pretrainings), len(trained.fits)) == (4, 11)
+    run(training_folder, tmp_path, *what, "6")
+    assert trained.pretrainings[4:] == [(method, 12, 6, 12), (method, 2, 6, 12)]
+    # The simulated records were temporary.
+    assert {path.name for path in tmp_path.iterdir()} == {"folds", "scores.csv", "tables.txt"}
+
+
+def test_without_a_fold_to_train_no_pretraining_is_made(
+    training_folder, tmp_path, trained, simulating
+):
+    run(training_folder, tmp_path, *TWO_FOLDS)
+    for path in (tmp_path / "folds").glob("*.start.*"):
+        path.unlink()
+    run(training_folder, tmp_path, *TWO_FOLDS)
+    assert len(trained.pretrainings) == 1
+    assert not start_names(tmp_path)
+
+
+def test_a_run_that_broke_off_keeps_its_pretraining(training_folder, tmp_path, trained, simulating):
+    trained.fails[1] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(training_folder, tmp_path, *TWO_FOLDS)
+    run(training_folder, tmp_path, *TWO_FOLDS)
+    assert (len(trained.pretrainings), len(trained.fits)) == (1, 2)
+
+
+def test_the_default_is_pretrained_and_what_is_published_is_not(
+    training_folder, tmp_path, trained, simulating
+):
+    arguments = (*TWO_FOLDS, "--method", "multiscale_se", "mtfnet")
+    run(training_folder, tmp_path, *arguments, "--variant", "default", "published")
+    rows = rows_of(tmp_path)
+    named = list(dict.fromkeys((row["method"], row["variant"]) for row in rows))
+    # MTFNet is as published.
+    default = ("multiscale_se", "default")
+    assert named == [default, ("multiscale_se", "published"), ("mtfnet", "default")]
+    assert [start is not None for start in trained.starts] == [True] * 2 + [False] * 4
+    assert len(trained.pretrainings) == 1
+    methods = list(dict.fromkeys(method for method, *_ in trained.fits))
+    assert methods[1].pretraining.n_records == 0
+    assert methods[1].network.measured_width is None
+    # Each has its own line of the paper's table 1.
+    text = (tmp_path / "tables.txt").read_text()
+    for variant, above in (
+        ("default", "with what we chose beyond it"),
+        ("published", "5-fold cross validation"),
+    ):
+        (mean,) = [
+            float(row["Challenge metric"])
+            for row in rows
+            if (row["method"], row["variant"]) == ("multiscale_se", variant)
+            and (row["seed"], row["fold"]) == ("all", "mean")
+        ]
+        here = text.split(above)[1].splitlines()[1]
+        assert here.split()[0] == "here"
+        assert f"{mean:.3f} ± " in here
+
+
+def test_the_epochs_asked_for_cap_every_variant(training_folder, tmp_path, trained, monkeypatch):
+    monkeypatch.setenv("ECG_EPOCHS", "3")
+    run(training_folder, tmp_path, *TWO_FOLDS, "--variant", "default", "published")
+    assert len(trained.fits) == 4
+    assert {method.training.epochs for method, *_ in trained.fits} == {3}
+
+
+def test_folds_in_processes_of_their_own_go_on_from_a_pretraining(
+    training_folder, tmp_path, simulating
+):
+    run(training_folder, tmp_path, *TWO_FOLDS)
+    assert start_names(tmp_path) == ["multiscale_se.2_leads.seed0"]
+    answers = [read_answers(tmp_path / "folds" / name) for name in fold_names(tmp_path)]
+    assert sum(len(fold.names) for fold in answers) == 16
+    assert {row["variant"] for row in rows_of(tmp_path)} == {"default"}
 
 
 def test_one_source_is_left_out_at_a_time(tmp_path, trained):
@@ -239,7 +364,7 @@ def test_a_network_with_two_names_is_trained_once_and_stands_in_both_rows(
 def test_the_number_of_jobs_is_handed_on(training_folder, tmp_path, trained):
     run(training_folder, tmp_path, *TWO_FOLDS)
     run(training_folder, tmp_path, *TWO_FOLDS, "--jobs", "3")
-    assert trained.at_once == [None, 3]
+    assert list(dict.fromkeys(trained.at_once)) == [None, 3]
 
 
 @pytest.mark.parametrize(
@@ -247,14 +372,15 @@ def test_the_number_of_jobs_is_handed_on(training_folder, tmp_path, trained):
     [
         (
             ["--variant", "x", "without_se"],
-            "cross_validation: --variant: expected all or some of first_branch, kernels_3_3_3, "
-            "kernels_3_6_12, published, second_branch, third_branch, without_se; found x",
+            "cross_validation: --variant: expected all or some of default, first_branch, "
+            "kernels_3_3_3, kernels_3_6_12, published, second_branch, third_branch, without_se; "
+            "found x",
         ),
         (
             ["--method", "multiscale_se", "mtfnet", "--variant", "bilstm_1"],
-            "cross_validation: --variant: expected some of published, without_se, kernels_3_3_3, "
-            "kernels_3_6_12, first_branch, second_branch, third_branch for multiscale_se; "
-            "found bilstm_1",
+            "cross_validation: --variant: expected some of default, published, without_se, "
+            "kernels_3_3_3, kernels_3_6_12, first_branch, second_branch, third_branch for "
+            "multiscale_se; found bilstm_1",
         ),
         (["--folds", "17"], "cross_validation: expected 2 to 16 folds"),
         (["--folds", "1"], "cross_validation: expected 2 to 16 folds"),

@@ -1,10 +1,13 @@
 import math
+from itertools import chain, repeat
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from ecg.epochs import TrainingOptions, learning_rate, run_epochs
+from ecg import epochs
+from ecg.epochs import PretrainingOptions, TrainingOptions, cosine_rate, run_epochs
 
 EPOCHS = 6
 RATE = 0.1  # of a step of Adam while all gradients have one sign, so the weight moves by as much
@@ -56,21 +59,81 @@ def run(network, options, training, validation, metric=None, time_limit_s=math.i
     )
 
 
+def rates_of(options, n_steps=1, time_limit_s=math.inf) -> list[float]:
+    """The rate of the last step of each epoch of so many steps."""
+    steps = [[1.0]] * n_steps
+    course = run(one_weight(), options, Pairs(5.0, steps), Pairs(5.0), time_limit_s=time_limit_s)
+    return course["history"]["learning_rate"]
+
+
 def test_the_rate_of_a_step_falls_once():
-    options = TrainingOptions(schedule="step", learning_rate=1e-3, lr_factor=0.1, lr_patience=9)
-    rates = [learning_rate(options, epoch) for epoch in range(13)]
-    # Branched SE: 1e-4 from the tenth epoch on.
-    assert rates == pytest.approx([1e-3] * 9 + [1e-4] * 4)
+    options = TrainingOptions(
+        epochs=5, schedule="step", learning_rate=1e-3, lr_factor=0.1, lr_patience=3
+    )
+    assert rates_of(options) == pytest.approx([1e-3] * 3 + [1e-4] * 2)
 
 
 def test_the_rate_of_a_cosine_falls_from_its_full_height_to_nothing():
-    options = TrainingOptions(schedule="cosine", learning_rate=1e-4, epochs=200)
-    rates = [learning_rate(options, epoch) for epoch in range(201)]
+    options = TrainingOptions(schedule="cosine", learning_rate=1e-4)
+    rates = [cosine_rate(options, share) for share in np.linspace(0, 1, 201)]
     assert rates[0] == 1e-4
     assert rates[50] == pytest.approx(1e-4 * (0.5 + 0.5 * math.sqrt(0.5)))
     assert rates[100] == pytest.approx(0.5e-4)
     assert rates[200] == pytest.approx(0, abs=1e-12)
     assert (np.diff(rates) < 0).all()
+
+
+def test_a_warm_up_climbs_from_nothing_to_the_full_rate_before_the_cosine():
+    options = TrainingOptions(schedule="cosine", learning_rate=0.08, warmup_share=0.2)
+    rates = np.array([cosine_rate(options, share) for share in np.linspace(0, 1, 101)])
+    np.testing.assert_allclose(rates[:21], np.linspace(0, 0.08, 21), atol=1e-12)
+    assert rates[60] == pytest.approx(0.04)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(rates[20:]) < 0).all()
+
+
+@pytest.mark.parametrize("warmup_share", [0.0, 0.25])
+def test_the_rate_of_a_cosine_changes_with_every_step(warmup_share):
+    options = TrainingOptions(
+        epochs=4, learning_rate=RATE, schedule="cosine", warmup_share=warmup_share, best="last"
+    )
+    network = one_weight()
+    course = run(network, options, Pairs(500.0, [[1.0]] * 3), Pairs(500.0))
+    # Each at its middle, so that neither the first nor the last one is lost.
+    rates = [cosine_rate(options, (step + 0.5) / 12) for step in range(12)]
+    assert min(rates) > 0
+    assert course["history"]["learning_rate"] == pytest.approx(rates[2::3])
+    # All gradients are nearly the same, so each step moves the weight by its rate.
+    assert weight(network) == pytest.approx(sum(rates), rel=1e-3)
+
+
+def test_where_the_time_limit_is_nearer_the_rate_follows_the_time(monkeypatch):
+    def at_once_half_of_the_limit_is_over():
+        # The training, its schedule and its lines each look at the clock when they start.
+        clock = chain(repeat(0.0, 3), repeat(50.0))
+        monkeypatch.setattr(epochs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    options = TrainingOptions(epochs=4, learning_rate=0.08, schedule="cosine", best="last")
+    at_once_half_of_the_limit_is_over()
+    expected = [cosine_rate(options, share) for share in (0.5, 0.5, 0.625, 0.875)]
+    assert rates_of(options, time_limit_s=100.0) == pytest.approx(expected)
+    at_once_half_of_the_limit_is_over()
+    by_steps = [cosine_rate(options, share) for share in (0.125, 0.375, 0.625, 0.875)]
+    assert rates_of(options, time_limit_s=1e6) == pytest.approx(by_steps, rel=1e-3)
+
+
+def test_a_gradient_counts_for_no_more_than_its_largest_norm():
+    options = {"epochs": 1, "learning_rate": RATE, "schedule": "step", "best": "last"}
+    moved = {}
+    for clip_norm in (None, 1.0, 1e6):
+        network = one_weight()
+        # Of the second step the gradient is a hundred times as large.
+        training = Pairs(500.0, [[1.0], [10.0]])
+        run(network, TrainingOptions(**options, clip_norm=clip_norm), training, Pairs(500.0))
+        moved[clip_norm] = weight(network)
+    # Gradients of one size each move the weight by the rate.
+    assert moved[1.0] == pytest.approx(2 * RATE, rel=1e-3)
+    assert moved[None] == moved[1e6] < 1.8 * RATE
 
 
 def test_the_epoch_of_the_lowest_loss_is_kept_and_patience_ends_training():
@@ -127,12 +190,9 @@ def test_on_a_plateau_the_rate_is_multiplied():
     assert course["history"]["learning_rate"] == pytest.approx(rates)
 
 
-@pytest.mark.parametrize("schedule", ["step", "cosine"])
-def test_training_follows_the_schedule(schedule, capsys):
-    options = TrainingOptions(epochs=3, learning_rate=0.08, schedule=schedule, lr_patience=1)
-    course = run(one_weight(), options, Pairs(5.0), Pairs(5.0))
-    rates = [learning_rate(options, epoch) for epoch in range(3)]
-    assert course["history"]["learning_rate"] == pytest.approx(rates)
+def test_every_epoch_prints_its_rate(capsys):
+    options = TrainingOptions(epochs=3, learning_rate=0.08, schedule="cosine")
+    rates = rates_of(options)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[1].startswith("tiny, epoch 2/3: loss ")
@@ -203,6 +263,10 @@ def test_the_last_epoch_is_never_cut():
         ({"stop_patience": 0}, "expected epochs, sizes and patiences of at least 1"),
         ({"validation_share": 0}, "validation_share: expected 0 < share < 1, found 0"),
         ({"validation_share": 1}, "validation_share: expected 0 < share < 1, found 1"),
+        ({"warmup_share": -0.1}, "expected 0 <= warmup_share < 1 .*found -0.1 and None"),
+        ({"warmup_share": 1}, "expected 0 <= warmup_share < 1 .*found 1 and None"),
+        ({"clip_norm": 0}, "a positive clip_norm, found 0.0 and 0"),
+        ({"clip_norm": -1.0}, "a positive clip_norm, found 0.0 and -1.0"),
         ({"optimizer": "sgd"}, "optimizer: expected one of adam, adamw; found sgd"),
         ({"schedule": "none"}, "schedule: expected one of plateau, step, cosine; found none"),
         ({"best": "auroc"}, "best: expected one of loss, challenge_metric, last; found auroc"),
@@ -211,3 +275,23 @@ def test_the_last_epoch_is_never_cut():
 def test_options_out_of_range_are_refused(option, message):
     with pytest.raises(ValueError, match=message):
         TrainingOptions(**option)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"n_records": -1},
+        {"measured_epochs": -1},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": -1e-3},
+    ],
+)
+def test_options_of_pretraining_out_of_range_are_refused(option):
+    with pytest.raises(ValueError, match="expected n_records and measured_epochs of at least 0"):
+        PretrainingOptions(**option)
+
+
+def test_by_default_nothing_is_simulated():
+    assert PretrainingOptions().n_records == 0

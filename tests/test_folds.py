@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,12 +8,23 @@ import pytest
 from ecg import folds
 from ecg.classes import read_weights
 from ecg.corpus import prepare_corpus
-from ecg.folds import Fold, fold_file, read_answers, run_fold, split_corpus
-from ecg.methods import find_method
+from ecg.folds import (
+    Fold,
+    Pretraining,
+    fold_file,
+    pretraining_of,
+    read_answers,
+    run_fold,
+    run_pretraining,
+    split_corpus,
+)
+from ecg.pretraining import simulated_corpus
 from ecg.scoring import score
+from ecg.training import Start
+from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
-METHOD = find_method("multiscale_se", "demo")
+METHOD = narrow_method("multiscale_se", n_simulated=12)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +34,11 @@ def corpus(tmp_path_factory):
     write_folder(folder / "data" / "ningbo", 4, prefix="JS")
     write_folder(folder / "data" / "ptb" / "g1", 8, prefix="S")
     return prepare_corpus(folder / "data", METHOD.preparation, folder, workers=1)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    return simulated_corpus(12, METHOD.preparation, tmp_path_factory.mktemp("cache"), workers=1)
 
 
 @pytest.fixture
@@ -37,9 +54,12 @@ def calls(monkeypatch):
     """What training and answering were given; the answers are made up."""
     calls = []
 
-    def fit(method, corpus, indices, lead_set, seed, devices):
-        calls.append((method, corpus.names[indices].tolist(), lead_set, seed))
-        return SimpleNamespace(evidence={"epochs": 5, "best_epoch": 3, "history": {}})
+    def fit(method, corpus, indices, lead_set, seed, devices, start):
+        calls.append((method, corpus.names[indices].tolist(), lead_set, seed, start))
+        return SimpleNamespace(
+            evidence={"epochs": 5, "best_epoch": 3, "history": {}},
+            decision=SimpleNamespace(temperature=1.25),
+        )
 
     def answer_corpus(model, corpus, indices):
         calls.append(corpus.names[indices].tolist())
@@ -88,37 +108,70 @@ def test_too_few_records_or_sources_are_refused(corpus):
 
 
 def test_a_folds_file_has_a_readable_name(corpus, tmp_path):
-    file = fold_file(tmp_path, METHOD, "without_se", 3, 7, "ptb", corpus, np.arange(4))
+    file = fold_file(tmp_path, METHOD, "without_se", 3, 7, "ptb", corpus, np.arange(4), None)
     assert file.parent == tmp_path
     assert file.name.startswith("multiscale_se.without_se.3_leads.seed7.fold_ptb.")
     assert file.suffix == ".npz"
 
 
-def test_a_folds_file_changes_with_all_that_its_answers_depend_on(corpus, tmp_path):
+def test_a_folds_file_changes_with_all_that_its_answers_depend_on(corpus, simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
+    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated)
+    other_start = pretraining_of(tmp_path, METHOD, 3, 7, replace(simulated, fingerprint="other"))
     others = [
-        (METHOD, 3, 7, corpus, np.arange(4)),
-        (longer, 3, 7, corpus, np.arange(4)),
-        (METHOD, 2, 7, corpus, np.arange(4)),
-        (METHOD, 3, 8, corpus, np.arange(4)),
-        (METHOD, 3, 7, corpus, np.arange(5)),
-        (METHOD, 3, 7, corpus, np.arange(1, 5)),
-        (METHOD, 3, 7, replace(corpus, fingerprint="other"), np.arange(4)),
-        (METHOD, 3, 7, replace(corpus, sources=corpus.sources[::-1]), np.arange(4)),
+        (METHOD, 3, 7, corpus, np.arange(4), None),
+        (longer, 3, 7, corpus, np.arange(4), None),
+        (METHOD, 2, 7, corpus, np.arange(4), None),
+        (METHOD, 3, 8, corpus, np.arange(4), None),
+        (METHOD, 3, 7, corpus, np.arange(5), None),
+        (METHOD, 3, 7, corpus, np.arange(1, 5), None),
+        (METHOD, 3, 7, replace(corpus, fingerprint="other"), np.arange(4), None),
+        (METHOD, 3, 7, replace(corpus, sources=corpus.sources[::-1]), np.arange(4), None),
+        (METHOD, 3, 7, corpus, np.arange(4), start),
+        (METHOD, 3, 7, corpus, np.arange(4), other_start),
     ]
 
-    def key(method, lead_set, seed, corpus, kept):
-        file = fold_file(tmp_path, method, "published", lead_set, seed, "1", corpus, kept)
+    def key(method, lead_set, seed, corpus, kept, start):
+        file = fold_file(tmp_path, method, "published", lead_set, seed, "1", corpus, kept, start)
         return file.name.split(".")[-2]
 
     assert len({key(*other) for other in others}) == len(others)
     assert key(*others[0]) == key(*others[0])
 
 
+def test_a_pretrainings_file_has_a_readable_name(simulated, tmp_path):
+    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated)
+    assert (start.method, start.lead_set, start.seed) == (METHOD, 3, 7)
+    assert start.simulated == simulated.place
+    assert start.file.parent == tmp_path
+    assert start.file.name.startswith("multiscale_se.3_leads.seed7.start.")
+    assert start.file.suffix == ".npz"
+
+
+def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(simulated, tmp_path):
+    longer = replace(METHOD, pretraining=replace(METHOD.pretraining, epochs=99))
+    wider = replace(METHOD, network=replace(METHOD.network, measured_width=9))
+    others = [
+        (METHOD, 3, 7, simulated),
+        (longer, 3, 7, simulated),
+        (wider, 3, 7, simulated),
+        (METHOD, 2, 7, simulated),
+        (METHOD, 3, 8, simulated),
+        (METHOD, 3, 7, replace(simulated, fingerprint="other")),
+    ]
+    assert len({pretraining_of(tmp_path, *other).file for other in others}) == len(others)
+
+
+def test_methods_that_differ_in_their_real_training_share_a_pretraining(simulated, tmp_path):
+    longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
+    files = [pretraining_of(tmp_path, own, 3, 7, simulated).file for own in (METHOD, longer)]
+    assert files[0] == files[1]
+
+
 def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, corpus, calls):
     run_fold(fold)
     assert calls == [
-        (METHOD, corpus.names[fold.kept].tolist(), 3, 7),
+        (METHOD, corpus.names[fold.kept].tolist(), 3, 7, None),
         corpus.names[fold.held_out].tolist(),
     ]
     answers = read_answers(fold.file)
@@ -128,7 +181,8 @@ def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, co
     np.testing.assert_array_equal(answers.probabilities, probabilities)
     np.testing.assert_array_equal(answers.outputs, probabilities > 0.8)
     assert answers.outputs.dtype == answers.labels.dtype == bool
-    assert answers.facts == {"epochs": 5, "best_epoch": 3, "seconds": answers.facts["seconds"]}
+    assert answers.facts.pop("seconds") >= 0
+    assert answers.facts == {"epochs": 5, "best_epoch": 3, "temperature": 1.25}
     assert list(fold.file.parent.iterdir()) == [fold.file]
 
 
@@ -151,3 +205,57 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_fold(fold)
     assert not list(fold.file.parent.iterdir())
+
+
+@pytest.fixture
+def start(simulated, tmp_path) -> Pretraining:
+    return pretraining_of(tmp_path, METHOD, 3, 7, simulated)
+
+
+def test_a_fold_goes_on_from_its_pretraining(fold, start, simulated, calls, monkeypatch):
+    # More arrays than ten, whose names in a file would be sorted otherwise.
+    made = Start([np.full((i, 2), i, np.float32) for i in range(13)], np.linspace(0, 1, 26))
+
+    def pretrain(method, corpus, lead_set, seed, devices):
+        calls.append((method, corpus.fingerprint, lead_set, seed))
+        return made
+
+    monkeypatch.setattr(folds, "pretrain", pretrain)
+    run_pretraining(start)
+    assert calls == [(METHOD, simulated.fingerprint, 3, 7)]
+    assert list(start.file.parent.iterdir()) == [start.file]
+    run_fold(replace(fold, start=start))
+    given = calls[1][-1]
+    np.testing.assert_array_equal(given.prevalence, made.prevalence)
+    for one, expected in zip(given.weights, made.weights, strict=True):
+        np.testing.assert_array_equal(one, expected)
+        assert one.dtype == expected.dtype
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_a_fold_is_trained_on_simulated_and_real_records(fold, start):
+    run_pretraining(start)
+    run_fold(replace(fold, start=start))
+    answers = read_answers(fold.file)
+    assert answers.facts["epochs"] == 1
+    assert np.isfinite(answers.probabilities).all()
+    assert answers.outputs.any(axis=1).all()
+    assert {path.name for path in fold.file.parent.iterdir()} == {fold.file.name, start.file.name}
+
+
+def test_a_pretraining_that_fails_leaves_no_file(start, monkeypatch):
+    def break_off(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folds, "pretrain", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(start)
+    assert not list(start.file.parent.iterdir())
+
+
+def test_folds_and_pretrainings_can_be_sent_to_another_process(fold, start):
+    sent = pickle.loads(pickle.dumps(replace(fold, start=start)))
+    assert sent.start == start
+    assert hash(sent.start) == hash(start)
+    assert sent.method == fold.method
+    np.testing.assert_array_equal(sent.kept, fold.kept)

@@ -4,8 +4,9 @@ import pytest
 
 from ecg.augmentation import AugmentationOptions
 from ecg.decisions import DecisionOptions
+from ecg.epochs import PretrainingOptions
 from ecg.losses import LossOptions
-from ecg.methods import METHODS, find_method, method_from_dict, method_to_dict
+from ecg.methods import METHODS, as_published, find_method, method_from_dict, method_to_dict
 from ecg.selection import SelectionOptions
 from ecg.signals import Preparation
 from ecg.variants import VARIANTS, apply_variant
@@ -27,8 +28,8 @@ def test_a_method_survives_json(name, variant, preset):
     assert hash(again) == hash(method)
 
 
-def test_the_default_method_has_the_papers_values():
-    method = find_method("multiscale_se")
+def test_multiscale_se_as_published_has_the_papers_values():
+    method = as_published(find_method("multiscale_se"))
     assert method.preparation == Preparation(
         fs=100, band_hz=(0.05, 35.0), window_s=10, max_windows=1, scale="z_score"
     )
@@ -44,6 +45,33 @@ def test_the_default_method_has_the_papers_values():
     assert (training.schedule, training.lr_factor) == ("plateau", 0.5)
     assert (training.best, training.validation_share) == ("loss", 0.1)
     assert training.stop_patience is not None
+    assert (training.clip_norm, training.warmup_share) == (None, 0)
+    assert method.network.measured_width is None
+    assert method.network.feature_dropout == 0
+    assert method.pretraining.n_records == 0
+
+
+@pytest.mark.parametrize("preset", ["full", "demo"])
+def test_the_default_method_differs_from_its_paper_in_what_its_head_says(preset):
+    method = find_method("multiscale_se", preset)
+    published = as_published(method)
+    assert (method.pretraining.n_records > 0) == (preset == "full")
+    assert method.network.measured_width is not None
+    assert method.decision.rule == "expected_score"
+    for part in ("preparation", "selection", "augmentation", "loss", "source"):
+        assert getattr(method, part) == getattr(published, part)
+    for option in ("widths", "large_kernel", "time_kernels", "steps", "squeeze_ratio", "dropout"):
+        assert getattr(method.network, option) == getattr(published.network, option)
+    assert as_published(published) == published
+
+
+@pytest.mark.parametrize("preset", ["full", "demo"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "multiscale_se"])
+def test_the_other_methods_are_as_published(name, preset):
+    method = find_method(name, preset)
+    assert as_published(method) == method
+    assert method.pretraining == PretrainingOptions()
+    assert method.training.clip_norm is None
 
 
 def test_branched_se_has_the_papers_values():
@@ -117,7 +145,7 @@ def test_antialiased_resnet18_has_the_papers_values():
     ],
 )
 def test_a_record_is_answered_by_the_papers_rule(name, decision):
-    assert find_method(name).decision == decision
+    assert as_published(find_method(name)).decision == decision
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -127,9 +155,11 @@ def test_the_demo_copy_differs_in_size_and_schedule_alone(name):
         assert getattr(demo, part) == getattr(full, part)
     assert demo.source == f"{full.source}; narrow copy"
     assert demo.training.epochs <= full.training.epochs
-    assert demo.training.batch_size < full.training.batch_size
+    assert demo.training.batch_size <= full.training.batch_size
     for option in ("optimizer", "schedule", "best", "bag_size", "validation_share"):
         assert getattr(demo.training, option) == getattr(full.training, option)
+    # Nor has it seen the simulated sources that it is there to be tried on.
+    assert demo.pretraining == PretrainingOptions()
 
 
 def test_unknown_methods_and_presets_list_the_known_ones():
@@ -152,6 +182,9 @@ def test_unknown_methods_and_presets_list_the_known_ones():
         {"decision": {"vote": "most"}},
         {"training": {"epochs": 0}},
         {"training": None},
+        {"pretraining": {"n_records": -1}},
+        {"pretraining": {"folder": "simulated"}},
+        {"pretraining": None},
         {"surprise": 1},
     ],
 )

@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 
 from ecg import training
+from ecg.classes import read_weights
 from ecg.corpus import CorpusError, prepare_corpus
-from ecg.decisions import DecisionOptions, decide, pool_windows
+from ecg.decisions import (
+    Decision,
+    DecisionOptions,
+    calibrate,
+    decide,
+    fit_temperature,
+    pool_windows,
+)
 from ecg.devices import Devices, choose_precision
 from ecg.losses import make_loss
-from ecg.methods import METHODS, build_network, find_method
-from ecg.model_files import TrainedModel
+from ecg.methods import METHODS, as_published, find_method
+from ecg.scoring import score
 from ecg.selection import SelectionOptions
-from ecg.settings import Settings
 from ecg.splits import hold_out
-from ecg.training import answer_corpus, class_log_odds, corpus_cache, fit, method_for, predict
+from ecg.training import Start, answer_corpus, class_log_odds, fit, predict
 from tests.conftest import ROOT
-from tests.narrow import narrow_method
+from tests.narrow import narrow_method, untrained_model
 from tests.synthetic import beats, write_folder, write_record
 
 CPU = Devices(gpus=(), precision="float32", jit_compile=False)
@@ -99,7 +106,7 @@ def test_epochs_run_on_jax_as_they_do_here():
 
 
 def test_training_learns_and_keeps_its_best_epoch(corpus_of, capsys):
-    method = find_method("multiscale_se", "demo")
+    method = as_published(find_method("multiscale_se", "demo"))
     options = replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
     method = replace(method, network=replace(method.network, steps=(2,)), training=options)
     corpus = corpus_of(method)
@@ -134,15 +141,22 @@ def test_a_seed_makes_a_training(corpus_of):
 
 
 @pytest.mark.usefixtures("without_graphs")
-def test_training_goes_on_from_given_weights(corpus_of):
-    method = narrow_method("branched_se")
-    still = replace(method, training=replace(method.training, learning_rate=1e-12))
-    corpus = corpus_of(method)
-    everything = np.arange(len(corpus))
-    first = fit(method, corpus, everything, 2, 0, CPU).network
-    again = fit(still, corpus, everything, 2, 1, CPU, initial_weights=first.get_weights()).network
-    for before, after in zip(first.trainable_variables, again.trainable_variables, strict=True):
-        np.testing.assert_allclose(np.array(before), np.array(after), atol=1e-5)
+@pytest.mark.parametrize("name", ["branched_se", "multiscale_se"])
+def test_training_goes_on_from_a_start_with_the_frequencies_of_its_own_records(name, corpus_of):
+    # A rate of next to nothing leaves what was set.
+    still = narrow_method(name, learning_rate=1e-12)
+    corpus = corpus_of(still)
+    prevalence = np.linspace(0, 1, 26)
+    first = untrained_model(name, 2).network
+    start = Start(first.get_weights(), prevalence)
+    before = [np.array(variable) for variable in first.trainable_variables]
+    network = fit(still, corpus, np.arange(len(corpus)), 2, 1, CPU, start=start).network
+    kept, _ = hold_out(corpus.labels, still.training.validation_share, seed=1)
+    shift = class_log_odds(corpus.labels[kept].mean(axis=0)) - class_log_odds(prevalence)
+    assert np.abs(shift).max() > 4
+    for old, after in zip(before, network.trainable_variables, strict=True):
+        expected = old + (shift if after.path.endswith("logits/bias") else 0)
+        np.testing.assert_allclose(np.array(after), expected, atol=1e-5, err_msg=after.path)
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -181,26 +195,26 @@ def test_a_model_trained_in_mixed_precision_answers_in_float32(name, precision, 
 
 @pytest.fixture
 def parts_seen(monkeypatch):
-    """(training, validation) batches of each training, which is left out; and the labels and
-    probabilities that thresholds were fitted to."""
+    """(training, validation) batches of each training, which is left out; and what its decision was
+    fitted to: labels, probabilities."""
     seen = []
 
     def run_epochs(network, loss, options, *arguments):
         seen.extend(arguments[:2])
         return {"epochs": 1, "best_epoch": 1, "history": {}}
 
-    def fit_thresholds(labels, probabilities, *arguments):
+    def fit_decision(labels, probabilities, weights, options):
         seen.extend((labels, probabilities))
-        return np.full(26, 0.5)
+        return Decision(options, np.full(26, 0.5))
 
     monkeypatch.setattr(training, "run_epochs", run_epochs)
-    monkeypatch.setattr(training, "fit_thresholds", fit_thresholds)
+    monkeypatch.setattr(training, "fit_decision", fit_decision)
     return seen
 
 
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("fitted_on", ["training", "validation"])
-def test_selection_leaves_validation_and_thresholds_alone(fitted_on, corpus_of, parts_seen):
+def test_selection_leaves_validation_and_decision_alone(fitted_on, corpus_of, parts_seen):
     method = replace(
         narrow_method("branched_se"),
         selection=SelectionOptions(sinus_left_out=0.99),
@@ -252,9 +266,9 @@ def test_a_selection_that_leaves_nothing_is_an_error(corpus_of):
 def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
     for i, seconds in enumerate((4, 31, 10, 67)):
         write_record(tmp_path / "data", f"R{i}", beats(seconds * 500, 500, 50 + 30 * i), 500)
-    method = narrow_method(name)
+    model = untrained_model(name, 3)
+    method, network = model.method, model.network
     corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
-    network = build_network(method, 3, 26)
     indices = np.array([3, 0, 1])
     expected = []
     for i in indices:
@@ -268,10 +282,43 @@ def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
     assert len({len(corpus.windows(i)) for i in indices}) == 3
     probabilities = predict(network, method, corpus, indices, 3)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-    model = TrainedModel(network, method, 3, np.full(26, 0.5), np.zeros(26), {})
     outputs, again = answer_corpus(model, corpus, indices)
     np.testing.assert_array_equal(again, probabilities)
-    np.testing.assert_array_equal(outputs, decide(probabilities, model.thresholds, method.decision))
+    np.testing.assert_array_equal(outputs, decide(probabilities, model.decision))
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", ["multiscale_se", "branched_se"])
+def test_answers_are_calibrated_before_they_are_decided(name, corpus_of):
+    model = untrained_model(name, 2, temperature=2.0)
+    corpus, indices = corpus_of(model.method), np.array([5, 0, 9])
+    plain = predict(model.network, model.method, corpus, indices, 2)
+    outputs, probabilities = answer_corpus(model, corpus, indices)
+    np.testing.assert_array_equal(probabilities, calibrate(plain, 2.0))
+    assert not np.allclose(probabilities, plain, atol=1e-3)
+    np.testing.assert_array_equal(outputs, decide(probabilities, model.decision))
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
+    method = replace(
+        narrow_method("multiscale_se", validation_share=0.5),
+        decision=DecisionOptions(rule="expected_score", calibrated=True),
+    )
+    write_folder(tmp_path / "data", 48)
+    corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
+    model = fit(method, corpus, np.arange(48), 2, 0, CPU)
+    _, held_out = hold_out(corpus.labels, 0.5, seed=0)
+    plain = predict(model.network, method, corpus, held_out, 2)
+    temperature = fit_temperature(corpus.labels[held_out], plain)
+    assert model.decision.temperature == pytest.approx(temperature, rel=1e-4)
+    assert temperature != 1
+    # The scores told are those of the answers as they will be given.
+    outputs, probabilities = answer_corpus(model, corpus, held_out)
+    truth, weights = corpus.labels[held_out], read_weights()
+    told = model.evidence["validation_scores"]
+    for figure, value in score(truth, outputs, probabilities, weights).summary.items():
+        assert told[figure] == pytest.approx(value, nan_ok=True)
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -297,20 +344,3 @@ def test_the_time_limit_ends_training_after_an_epoch(corpus_of, capsys):
 )
 def test_mixed_precision_where_the_gpu_has_units_for_it(capabilities, precision):
     assert choose_precision(capabilities) == precision
-
-
-def test_settings_cap_the_epochs_and_never_raise_them():
-    assert method_for(Settings(epochs=3)).training.epochs == 3
-    full = find_method("multiscale_se").training.epochs
-    assert method_for(Settings(epochs=10_000)).training.epochs == full
-    assert method_for(Settings()).training.epochs == full
-
-
-def test_a_temporary_cache_is_removed_and_a_kept_one_stays(tmp_path):
-    with corpus_cache(None, tmp_path) as cache:
-        assert cache.parent == tmp_path
-        (cache / "file").touch()
-    assert not list(tmp_path.iterdir())
-    kept = tmp_path / "kept"
-    with corpus_cache(kept, tmp_path) as cache:
-        assert cache == kept

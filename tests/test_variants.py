@@ -2,11 +2,11 @@ import dataclasses
 
 import pytest
 
-from ecg.methods import METHODS, build_network, find_method
-from ecg.variants import VARIANTS, apply_variant, distinct_variants
+from ecg.methods import METHODS, as_published, build_network, find_method
+from ecg.variants import DEFAULT, VARIANTS, apply_variant, distinct_variants
 
 WITHOUT_SE = {"network.squeeze_ratio": None}
-# What each variant sets; all else stays as the preset has it.
+# What each variant but the default sets; all else is as published, at the preset's size.
 CHANGES = {
     ("multiscale_se", "published"): {},
     ("multiscale_se", "without_se"): WITHOUT_SE,
@@ -42,9 +42,19 @@ def flat(method) -> dict:
     return options
 
 
-def test_every_method_has_variants():
+def test_every_method_has_a_default_and_variants():
     assert set(VARIANTS) == set(METHODS)
-    assert {(method, name) for method in VARIANTS for name in VARIANTS[method]} == set(CHANGES)
+    # The default is the first of equal ones, so it names them in the scores.
+    assert {tuple(VARIANTS[method])[:2] for method in VARIANTS} == {(DEFAULT, "published")}
+    named = {(method, name) for method in VARIANTS for name in VARIANTS[method]}
+    assert named - {(method, DEFAULT) for method in VARIANTS} == set(CHANGES)
+
+
+@pytest.mark.parametrize("preset", ["full", "demo"])
+@pytest.mark.parametrize("name", METHODS)
+def test_the_default_is_the_method_as_it_is(name, preset):
+    method = find_method(name, preset)
+    assert apply_variant(method, DEFAULT) == method
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
@@ -53,7 +63,7 @@ def test_a_variant_changes_what_its_name_says_and_nothing_else(method_name, vari
     method = find_method(method_name, preset)
     change = CHANGES[method_name, variant]
     assert set(change) <= set(flat(method))
-    assert flat(apply_variant(method, variant)) == flat(method) | change
+    assert flat(apply_variant(method, variant)) == flat(as_published(method)) | change
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
@@ -67,7 +77,7 @@ def test_rows_that_a_preset_stands_for_have_the_papers_values_at_every_width(pre
 @pytest.mark.parametrize("name", ["x", "channels_12", ""])
 def test_unknown_variants_and_those_of_other_methods_are_refused(name):
     message = (
-        r"expected a variant of antialiased_resnet18 among published, fs_60, fs_100; "
+        r"expected a variant of antialiased_resnet18 among default, published, fs_60, fs_100; "
         f"found '{name}'"
     )
     with pytest.raises(ValueError, match=message):
@@ -79,7 +89,10 @@ def test_unknown_variants_and_those_of_other_methods_are_refused(name):
 def test_equal_variants_come_once_with_all_their_names():
     method = find_method("mtfnet")
     distinct = distinct_variants(method, ["channels_64", "channels_12", "published", "bilstm_4"])
-    assert list(distinct.values()) == [("published", "channels_64", "bilstm_4"), ("channels_12",)]
+    assert list(distinct.values()) == [
+        ("default", "published", "channels_64", "bilstm_4"),
+        ("channels_12",),
+    ]
     assert next(iter(distinct)) == method
 
 
@@ -88,7 +101,19 @@ def test_a_narrow_method_differs_from_the_variants_of_full_width():
     network = dataclasses.replace(method.network, channels=8, bilstm_layers=1)
     narrow = dataclasses.replace(method, network=network)
     distinct = distinct_variants(narrow, ["published", "channels_64", "bilstm_4"])
-    assert list(distinct.values()) == [("published", "bilstm_1"), ("channels_64",), ("bilstm_4",)]
+    assert list(distinct.values()) == [
+        ("default", "published", "bilstm_1"),
+        ("channels_64",),
+        ("bilstm_4",),
+    ]
+
+
+def test_the_default_and_the_published_method_are_two_where_they_differ():
+    distinct = distinct_variants(find_method("multiscale_se"), ["published", "default"])
+    assert list(distinct.values()) == [("published",), ("default",)]
+    for name in METHODS.keys() - {"multiscale_se"}:
+        (names,) = distinct_variants(find_method(name), ["default", "published"]).values()
+        assert names[:2] == ("default", "published")
 
 
 @pytest.mark.parametrize("method_name", VARIANTS)
