@@ -260,6 +260,9 @@ CANDIDATES = {
     "without pre-training": Candidate(
         lambda method: replace(method, pretraining=PretrainingOptions())
     ),
+    "twice the simulated records": Candidate(_changed("pretraining", n_records=12_000)),
+    "half the measured width": Candidate(_changed("network", measured_width=64)),
+    "twice the measured width": Candidate(_changed("network", measured_width=256)),
     "half the epochs": Candidate(_times_epochs(0.5)),
     "twice the epochs": Candidate(_times_epochs(2)),
     "rate without warm-up": Candidate(_TRAINING(warmup_share=0.0)),

@@ -56,7 +56,7 @@ _FULL = {
         network=multiscale_se.MultiscaleSEOptions(measured_width=128, feature_dropout=0.2),
         decision=DecisionOptions(rule="expected_score", calibrated=True),
         training=TrainingOptions(
-            epochs=15,
+            epochs=10,
             batch_size=16,
             optimizer="adamw",
             learning_rate=2e-3,
