@@ -201,8 +201,10 @@ def _one_line_errors(kinds=(ValueError, OSError)):
 def _heading(options, settings: Settings, chosen: dict[Method, tuple[str, ...]]) -> str:
     """What the figures here are of."""
     split = "one source left out at a time" if options.by_source else f"{options.folds} folds"
-    epochs = {method.name: method.training.epochs for method in chosen}
-    most = ", ".join(f"{name} {number}" for name, number in epochs.items())
+    most = ", ".join(
+        f"{method.name} {variants[0]} {method.training.epochs}"
+        for method, variants in chosen.items()
+    )
     return (
         f"Measured here on {options.data}, {split}, preset {settings.preset}; at most so many "
         f"epochs: {most}."

@@ -177,7 +177,7 @@ def _schedule(options: TrainingOptions, n_steps: int, time_limit_s) -> keras.cal
             factor=options.lr_factor, patience=options.lr_patience
         )
     if options.schedule == "cosine":
-        return _Cosine(options, n_steps * options.epochs, time_limit_s)
+        return _Cosine(options, n_steps, time_limit_s)
     first, later = options.learning_rate, options.learning_rate * options.lr_factor
     return keras.callbacks.LearningRateScheduler(
         lambda epoch: later if epoch >= options.lr_patience else first
@@ -188,20 +188,22 @@ class _Cosine(keras.callbacks.Callback):
     """Sets the rate of schedule "cosine" before every step.
 
     It goes by the steps or by the time, whichever is further: a training that its time limit ends
-    early has come down to a low rate by then.
+    early has come down to a low rate by then, at the end of its first epoch at the earliest.
     """
 
     def __init__(self, options, n_steps, time_limit_s):
         super().__init__()
         self.options, self.n_steps, self.time_limit_s = options, n_steps, time_limit_s
-        self.done, self.started = 0, time.monotonic()
+        self.n_done, self.started = 0, time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
-        elapsed = (time.monotonic() - self.started) / self.time_limit_s
         # The middle of the step, so that the first and the last one have a rate above 0 too.
-        share = min(max((self.done + 0.5) / self.n_steps, elapsed), 1.0)
+        n_epochs = (self.n_done + 0.5) / self.n_steps
+        elapsed = time.monotonic() - self.started
+        by_time = elapsed / self.time_limit_s if self.time_limit_s > 0 else 1.0
+        share = max(n_epochs / self.options.epochs, min(by_time, n_epochs, 1.0))
         self.model.optimizer.learning_rate = cosine_rate(self.options, share)
-        self.done += 1
+        self.n_done += 1
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)

@@ -16,7 +16,7 @@ from ecg.leads import LEAD_SETS
 from ecg.measurements import join_measurements, measure
 from ecg.model_files import TrainedModel, load_trained_model
 from ecg.records import Record, select_leads, to_record
-from ecg.signals import prepare
+from ecg.signals import prepare, window_length
 
 
 class Answer(NamedTuple):
@@ -44,7 +44,8 @@ class Predictor:
         is out of range, no lead of the model holds a signal, or the network overflows on it.
         """
         method = self.model.method
-        signal = select_leads(record, self.leads)
+        used = window_length(record.fs, method.preparation.duration_s)
+        signal = select_leads(record, self.leads)[:, :used]
         windows = prepare(signal, record.fs, method.preparation)
         if not windows.any():
             raise RecordError(
@@ -52,8 +53,11 @@ class Predictor:
             )
         # Batches of one fixed shape through Keras's compiled function: `predict` costs a hundred
         # times the overhead and leaks when called record by record.
-        inputs = [self._inputs(record, signal, window) for window in windows]
-        answers = [self.model.network.predict_on_batch(one) for one in inputs]
+        others = self._other_inputs(record, signal)
+        answers = [
+            self.model.network.predict_on_batch({"signal": window[None], **others})
+            for window in windows
+        ]
         probabilities = np.concatenate(answers).astype(float)
         if not np.isfinite(probabilities).all():
             raise RecordError("expected probabilities, the network found no finite ones")
@@ -86,14 +90,14 @@ class Predictor:
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
-    def _inputs(self, record: Record, signal, window) -> dict[str, np.ndarray]:
-        """What the network takes for one window, a batch of one; signal: of its leads, mV."""
-        make = {
-            "signal": lambda: window,
-            "demographics": lambda: encode_demographics(record.age, record.sex),
-            "measurements": lambda: join_measurements(*measure(signal, record.fs)),
-        }
-        return {name: make[name]()[None] for name in self.model.network.input}
+    def _other_inputs(self, record: Record, signal) -> dict[str, np.ndarray]:
+        """What the network takes beside a window, for a batch of one; signal: of its leads, mV."""
+        values = {}
+        if "demographics" in self.model.network.input:
+            values["demographics"] = encode_demographics(record.age, record.sex)[None]
+        if "measurements" in self.model.network.input:
+            values["measurements"] = join_measurements(*measure(signal, record.fs))[None]
+        return values
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:

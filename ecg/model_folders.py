@@ -53,11 +53,13 @@ def with_epochs(method: Method, epochs: int | None) -> Method:
     """The method with at most so many epochs in each of its stages; itself where that is None."""
     if epochs is None:
         return method
-    stages = (("training", method.training), ("pretraining", method.pretraining))
-    return replace(
-        method,
-        **{name: replace(stage, epochs=min(epochs, stage.epochs)) for name, stage in stages},
+    first = replace(
+        method.pretraining,
+        measured_epochs=min(epochs, method.pretraining.measured_epochs),
+        epochs=min(epochs, method.pretraining.epochs),
     )
+    training = replace(method.training, epochs=min(epochs, method.training.epochs))
+    return replace(method, training=training, pretraining=first)
 
 
 def simulated_for(method: Method, cache: Path, settings: Settings) -> Corpus | None:

@@ -122,6 +122,17 @@ def test_where_the_time_limit_is_nearer_the_rate_follows_the_time(monkeypatch):
     assert rates_of(options, time_limit_s=1e6) == pytest.approx(by_steps, rel=1e-3)
 
 
+@pytest.mark.parametrize("time_limit_s", [-5.0, 0.0, 1e-9])
+def test_an_epoch_that_the_time_limit_ends_in_comes_down_the_whole_cosine(time_limit_s):
+    options = TrainingOptions(epochs=4, learning_rate=RATE, schedule="cosine", best="last")
+    network = one_weight()
+    course = run(network, options, Pairs(500.0, [[1.0]] * 8), Pairs(500.0), None, time_limit_s)
+    assert course["epochs"] == 1
+    rates = [cosine_rate(options, (step + 0.5) / 8) for step in range(8)]
+    assert course["history"]["learning_rate"] == pytest.approx(rates[-1:])
+    assert weight(network) == pytest.approx(sum(rates), rel=1e-3)
+
+
 def test_a_gradient_counts_for_no_more_than_its_largest_norm():
     options = {"epochs": 1, "learning_rate": RATE, "schedule": "step", "best": "last"}
     moved = {}

@@ -49,6 +49,9 @@ def test_multiscale_se_as_published_has_the_papers_values():
     assert method.network.measured_width is None
     assert method.network.feature_dropout == 0
     assert method.pretraining.n_records == 0
+    assert (training.epochs, training.batch_size) == (60, 32)
+    demo = as_published(find_method("multiscale_se", "demo")).training
+    assert (demo.epochs, demo.batch_size) == (10, 16)
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])

@@ -24,9 +24,11 @@ def names_in(folder) -> set[str]:
 
 def test_settings_cap_the_epochs_of_every_stage_and_never_raise_them():
     method = find_method("multiscale_se")
-    method = replace(method, pretraining=PretrainingOptions(n_records=9, epochs=5))
+    options = PretrainingOptions(n_records=9, measured_epochs=7, epochs=5)
+    method = replace(method, pretraining=options)
     capped = with_epochs(method, 3)
     assert (capped.training.epochs, capped.pretraining.epochs) == (3, 3)
+    assert capped.pretraining.measured_epochs == 3
     fewer = replace(method.pretraining, epochs=2)
     assert with_epochs(replace(method, pretraining=fewer), 3).pretraining.epochs == 2
     assert with_epochs(method, 10_000) == method
