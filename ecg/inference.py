@@ -53,11 +53,11 @@ class Predictor:
             )
         # Batches of one fixed shape through Keras's compiled function: `predict` costs a hundred
         # times the overhead and leaks when called record by record.
-        others = self._other_inputs(record, signal)
-        answers = [
-            self.model.network.predict_on_batch({"signal": window[None], **others})
-            for window in windows
+        network, others = self.model.network, self._other_inputs(record, signal)
+        signals = [
+            {"signal": window[None]} if "signal" in network.input else {} for window in windows
         ]
+        answers = [network.predict_on_batch(one | others) for one in signals]
         probabilities = np.concatenate(answers).astype(float)
         if not np.isfinite(probabilities).all():
             raise RecordError("expected probabilities, the network found no finite ones")

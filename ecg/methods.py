@@ -6,6 +6,10 @@ the mean of each window removed and are held within 20 mV; an answer without any
 rhythm; fitted thresholds are one for all classes and each class's own, the latter trusted as far as
 the class is frequent. Where nothing else is said the rate is halved when the validation loss
 stalls, and training ends when the best epoch is long past.
+
+multiscale_se by default goes further, as the README shows: measurements as a second input, dropout
+on the signal's features, simulated records first, AdamW with warm-up and a cosine for few epochs,
+and the label set of the largest expected score. `as_published` takes all that away.
 """
 
 import dataclasses

@@ -30,7 +30,7 @@ _SEED = 882_530
 def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, workers: int) -> Corpus:
     """The corpus of so many simulated records, made by `workers` processes or found in `cache`.
 
-    While it is made, the records themselves take 125 kB each there.
+    While it is made, the records themselves take some 210 kB each there.
     """
     place = cache / f"simulated-{_cache_key(n_records, preparation)}"
     if not place.is_dir():

@@ -87,7 +87,7 @@ def test_every_record_is_answered_out_of_fold_and_scored(whole):
 
 def test_the_papers_table_holds_the_mean_and_spread(whole):
     text = (whole / "tables.txt").read_text()
-    assert "2 folds, preset demo; at most so many epochs: branched_se 1." in text
+    assert "2 folds, preset demo; at most so many epochs: branched_se default 1." in text
     mean, spread = (float(row["Challenge metric"]) for row in rows_of(whole)[-2:])
     assert f"{mean:.3f} ± {spread:.3f}" in text
     assert "CQUPT_Dontwant, Computing in Cardiology 2021, table" in text

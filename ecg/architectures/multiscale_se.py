@@ -18,6 +18,8 @@ Differs from the paper
   because a block's cost goes with width squared x kernel: the last one, 5 x 27 on 12 leads,
   holds two thirds of the 2.2 billion multiply-adds a record as it is, and 48 filters there train
   a third slower.
+- With `measured_width` a dense layer of the record's measurements joins the branches' features
+  before the last layer, and `feature_dropout` acts on these; the paper has neither.
 - Training starts with the output bias at the log-odds of each class's frequency.
 - A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU (the order of figure 1
   is not in the text). Where its shape changes, the shortcut is sliced to the stride first and
