@@ -53,12 +53,14 @@ _HEAD = ("candidate", "network", "leads", "seed", "split", *FIGURES)
 
 @dataclass(frozen=True)
 class Candidate:
-    """change: of the method. while_fitting: around the training on real records, given the corpus.
-    corpus: what it trains and answers on, made of the records'."""
+    """change: of the method. corpus: what it trains and answers on, made of the records'.
+    throughout: around all of a cross-validation, training on simulated records too. while_fitting:
+    around the training on real records alone, given the corpus. fit: in place of `fit`."""
 
     change: Callable[[Method], Method] = lambda method: method
-    while_fitting: Callable = lambda corpus: contextlib.nullcontext()
     corpus: Callable[[Corpus], Corpus] = lambda corpus: corpus
+    throughout: Callable = contextlib.nullcontext
+    while_fitting: Callable = lambda corpus: contextlib.nullcontext()
     fit: Callable = fit
 
 
@@ -70,6 +72,14 @@ def _times_epochs(factor: float) -> Callable[[Method], Method]:
     def change(method):
         epochs = max(round(factor * method.training.epochs), 1)
         return replace(method, training=replace(method.training, epochs=epochs))
+
+    return change
+
+
+def _times_width(factor: float) -> Callable[[Method], Method]:
+    def change(method):
+        widths = tuple(round(factor * width) for width in method.network.widths)
+        return replace(method, network=replace(method.network, widths=widths))
 
     return change
 
@@ -221,8 +231,7 @@ def _fit_with_soft_metric(method, corpus, indices, lead_set, seed, devices, star
     first = fit(method, corpus, indices, lead_set, seed, devices, start=start)
     rate = 0.1 * method.training.learning_rate
     stage = replace(method, training=replace(method.training, epochs=5, learning_rate=rate))
-    labels = corpus.labels[indices]
-    goes_on = Start(first.network.get_weights(), labels.mean(axis=0))
+    goes_on = Start(first.network.get_weights(), first.prevalence)
     with patch.object(training, "make_loss", lambda *_: _SoftMetric()):
         return fit(stage, corpus, indices, lead_set, seed, devices, start=goes_on)
 
@@ -231,7 +240,7 @@ def _with_demographics(corpus: Corpus) -> Corpus:
     return replace(corpus, rhythm=np.hstack([corpus.rhythm, corpus.demographics]))
 
 
-def _wider_input(corpus: Corpus):
+def _wider_input():
     place = "ecg.architectures.multiscale_se.n_measurements"
     return patch(place, lambda n_leads: n_measurements(n_leads) + N_DEMOGRAPHICS)
 
@@ -252,8 +261,8 @@ ON_SIGNAL = {
     "lead dropout 15 %": Candidate(while_fitting=_on_signal(_drop_leads)),
     "crops of 6 to 10 s": Candidate(while_fitting=_on_signal(_crop)),
     "feature dropout, none": Candidate(_changed("network", feature_dropout=0.0)),
-    "half the width": Candidate(_changed("network", widths=(4, 4, 4, 4, 4))),
-    "twice the width": Candidate(_changed("network", widths=(16, 16, 16, 16, 16))),
+    "half the width": Candidate(_times_width(0.5)),
+    "twice the width": Candidate(_times_width(2)),
 }
 CANDIDATES = {
     AS_IT_IS: Candidate(),
@@ -273,7 +282,7 @@ CANDIDATES = {
     "classes weigh alike": Candidate(_changed("loss", class_weights="equal")),
     "unlabelled classes masked": Candidate(while_fitting=_mask_unlabelled),
     "mixup": Candidate(while_fitting=_batches(_mix_up)),
-    "age and sex": Candidate(corpus=_with_demographics, while_fitting=_wider_input),
+    "age and sex": Candidate(corpus=_with_demographics, throughout=_wider_input),
     "soft metric at the end": Candidate(fit=_fit_with_soft_metric),
     **ON_SIGNAL,
 }
@@ -304,11 +313,11 @@ class Bench:
         labels, outputs = corpus.labels, np.zeros_like(corpus.labels)
         of_folds = []
         for name, kept, held_out in split_corpus(corpus, n_folds, seed):
-            with candidate.while_fitting(corpus):
+            with candidate.throughout():
                 start = self._start(method, candidate, lead_set, seed)
-                model = candidate.fit(
-                    method, corpus, kept, lead_set, seed, self.devices, start=start
-                )
+                what = (method, corpus, kept, lead_set, seed, self.devices)
+                with candidate.while_fitting(corpus):
+                    model = candidate.fit(*what, start=start)
                 outputs[held_out], probabilities = answer_corpus(model, corpus, held_out)
             if n_folds is not None or len(held_out) >= SMALLEST_SOURCE:
                 own = score(labels[held_out], outputs[held_out], probabilities, read_weights())
@@ -319,7 +328,7 @@ class Bench:
 
     def _start(self, method: Method, candidate: Candidate, lead_set, seed) -> Start | None:
         """Where the folds go on from, the same for all candidates that come to the same there."""
-        own = (pretraining_method(method), lead_set, seed, candidate.corpus)
+        own = (pretraining_method(method), lead_set, seed, candidate.corpus, candidate.throughout)
         if own not in self.starts:
             simulated = simulated_for(method, self.cache, self.settings)
             self.starts[own] = simulated and pretrain(
