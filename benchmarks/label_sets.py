@@ -4,9 +4,7 @@ of all sets; see `ecg.expected_score` for the formula."""
 import numpy as np
 
 from ecg.classes import SINUS_RHYTHM
-from ecg.expected_score import quadrature
-
-_MOST_NUMBERS = 2_000_000  # in an array, 16 MB
+from ecg.expected_score import MOST_NUMBERS, quadrature
 
 
 class ExpectedScore:
@@ -47,7 +45,7 @@ class ExpectedScore:
         The same for a record alone and among others, in bounded memory.
         """
         n_records = len(probabilities)
-        n_together = max(1, _MOST_NUMBERS // self._log_lengths.size)
+        n_together = max(1, MOST_NUMBERS // self._log_lengths.size)
         positions = np.empty(n_records, int)
         for first in range(0, n_records, n_together):
             part = slice(first, first + n_together)

@@ -26,7 +26,7 @@ from functools import cache
 
 import numpy as np
 
-_MOST_NUMBERS = 2_000_000  # in an array, 16 MB
+MOST_NUMBERS = 2_000_000  # in an array, 16 MB
 _LEAST_RISE = 1e-12
 
 
@@ -38,7 +38,7 @@ def climb(probabilities, answers, weights) -> np.ndarray:
     most, then by the next. probabilities: (n_records, n_classes); weights: as above.
     """
     answers = np.array(answers, bool)
-    n_together = max(1, _MOST_NUMBERS // answers.shape[1] ** 2)
+    n_together = max(1, MOST_NUMBERS // answers.shape[1] ** 2)
     for first in range(0, len(answers), n_together):
         rising = np.arange(first, min(first + n_together, len(answers)))
         while len(rising):

@@ -120,7 +120,7 @@ def test_many_records_are_answered_in_parts_as_each_alone(n_together, monkeypatc
     call = ExpectedScore.__call__
     monkeypatch.setattr(ExpectedScore, "__call__", counted)
     n_numbers = N_CLASSES // 2 * len(answers) * n_together
-    monkeypatch.setattr(label_sets, "_MOST_NUMBERS", n_numbers)
+    monkeypatch.setattr(label_sets, "MOST_NUMBERS", n_numbers)
     np.testing.assert_array_equal(expected.largest(probabilities), np.argmax(alone, axis=1))
     assert max(sizes) == n_together
     assert sum(sizes) == 20
@@ -164,7 +164,7 @@ def test_many_records_climb_in_parts_as_each_alone(n_together, monkeypatch):
         climb(one[None], start[None], read_weights())[0]
         for one, start in zip(probabilities, starts, strict=True)
     ]
-    monkeypatch.setattr(expected_score, "_MOST_NUMBERS", N_CLASSES**2 * n_together)
+    monkeypatch.setattr(expected_score, "MOST_NUMBERS", N_CLASSES**2 * n_together)
     np.testing.assert_array_equal(climb(probabilities, starts, read_weights()), alone)
     np.testing.assert_array_equal(starts, np.eye(N_CLASSES, dtype=bool)[:20])
 

@@ -133,23 +133,22 @@ def test_measurements_become_as_many_features_as_asked_for_none_below_zero():
     assert len(np.unique(features[:, features.any(axis=0)], axis=0)) > 32
 
 
+def changed_in_training(changing, n_records) -> tuple[np.ndarray, np.ndarray]:
+    """Features in training of an embedding that changes nothing, and of this one with the same
+    weights, which answers like it outside of training."""
+    x, still = maps(n_records, 7), embedding()
+    changing.set_weights(still.get_weights())
+    np.testing.assert_array_equal(changing(x, training=False), still(x, training=False))
+    return tuple(np.asarray(network(x, training=True)) for network in (still, changing))
+
+
 def test_measurements_are_noisy_in_training_alone():
-    x = maps(64, 7)
-    noisy, still = embedding(noise=0.1), embedding()
-    noisy.set_weights(still.get_weights())
-    np.testing.assert_array_equal(noisy(x, training=False), still(x, training=False))
-    expected = np.asarray(still(x, training=True))
-    given = np.asarray(noisy(x, training=True))
+    expected, given = changed_in_training(embedding(noise=0.1), 64)
     assert 0.01 < np.abs(given - expected).mean() < 0.3
 
 
 def test_a_share_of_the_measured_features_is_dropped_in_training_alone():
-    x = maps(2000, 7)
-    dropping, still = embedding(dropout=0.4), embedding()
-    dropping.set_weights(still.get_weights())
-    np.testing.assert_array_equal(dropping(x, training=False), still(x, training=False))
-    expected = np.asarray(still(x, training=True))
-    given = np.asarray(dropping(x, training=True))
+    expected, given = changed_in_training(embedding(dropout=0.4), 2000)
     assert np.mean(given[expected > 0] == 0) == pytest.approx(0.4, abs=0.03)
 
 
