@@ -22,6 +22,9 @@ def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -
     with its process: what a backend keeps of one training would add up over hundreds. After an
     error no further job starts; it is raised when those under way have ended.
     """
+    jobs = list(jobs)
+    if not jobs:  # to count the GPUs takes a process of its own
+        return
     gpus = _visible_gpus()
     n_at_once = min(n_at_once or len(gpus) or 1, len(gpus) or math.inf)
     free = queue.SimpleQueue()

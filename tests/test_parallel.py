@@ -130,3 +130,11 @@ def test_no_gpu_is_found_where_the_driver_is_not_there():
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has an NVIDIA driver")
     assert parallel._visible_gpus() == []
+
+
+def test_without_jobs_nothing_is_started(monkeypatch):
+    def never():
+        raise AssertionError("the GPUs do not matter here")
+
+    monkeypatch.setattr(parallel, "_visible_gpus", never)
+    assert list(run_jobs(print, iter(()))) == []
