@@ -30,7 +30,7 @@ from keras import ops
 from ecg import training
 from ecg.batches import Bags
 from ecg.classes import read_weights
-from ecg.corpus import Corpus, prepare_corpus
+from ecg.corpus import Corpus, corpus_cache, prepare_corpus
 from ecg.demographics import N_DEMOGRAPHICS
 from ecg.devices import find_devices
 from ecg.epochs import PretrainingOptions
@@ -38,9 +38,8 @@ from ecg.folds import split_corpus
 from ecg.leads import LEAD_SETS
 from ecg.losses import make_loss
 from ecg.measurements import n_measurements
-from ecg.methods import Method, as_published, find_method
-from ecg.model_folders import corpus_cache, simulated_for, with_epochs
-from ecg.pretraining import pretrain, pretraining_method
+from ecg.methods import Method, as_published, find_method, with_epochs
+from ecg.pretraining import pretrain, pretraining_method, simulated_for
 from ecg.scoring import challenge_metric, score
 from ecg.settings import Settings, read_settings
 from ecg.training import Start, answer_corpus, fit
@@ -85,8 +84,8 @@ def _times_width(factor: float) -> Callable[[Method], Method]:
 
 
 def _without_measurements(method: Method) -> Method:
-    pretraining = replace(method.pretraining, measured_epochs=0)
-    return replace(_changed("network", measured_width=None)(method), pretraining=pretraining)
+    method = _changed("pretraining", measured_epochs=0)(method)
+    return _changed("network", measured_width=None)(method)
 
 
 class _ChangedBags(Bags):
@@ -330,7 +329,7 @@ class Bench:
         """Where the folds go on from, the same for all candidates that come to the same there."""
         own = (pretraining_method(method), lead_set, seed, candidate.corpus, candidate.throughout)
         if own not in self.starts:
-            simulated = simulated_for(method, self.cache, self.settings)
+            simulated = simulated_for(method, self.cache, self.settings.workers)
             self.starts[own] = simulated and pretrain(
                 method, candidate.corpus(simulated), lead_set, seed, self.devices
             )

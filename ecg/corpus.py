@@ -1,5 +1,6 @@
 """A folder of records -> memory-mapped windows of prepared signals, and a table beside them."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -12,7 +13,7 @@ from joblib import Parallel, delayed
 
 from ecg.classes import N_CLASSES, encode_dx
 from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
-from ecg.files import digest_files
+from ecg.files import digest_files, move_whole
 from ecg.leads import TWELVE_LEADS
 from ecg.measurements import N_RHYTHM, N_WAVES, measure
 from ecg.progress import track
@@ -73,6 +74,20 @@ class Corpus:
         return self.parts[self.part[i]][first : first + self.n_windows[i]]
 
 
+@contextlib.contextmanager
+def corpus_cache(kept: Path | None, work_directory: Path):
+    """The folder for prepared arrays: `kept`, or a temporary one in `work_directory`.
+
+    Not in the system's own temporary folder: in a container that is a layer in memory or on a
+    small disk, and the full training set takes 4 GB, in windows at 500 Hz some 27.
+    """
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix=".prepared-", dir=work_directory) as folder:
+        yield Path(folder)
+
+
 def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) -> Corpus:
     """The corpus of all records below `folder`, made by `workers` processes or found in `cache`.
 
@@ -89,8 +104,7 @@ def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) 
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{place.name}.unfinished-", dir=cache) as made:
             _write(Path(made) / "corpus", files, sources, preparation, workers)
-            if not place.is_dir():  # another run may have been faster
-                (Path(made) / "corpus").rename(place)
+            move_whole(Path(made) / "corpus", place)
     corpus = read_corpus(place)
     _report_bad(folder, corpus, len(files))
     return corpus

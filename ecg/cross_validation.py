@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ecg.corpus import CorpusError, prepare_corpus
+from ecg.corpus import CorpusError, corpus_cache, prepare_corpus
 from ecg.files import written_whole
 from ecg.fold_scores import measured_in, score_rows
 from ecg.folds import (
@@ -26,9 +26,9 @@ from ecg.folds import (
     split_corpus,
 )
 from ecg.leads import LEAD_SETS
-from ecg.methods import METHODS, Method, find_method
-from ecg.model_folders import corpus_cache, simulated_for, with_epochs
+from ecg.methods import METHODS, Method, find_method, with_epochs
 from ecg.parallel import run_jobs
+from ecg.pretraining import simulated_for
 from ecg.settings import Settings, read_settings
 from ecg.tables import tables_for
 from ecg.variants import DEFAULT, VARIANTS, distinct_variants
@@ -85,15 +85,15 @@ def plan_folds(
     for method, variants in chosen.items():
         corpus = prepared[method.preparation]
         splits = split_corpus(corpus, n_folds, settings.seed)
-        simulated = simulated_for(method, cache, settings)
+        simulated = simulated_for(method, cache, settings.workers)
         for lead_set, seed in itertools.product(lead_sets, seeds):
-            start = None
+            first = None
             if simulated is not None:
-                start = pretraining_of(out / "folds", method, lead_set, seed, simulated)
+                first = pretraining_of(out / "folds", method, lead_set, seed, simulated)
             for name, kept, held_out in splits:
                 what = (method, variants[0], lead_set, seed, name)
-                file = fold_file(out / "folds", *what, corpus, kept, start)
-                folds.append(Fold(*what, corpus.place, kept, held_out, file, start))
+                file = fold_file(out / "folds", *what, corpus, kept, first)
+                folds.append(Fold(*what, corpus.place, kept, held_out, file, first))
     return folds
 
 
@@ -101,10 +101,10 @@ def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
     """The rows of scores.csv; trains the folds whose file is not there, and says how they score."""
     missing = [fold for fold in folds if not fold.file.exists()]
     print(f"{len(folds)} folds, {len(folds) - len(missing)} of them are there already", flush=True)
-    starts = dict.fromkeys(fold.start for fold in missing if fold.start is not None)
-    to_make = [start for start in starts if not start.file.exists()]
-    for start, _ in run_jobs(run_pretraining, to_make, n_at_once):
-        print(f"{start.file.name}: trained on simulated records", flush=True)
+    stages = dict.fromkeys(fold.pretraining for fold in missing if fold.pretraining is not None)
+    to_train = [stage for stage in stages if not stage.file.exists()]
+    for stage, _ in run_jobs(run_pretraining, to_train, n_at_once):
+        print(f"{stage.file.name}: trained on simulated records", flush=True)
     for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_at_once), start=1):
         answers = read_answers(fold.file)
         scores = answers.scores

@@ -19,6 +19,15 @@ def written_whole(path: str | Path):
         unfinished.unlink(missing_ok=True)
 
 
+def move_whole(folder: Path, place: Path) -> None:
+    """Gives the folder its name, unless another process, whose folder then stays, was faster."""
+    try:
+        folder.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
 def digest_files(*paths: str | Path) -> str:
     """SHA-256 of the files' bytes, one file after another, in hexadecimal; read piece by piece."""
     digest = hashlib.sha256()

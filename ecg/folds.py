@@ -34,8 +34,8 @@ class Pretraining:
 @dataclass(frozen=True)
 class Fold:
     """What to train and on what. corpus: its folder. name: the fold's number, or the source left
-    out. kept, held_out: positions of records in the corpus. file: where the answers go. start:
-    the pre-training to go on from, if the method has one."""
+    out. kept, held_out: positions of records in the corpus. file: where the answers go.
+    pretraining: what comes before, if the method has one."""
 
     method: Method
     variant: str
@@ -46,7 +46,7 @@ class Fold:
     kept: np.ndarray
     held_out: np.ndarray
     file: Path
-    start: Pretraining | None = None
+    pretraining: Pretraining | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def fold_file(
     name: str,
     corpus: Corpus,
     kept,
-    start: Pretraining | None,
+    pretraining: Pretraining | None,
 ) -> Path:
     """The file of a fold's answers. Its name changes with all that they depend on but the machine,
     so that a file which is there need not be made again."""
     records = [corpus.fingerprint, corpus.names[kept].tolist(), corpus.sources[kept].tolist()]
-    started = None if start is None else start.file.name
-    facts = [method_to_dict(method), lead_set, seed, records, started]
+    first = None if pretraining is None else pretraining.file.name
+    facts = [method_to_dict(method), lead_set, seed, records, first]
     head = f"{method.name}.{variant}.{lead_set}_leads.seed{seed}"
     return folder / f"{head}.fold_{name}.{_key(facts)}.npz"
 
@@ -124,7 +124,7 @@ def run_fold(fold: Fold) -> None:
     """
     started = time.monotonic()
     corpus = read_corpus(fold.corpus)
-    start = None if fold.start is None else _read_start(fold.start.file)
+    start = None if fold.pretraining is None else _read_start(fold.pretraining.file)
     what = (fold.method, corpus, fold.kept, fold.lead_set, fold.seed)
     model = fit(*what, find_devices(), start=start)
     outputs, probabilities = answer_corpus(model, corpus, fold.held_out)

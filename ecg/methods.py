@@ -9,7 +9,7 @@ stalls, and training ends when the best epoch is long past.
 
 multiscale_se by default goes further, as the README shows: measurements as a second input, dropout
 on the signal's features, simulated records first, AdamW with warm-up and a cosine for few epochs,
-and the label set of the largest expected score. `as_published` takes all that away.
+and the label set of the largest expected score. `as_published` gives the method without.
 """
 
 import dataclasses
@@ -47,17 +47,30 @@ class Method:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     pretraining: PretrainingOptions = field(default_factory=PretrainingOptions)
 
+    def __post_init__(self):
+        measured = getattr(self.network, "measured_width", None) is not None
+        if self.pretraining.measured_epochs and not measured:
+            raise ValueError(
+                f"{self.name}: expected measured_epochs of 0 for a network without measurements, "
+                f"found {self.pretraining.measured_epochs}"
+            )
+
 
 # 10 s windows over the whole record, as recorded but for the rate and each lead's mean; half an
 # hour is the longest record of the Challenge.
 _WINDOWS_500_HZ = Preparation(fs=500.0, band_hz=None, window_s=10.0, max_windows=180, scale="mV")
 
+_MULTISCALE_SE = Method(
+    name="multiscale_se",
+    source="AIRCAS_MEL1, Computing in Cardiology 2021",
+    architecture="multiscale_se",
+    network=multiscale_se.MultiscaleSEOptions(),
+)
+
 _FULL = {
-    "multiscale_se": Method(
-        name="multiscale_se",
-        source="AIRCAS_MEL1, Computing in Cardiology 2021",
-        architecture="multiscale_se",
-        network=multiscale_se.MultiscaleSEOptions(measured_width=128, feature_dropout=0.2),
+    "multiscale_se": replace(
+        _MULTISCALE_SE,
+        network=replace(_MULTISCALE_SE.network, measured_width=128, feature_dropout=0.2),
         decision=DecisionOptions(rule="expected_score", calibrated=True),
         training=TrainingOptions(
             epochs=10,
@@ -145,44 +158,41 @@ _FULL = {
 }
 
 
-_NARROW = "; narrow copy"
-
-
-def _narrow(name: str, network: dict, **training) -> Method:
+def _narrow(full: Method, network: dict, **training) -> Method:
     """A narrow and short copy of a method: the five models in minutes on 2 CPU cores."""
-    full = _FULL[name]
     return replace(
         full,
-        source=f"{full.source}{_NARROW}",
+        source=f"{full.source}; narrow copy",
         network=replace(full.network, **network),
         training=replace(full.training, **training),
     )
 
 
+_NARROW_WIDTHS = {"widths": (8, 8, 8, 8, 8)}
+
 _DEMO = {
     # It is for a look at simulated records, so it must not have seen their sources before.
     "multiscale_se": replace(
-        _narrow("multiscale_se", {"widths": (8, 8, 8, 8, 8)}, epochs=10),
-        pretraining=PretrainingOptions(),
+        _narrow(_FULL["multiscale_se"], _NARROW_WIDTHS), pretraining=PretrainingOptions()
     ),
     "branched_se": _narrow(
-        "branched_se", {"shared_width": 8, "widths": (16, 32, 32, 32)}, batch_size=16
+        _FULL["branched_se"], {"shared_width": 8, "widths": (16, 32, 32, 32)}, batch_size=16
     ),
     "mtfnet": _narrow(
-        "mtfnet",
+        _FULL["mtfnet"],
         {"channels": 16, "bilstm_layers": 2, "hidden": 16},
         epochs=15,
         batch_size=16,
         learning_rate=2e-3,
     ),
     "se_ecgnet": _narrow(
-        "se_ecgnet",
+        _FULL["se_ecgnet"],
         {"stem_widths": (8, 8), "widths": (8, 16, 16), "hidden": 32},
         epochs=12,
         batch_size=16,
     ),
     "antialiased_resnet18": _narrow(
-        "antialiased_resnet18",
+        _FULL["antialiased_resnet18"],
         {"widths": (16, 16, 32, 32)},
         epochs=15,
         batch_size=16,
@@ -192,23 +202,11 @@ _DEMO = {
 }
 
 
-def as_published(method: Method) -> Method:
-    """The method without what we chose beyond its paper, at the size that it has."""
-    if method.name != "multiscale_se":
-        return method
-    training = TrainingOptions()
-    if method.source.endswith(_NARROW):
-        training = replace(training, epochs=10, batch_size=16)
-    return replace(
-        method,
-        network=replace(method.network, measured_width=None, feature_dropout=0.0),
-        decision=DecisionOptions(),
-        training=training,
-        pretraining=PretrainingOptions(),
-    )
-
-
 METHODS = {name: {"full": _FULL[name], "demo": _DEMO[name]} for name in _FULL}
+_PUBLISHED = {method: method for presets in METHODS.values() for method in presets.values()} | {
+    _FULL["multiscale_se"]: _MULTISCALE_SE,
+    _DEMO["multiscale_se"]: _narrow(_MULTISCALE_SE, _NARROW_WIDTHS, epochs=10, batch_size=16),
+}
 
 
 def find_method(name: str, preset: str = "full") -> Method:
@@ -221,6 +219,29 @@ def find_method(name: str, preset: str = "full") -> Method:
     if preset not in METHODS[name]:
         raise ValueError(f"expected a preset among {', '.join(METHODS[name])}; found '{preset}'")
     return METHODS[name][preset]
+
+
+def as_published(method: Method) -> Method:
+    """A method that `find_method` gives, without what we chose beyond its paper.
+
+    Raises ValueError for any other.
+    """
+    if method not in _PUBLISHED:
+        raise ValueError(f"expected a method as find_method gives it, found {method}")
+    return _PUBLISHED[method]
+
+
+def with_epochs(method: Method, epochs: int | None) -> Method:
+    """The method with at most so many epochs in each of its stages; itself where that is None."""
+    if epochs is None:
+        return method
+    first = replace(
+        method.pretraining,
+        measured_epochs=min(epochs, method.pretraining.measured_epochs),
+        epochs=min(epochs, method.pretraining.epochs),
+    )
+    training = replace(method.training, epochs=min(epochs, method.training.epochs))
+    return replace(method, training=training, pretraining=first)
 
 
 def build_network(method: Method, n_leads: int, n_classes: int):

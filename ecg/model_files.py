@@ -120,10 +120,20 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
 
 
 def missing_models(folder: str | Path) -> list[int]:
-    """The lead sets that the folder has no model for."""
-    return [
-        size for size in LEAD_SETS if not all(file.is_file() for file in _files(Path(folder), size))
-    ]
+    """The lead sets that the folder has no model for, or one of another format."""
+    return [size for size in LEAD_SETS if not _has_model(Path(folder), size)]
+
+
+def _has_model(folder: Path, lead_set: int) -> bool:
+    weights_file, json_file = _files(folder, lead_set)
+    try:
+        return weights_file.is_file() and _has_format(json.loads(json_file.read_text()))
+    except (OSError, ValueError):
+        return False
+
+
+def _has_format(description) -> bool:
+    return isinstance(description, dict) and description.get("format") == _FORMAT
 
 
 def _files(folder: Path, lead_set: int) -> tuple[Path, Path]:
@@ -140,6 +150,6 @@ def _read_json(path: Path) -> dict:
         ) from error
     except (OSError, ValueError) as error:
         raise ModelFolderError(f"{path}: unreadable: {error}") from error
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+    if not _has_format(description):
         raise ModelFolderError(f"{path}: expected a model description of format {_FORMAT}")
     return description

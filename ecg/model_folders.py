@@ -1,18 +1,15 @@
 """Trains a model folder: one method, one lead set after another, on all records of a folder."""
 
-import contextlib
-import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ecg.corpus import Corpus, prepare_corpus
+from ecg.corpus import Corpus, corpus_cache, prepare_corpus
 from ecg.devices import Devices, find_devices
-from ecg.methods import Method, find_method
+from ecg.methods import Method, find_method, with_epochs
 from ecg.model_files import TrainedModel, missing_models, save_model
-from ecg.pretraining import pretrain, simulated_corpus
+from ecg.pretraining import pretrain, simulated_for
 from ecg.settings import Settings
 from ecg.training import fit
 
@@ -31,7 +28,7 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
     with corpus_cache(settings.cache, model_directory) as cache:
         corpus = prepare_corpus(data_directory, method.preparation, cache, settings.workers)
         print(f"{len(corpus)} records to train on, {len(corpus.bad)} left out", flush=True)
-        simulated = simulated_for(method, cache, settings)
+        simulated = simulated_for(method, cache, settings.workers)
         for i, lead_set in enumerate(settings.lead_sets):
             left = settings.time_limit_h * 3600 - (time.monotonic() - started)
             time_limit_s = left / (len(settings.lead_sets) - i)
@@ -47,41 +44,6 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
         )
     else:
         print(f"{model_directory}: complete, a model for each lead set", flush=True)
-
-
-def with_epochs(method: Method, epochs: int | None) -> Method:
-    """The method with at most so many epochs in each of its stages; itself where that is None."""
-    if epochs is None:
-        return method
-    first = replace(
-        method.pretraining,
-        measured_epochs=min(epochs, method.pretraining.measured_epochs),
-        epochs=min(epochs, method.pretraining.epochs),
-    )
-    training = replace(method.training, epochs=min(epochs, method.training.epochs))
-    return replace(method, training=training, pretraining=first)
-
-
-def simulated_for(method: Method, cache: Path, settings: Settings) -> Corpus | None:
-    """The simulated records that the method's networks are trained on first, if it has any."""
-    n_records = method.pretraining.n_records
-    if not n_records:
-        return None
-    return simulated_corpus(n_records, method.preparation, cache, settings.workers)
-
-
-@contextlib.contextmanager
-def corpus_cache(kept: Path | None, work_directory: Path):
-    """The folder for prepared arrays: `kept`, or a temporary one in `work_directory`.
-
-    Not in the system's own temporary folder: in a container that is a layer in memory or on a
-    small disk, and the full training set takes 4 GB, in windows at 500 Hz some 27.
-    """
-    if kept is not None:
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix=".prepared-", dir=work_directory) as folder:
-        yield Path(folder)
 
 
 def _train(

@@ -15,7 +15,7 @@ from ecg.classes import N_CLASSES
 from ecg.corpus import CORPUS_FORMAT, Corpus, prepare_corpus, read_corpus
 from ecg.decisions import DecisionOptions
 from ecg.devices import Devices
-from ecg.files import digest_files
+from ecg.files import digest_files, move_whole
 from ecg.methods import Method, build_network
 from ecg.model_files import TrainedModel
 from ecg.signals import Preparation
@@ -25,6 +25,14 @@ from ecg.training import Start, fit
 # Of the simulation, the same for every training; no small number, lest it be one that somebody
 # simulates a test with.
 _SEED = 882_530
+
+
+def simulated_for(method: Method, cache: Path, workers: int) -> Corpus | None:
+    """The simulated records that the method's networks are trained on first, if it has any."""
+    n_records = method.pretraining.n_records
+    if not n_records:
+        return None
+    return simulated_corpus(n_records, method.preparation, cache, workers)
 
 
 def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, workers: int) -> Corpus:
@@ -39,8 +47,7 @@ def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, work
             records = Path(made) / "records"
             simulate_folder(records, n_records, _SEED, workers=workers)
             corpus = prepare_corpus(records, preparation, Path(made), workers)
-            if not place.is_dir():  # another run may have been faster
-                corpus.place.rename(place)
+            move_whole(corpus.place, place)
     return read_corpus(place)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ecg import corpus as corpus_module
 from ecg.classes import encode_dx
-from ecg.corpus import CorpusError, prepare_corpus, read_corpus
+from ecg.corpus import CorpusError, corpus_cache, prepare_corpus, read_corpus
 from ecg.demographics import encode_demographics
 from ecg.leads import TWELVE_LEADS
 from ecg.measurements import N_RHYTHM, N_WAVES, measure
@@ -271,3 +271,13 @@ def test_every_real_record_is_prepared(shared_records, tmp_path):
     for windows in windows_of(corpus):
         assert np.isfinite(windows).all()
         assert windows.any()
+
+
+def test_a_temporary_cache_is_removed_and_a_kept_one_stays(tmp_path):
+    with corpus_cache(None, tmp_path) as cache:
+        assert cache.parent == tmp_path
+        (cache / "file").touch()
+    assert not list(tmp_path.iterdir())
+    kept = tmp_path / "kept"
+    with corpus_cache(kept, tmp_path) as cache:
+        assert cache == kept

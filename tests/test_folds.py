@@ -208,11 +208,11 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
 
 
 @pytest.fixture
-def start(simulated, tmp_path) -> Pretraining:
+def first(simulated, tmp_path) -> Pretraining:
     return pretraining_of(tmp_path, METHOD, 3, 7, simulated)
 
 
-def test_a_fold_goes_on_from_its_pretraining(fold, start, simulated, calls, monkeypatch):
+def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monkeypatch):
     # More arrays than ten, whose names in a file would be sorted otherwise.
     made = Start([np.full((i, 2), i, np.float32) for i in range(13)], np.linspace(0, 1, 26))
 
@@ -221,10 +221,10 @@ def test_a_fold_goes_on_from_its_pretraining(fold, start, simulated, calls, monk
         return made
 
     monkeypatch.setattr(folds, "pretrain", pretrain)
-    run_pretraining(start)
+    run_pretraining(first)
     assert calls == [(METHOD, simulated.fingerprint, 3, 7)]
-    assert list(start.file.parent.iterdir()) == [start.file]
-    run_fold(replace(fold, start=start))
+    assert list(first.file.parent.iterdir()) == [first.file]
+    run_fold(replace(fold, pretraining=first))
     given = calls[1][-1]
     np.testing.assert_array_equal(given.prevalence, made.prevalence)
     for one, expected in zip(given.weights, made.weights, strict=True):
@@ -233,29 +233,29 @@ def test_a_fold_goes_on_from_its_pretraining(fold, start, simulated, calls, monk
 
 
 @pytest.mark.usefixtures("without_graphs")
-def test_a_fold_is_trained_on_simulated_and_real_records(fold, start):
-    run_pretraining(start)
-    run_fold(replace(fold, start=start))
+def test_a_fold_is_trained_on_simulated_and_real_records(fold, first):
+    run_pretraining(first)
+    run_fold(replace(fold, pretraining=first))
     answers = read_answers(fold.file)
     assert answers.facts["epochs"] == 1
     assert np.isfinite(answers.probabilities).all()
     assert answers.outputs.any(axis=1).all()
-    assert {path.name for path in fold.file.parent.iterdir()} == {fold.file.name, start.file.name}
+    assert {path.name for path in fold.file.parent.iterdir()} == {fold.file.name, first.file.name}
 
 
-def test_a_pretraining_that_fails_leaves_no_file(start, monkeypatch):
+def test_a_pretraining_that_fails_leaves_no_file(first, monkeypatch):
     def break_off(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(folds, "pretrain", break_off)
     with pytest.raises(KeyboardInterrupt):
-        run_pretraining(start)
-    assert not list(start.file.parent.iterdir())
+        run_pretraining(first)
+    assert not list(first.file.parent.iterdir())
 
 
-def test_folds_and_pretrainings_can_be_sent_to_another_process(fold, start):
-    sent = pickle.loads(pickle.dumps(replace(fold, start=start)))
-    assert sent.start == start
-    assert hash(sent.start) == hash(start)
+def test_folds_and_pretrainings_can_be_sent_to_another_process(fold, first):
+    sent = pickle.loads(pickle.dumps(replace(fold, pretraining=first)))
+    assert sent.pretraining == first
+    assert hash(sent.pretraining) == hash(first)
     assert sent.method == fold.method
     np.testing.assert_array_equal(sent.kept, fold.kept)

@@ -13,7 +13,7 @@ from ecg.demographics import encode_demographics
 from ecg.inference import Predictor, load_predictor
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.measurements import n_measurements
-from ecg.methods import METHODS, as_published, build_network
+from ecg.methods import METHODS, build_network
 from ecg.records import find_records, read_header_text, read_recording
 from ecg.signals import prepare
 from ecg.training import answer_corpus
@@ -76,7 +76,8 @@ def test_the_same_recording_written_otherwise_gets_the_same_probabilities(predic
 @pytest.mark.usefixtures("without_graphs")
 def test_the_amplitude_counts_where_it_is_measured_and_nowhere_else():
     model, text = untrained_model("multiscale_se", 2), header_text("A1", 500, 5000, ["I", "II"])
-    published = as_published(model.method)
+    network = replace(model.method.network, measured_width=None)
+    published = replace(model.method, network=network)
     alone = replace(model, method=published, network=build_network(published, 2, 26))
     for own, counts in ((model, True), (alone, False)):
         predictor = Predictor(own)

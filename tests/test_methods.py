@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +7,14 @@ from ecg.augmentation import AugmentationOptions
 from ecg.decisions import DecisionOptions
 from ecg.epochs import PretrainingOptions
 from ecg.losses import LossOptions
-from ecg.methods import METHODS, as_published, find_method, method_from_dict, method_to_dict
+from ecg.methods import (
+    METHODS,
+    as_published,
+    find_method,
+    method_from_dict,
+    method_to_dict,
+    with_epochs,
+)
 from ecg.selection import SelectionOptions
 from ecg.signals import Preparation
 from ecg.variants import VARIANTS, apply_variant
@@ -65,7 +73,6 @@ def test_the_default_method_differs_from_its_paper_in_what_its_head_says(preset)
         assert getattr(method, part) == getattr(published, part)
     for option in ("widths", "large_kernel", "time_kernels", "steps", "squeeze_ratio", "dropout"):
         assert getattr(method.network, option) == getattr(published.network, option)
-    assert as_published(published) == published
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
@@ -212,3 +219,38 @@ def test_a_description_that_lacks_a_part_is_refused(part):
     del values[part]
     with pytest.raises(ValueError, match=f"unreadable method description.*{part}"):
         method_from_dict(values)
+
+
+def test_only_a_methods_presets_have_a_published_form():
+    longer = with_epochs(find_method("multiscale_se"), 9)
+    with pytest.raises(ValueError, match="as find_method gives it"):
+        as_published(longer)
+
+
+def test_a_network_without_measurements_cannot_be_trained_on_them_alone():
+    method = find_method("multiscale_se")
+    with pytest.raises(ValueError, match=r"measured_epochs of 0.*found 10"):
+        replace(method, network=replace(method.network, measured_width=None))
+    with pytest.raises(ValueError, match="measured_epochs"):
+        replace(find_method("mtfnet"), pretraining=method.pretraining)
+
+
+def test_settings_cap_the_epochs_of_every_stage_and_never_raise_them():
+    method = find_method("multiscale_se")
+    options = PretrainingOptions(n_records=9, measured_epochs=7, epochs=5)
+    method = replace(method, pretraining=options)
+    capped = with_epochs(method, 3)
+    assert (capped.training.epochs, capped.pretraining.epochs) == (3, 3)
+    assert capped.pretraining.measured_epochs == 3
+    fewer = replace(method.pretraining, epochs=2)
+    assert with_epochs(replace(method, pretraining=fewer), 3).pretraining.epochs == 2
+    assert with_epochs(method, 10_000) == method
+    assert with_epochs(method, None) == method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_cap_of_the_epochs_changes_nothing_else(name):
+    method = find_method(name)
+    capped = with_epochs(method, 1)
+    assert capped.training == replace(method.training, epochs=1)
+    assert replace(capped, training=method.training, pretraining=method.pretraining) == method

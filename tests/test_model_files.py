@@ -146,7 +146,11 @@ def test_a_missing_model_is_named_with_what_else_is_missing(folder):
     (folder / "12_leads.json").unlink()
     (folder / "3_leads.weights.h5").unlink()
     assert missing_models(folder) == [12, 3]
-    with pytest.raises(ModelFolderError, match=r"12_leads\.json: expected .*lacks 12, 3 leads"):
+    other = json.loads((folder / "4_leads.json").read_text()) | {"format": 1}
+    (folder / "4_leads.json").write_text(json.dumps(other))
+    (folder / "2_leads.json").write_text("no JSON")
+    assert missing_models(folder) == [12, 4, 3, 2]
+    with pytest.raises(ModelFolderError, match=r"12_leads\.json: .*lacks 12, 4, 3, 2 leads"):
         load_trained_model(folder, 12)
     with pytest.raises(ModelFolderError, match=r"3_leads\.weights\.h5: expected the model's w"):
         load_trained_model(folder, 3)

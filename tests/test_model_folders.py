@@ -6,10 +6,8 @@ import pytest
 
 from ecg import model_folders, pretraining
 from ecg.corpus import CorpusError
-from ecg.epochs import PretrainingOptions
-from ecg.methods import METHODS, find_method
 from ecg.model_files import load_trained_model
-from ecg.model_folders import corpus_cache, simulated_for, train_model_folder, with_epochs
+from ecg.model_folders import train_model_folder
 from ecg.settings import Settings
 from tests.narrow import narrow_method, untrained_model
 
@@ -20,42 +18,6 @@ def models_of(*lead_sets) -> set[str]:
 
 def names_in(folder) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def test_settings_cap_the_epochs_of_every_stage_and_never_raise_them():
-    method = find_method("multiscale_se")
-    options = PretrainingOptions(n_records=9, measured_epochs=7, epochs=5)
-    method = replace(method, pretraining=options)
-    capped = with_epochs(method, 3)
-    assert (capped.training.epochs, capped.pretraining.epochs) == (3, 3)
-    assert capped.pretraining.measured_epochs == 3
-    fewer = replace(method.pretraining, epochs=2)
-    assert with_epochs(replace(method, pretraining=fewer), 3).pretraining.epochs == 2
-    assert with_epochs(method, 10_000) == method
-    assert with_epochs(method, None) == method
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_cap_of_the_epochs_changes_nothing_else(name):
-    method = find_method(name)
-    capped = with_epochs(method, 1)
-    assert capped.training == replace(method.training, epochs=1)
-    assert replace(capped, training=method.training, pretraining=method.pretraining) == method
-
-
-def test_a_temporary_cache_is_removed_and_a_kept_one_stays(tmp_path):
-    with corpus_cache(None, tmp_path) as cache:
-        assert cache.parent == tmp_path
-        (cache / "file").touch()
-    assert not list(tmp_path.iterdir())
-    kept = tmp_path / "kept"
-    with corpus_cache(kept, tmp_path) as cache:
-        assert cache == kept
-
-
-def test_a_method_without_pretraining_simulates_nothing(tmp_path):
-    assert simulated_for(narrow_method("mtfnet"), tmp_path, Settings()) is None
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

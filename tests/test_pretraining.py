@@ -12,7 +12,7 @@ from ecg.decisions import DecisionOptions
 from ecg.devices import Devices
 from ecg.leads import LEAD_SETS
 from ecg.methods import build_network, find_method
-from ecg.pretraining import pretrain, pretraining_method, simulated_corpus
+from ecg.pretraining import pretrain, pretraining_method, simulated_corpus, simulated_for
 from ecg.signals import Preparation
 from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
@@ -103,6 +103,11 @@ def test_two_runs_may_simulate_into_one_cache(tmp_path, monkeypatch):
     corpus = simulated_corpus(2, PREPARATION, tmp_path, workers=1)
     assert len(corpus) == 2
     assert os.listdir(tmp_path) == [corpus.place.name]
+
+
+def test_a_method_without_pretraining_simulates_nothing(tmp_path):
+    assert simulated_for(narrow_method("mtfnet"), tmp_path, workers=1) is None
+    assert not list(tmp_path.iterdir())
 
 
 # Methods ---------------------------------------------------------------------------------------

@@ -97,12 +97,10 @@ def test_equal_variants_come_once_with_all_their_names():
 
 
 def test_a_narrow_method_differs_from_the_variants_of_full_width():
-    method = find_method("mtfnet")
-    network = dataclasses.replace(method.network, channels=8, bilstm_layers=1)
-    narrow = dataclasses.replace(method, network=network)
+    narrow = find_method("mtfnet", "demo")
     distinct = distinct_variants(narrow, ["published", "channels_64", "bilstm_4"])
     assert list(distinct.values()) == [
-        ("default", "published", "bilstm_1"),
+        ("default", "published", "bilstm_2"),
         ("channels_64",),
         ("bilstm_4",),
     ]
