@@ -9,6 +9,8 @@ import keras
 # Compute capabilities of NVIDIA GPUs from which on tensor units take the type.
 _BFLOAT16_FROM = (8, 0)
 _FLOAT16_FROM = (7, 0)
+# Instructions of x86 CPUs, as Linux names them, that multiply bfloat16 numbers.
+_CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class Devices:
 def find_devices() -> Devices:
     """The machine's GPUs, with TensorFlow's memory growth switched on.
 
-    Mixed precision where every GPU has tensor units for bfloat16, or else float16; float32
-    elsewhere, on the CPU too.
+    See `choose_precision`.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -45,17 +46,35 @@ def find_devices() -> Devices:
         )
     return Devices(
         gpus=tuple(f"{name} (compute capability {major}.{minor})" for name, (major, minor) in gpus),
-        precision=choose_precision([capability for _, capability in gpus]),
+        precision=choose_precision([capability for _, capability in gpus], _cpu_flags(), backend),
         # Without it jax would not compile at all; on the CPU, XLA only adds to the start.
         jit_compile="auto" if gpus or backend == "jax" else False,
     )
 
 
-def choose_precision(capabilities) -> str:
-    """Keras dtype policy for GPUs of these compute capabilities, (major, minor) each."""
-    if not capabilities or min(capabilities) < _FLOAT16_FROM:
+def choose_precision(capabilities, cpu_flags=frozenset(), backend: str = "tensorflow") -> str:
+    """Keras dtype policy for GPUs of these compute capabilities, (major, minor) each; without any,
+    for a CPU with these flags.
+
+    Mixed where every GPU has tensor units for bfloat16, or else float16, or the CPU multiplies
+    bfloat16 and the backend makes use of that: jax does not on a CPU. Otherwise float32.
+    """
+    if not capabilities:
+        used = backend == "tensorflow" and _CPU_BFLOAT16 & set(cpu_flags)
+        return "mixed_bfloat16" if used else "float32"
+    if min(capabilities) < _FLOAT16_FROM:
         return "float32"
     return "mixed_bfloat16" if min(capabilities) >= _BFLOAT16_FROM else "mixed_float16"
+
+
+def _cpu_flags(file: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """The CPU's extensions by Linux's names; empty on other systems."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return set()
+    flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
+    return set(next(flags, "").split())
 
 
 def _tensorflow_gpus():

@@ -19,7 +19,7 @@ from ecg.decisions import (
     fit_temperature,
     pool_windows,
 )
-from ecg.devices import Devices, choose_precision
+from ecg.devices import Devices
 from ecg.losses import make_loss
 from ecg.methods import METHODS, as_published, find_method
 from ecg.scoring import score
@@ -329,18 +329,3 @@ def test_the_time_limit_ends_training_after_an_epoch(corpus_of, capsys):
     assert model.evidence["cut_by_time_limit"]
     assert model.evidence["validated_on_training_records"]
     assert "stopped by the time limit after epoch 1" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "precision"),
-    [
-        ([], "float32"),
-        ([(6, 1)], "float32"),
-        ([(7, 0)], "mixed_float16"),
-        ([(7, 5), (8, 0)], "mixed_float16"),
-        ([(8, 0)], "mixed_bfloat16"),
-        ([(12, 0)], "mixed_bfloat16"),
-    ],
-)
-def test_mixed_precision_where_the_gpu_has_units_for_it(capabilities, precision):
-    assert choose_precision(capabilities) == precision
