@@ -26,7 +26,7 @@ def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -
     if not jobs:  # to count the GPUs takes a process of its own
         return
     gpus = _visible_gpus()
-    n_at_once = min(n_at_once or len(gpus) or 1, len(gpus) or math.inf)
+    n_at_once = min(n_at_once or len(gpus) or 1, len(gpus) or math.inf, len(jobs))
     free = queue.SimpleQueue()
     for i in range(n_at_once):
         free.put((gpus[i] if gpus else None, max(joblib.cpu_count() // n_at_once, 1)))

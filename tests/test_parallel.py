@@ -83,6 +83,7 @@ def test_jobs_work_side_by_side_each_on_a_gpu_of_its_own(gpus, tmp_path, monkeyp
         ([], None, [(None, 6)]),
         ([], 2, [(None, 3), (None, 3)]),
         ([], 8, [(None, 1)] * 8),
+        ([], 8, [(None, 6)]),  # for one job alone
         (["4"], None, [("4", 6)]),
         (["4", "7"], None, [("4", 3), ("7", 3)]),
         (["4", "7"], 1, [("4", 6)]),
