@@ -18,7 +18,7 @@ from ecg.methods import METHODS, as_published, build_network, find_method
 
 # Trainable and fixed parameters of the published networks: a change here is one of every model.
 PARAMETERS = {
-    "multiscale_se": {12: 1255541, 6: 780917, 4: 543605, 3: 527477, 2: 472181},
+    "multiscale_se": {12: 591380, 6: 382868, 4: 278612, 3: 262484, 2: 226196},
     "branched_se": {12: 688106, 6: 685226, 4: 684266, 3: 683786, 2: 683306},
     "mtfnet": {12: 480922, 6: 479770, 4: 479386, 3: 479194, 2: 479002},
     "se_ecgnet": {12: 936362, 6: 641450, 4: 543146, 3: 493994, 2: 444842},

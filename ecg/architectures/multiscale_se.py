@@ -14,10 +14,10 @@ As published (section 2.2 and figure 1)
 Differs from the paper
 - 26 outputs: the equivalent pairs among the 30 codes are one class each.
 - The text gives no filter counts, no size of the large kernel, no dropout rate and no SE ratio;
-  `MultiscaleSEOptions` says which we took. Widths grow while kernels are small and stop at 32,
-  because a block's cost goes with width squared x kernel: the last one, 5 x 27 on 12 leads,
-  holds two thirds of the 2.2 billion multiply-adds a record as it is, and 48 filters there train
-  a third slower.
+  `MultiscaleSEOptions` says which we took. Widths grow while kernels are small and shrink as
+  kernels grow, because a block's cost goes with width squared x kernel: with 32 filters in the
+  last three blocks, the last one, 5 x 27 on 12 leads, would hold two thirds of the multiply-adds
+  and training would take twice as long.
 - With `measured_width` a dense layer of the record's measurements joins the branches' features
   before the last layer, and `feature_dropout` acts on these; the paper has neither.
 - Training starts with the output bias at the log-odds of each class's frequency.
@@ -49,7 +49,7 @@ class MultiscaleSEOptions:
     (`ecg.measurements`), which then are an input too; None, as published, for none of that.
     measured_noise, measured_dropout: see `ecg.layers.embed_measurements`."""
 
-    widths: tuple[int, ...] = (16, 24, 32, 32, 32)
+    widths: tuple[int, ...] = (16, 24, 32, 24, 16)
     large_kernel: int = 15
     time_kernels: tuple[int, ...] = (3, 9, 27)
     steps: tuple[int, ...] = (1, 2, 4)
