@@ -68,10 +68,10 @@ def pretrain(
     start = None
     if method.pretraining.measured_epochs:
         first = fit(_measurements_alone(own), *what, devices, time_limit_s)
-        start = Start(_grown(first, own), first.prevalence)
+        start = Start(_grown(first, own), first.prevalence, first.evidence)
     left = time_limit_s - (time.monotonic() - started)
     model = fit(own, *what, devices, left, start)
-    return Start(model.network.get_weights(), model.prevalence)
+    return Start(model.network.get_weights(), model.prevalence, model.evidence)
 
 
 def pretraining_method(method: Method) -> Method:

@@ -1,7 +1,7 @@
 """Fits one method on one lead set."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -27,10 +27,12 @@ _PREDICTION_BATCH = 128
 @dataclass(frozen=True)
 class Start:
     """What a training goes on from. weights: of the network, in Keras's order. prevalence: (26,),
-    the classes' shares of the records that it was trained on."""
+    the classes' shares of the records that it was trained on. evidence: of that training, as a
+    model's JSON has it."""
 
     weights: list[np.ndarray]
     prevalence: np.ndarray
+    evidence: dict = field(default_factory=dict)
 
 
 def fit(
@@ -107,6 +109,7 @@ def fit(
         "seed": seed,
         "precision": devices.precision,
         "gpus": devices.gpus,
+        "start": None if start is None else start.evidence,
         **course,
         "validation_scores": {
             name: None if math.isnan(value) else value for name, value in scores.items()

@@ -40,6 +40,9 @@ def test_a_folder_is_trained_on_simulated_records_first(
         model = load_trained_model(folder, lead_set)
         assert model.method == pretrained
         assert model.evidence["seed"] == 5
+        first = model.evidence["start"]
+        assert first["n_training"] + first["n_validation"] == 24
+        assert first["data_fingerprint"] != model.evidence["data_fingerprint"]
         assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
     printed, progress = capsys.readouterr()
     stages = [line.split(", epoch")[0] for line in printed.splitlines() if ", epoch 1/1" in line]

@@ -232,6 +232,11 @@ def test_the_measurements_are_learned_alone_before_the_whole(simulated, stages):
         given = np.asarray(network(inputs | {"signal": signal}))
         np.testing.assert_allclose(given, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3
+    # A model's JSON is to say where its weights come from.
+    assert start.evidence["epochs"] == 1
+    assert start.evidence["data_fingerprint"] == simulated.fingerprint
+    assert start.evidence["start"]["epochs"] == 2
+    assert start.evidence["start"]["start"] is None
     # Both share the time.
     assert part.limit_s == 1000
     assert 0 < whole.limit_s < 1000
