@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import scipy
 
+from ecg.choices import choices_of
 from ecg.classes import GROUPS, N_CLASSES
 from ecg.decisions import Decision, decision_from_dict, decision_to_dict
 from ecg.files import digest_files, written_whole
@@ -56,15 +57,17 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
     # Keras insists on the ending .weights.h5.
     with written_whole(weights_file) as unfinished:
         model.network.save_weights(unfinished)
+    method = method_to_dict(model.method)
     description = {
         "format": _FORMAT,
-        "method": method_to_dict(model.method),
+        "method": method,
         "lead_set": model.lead_set,
         "leads": LEAD_SETS[model.lead_set],
         "classes": GROUPS,
         "decision": decision_to_dict(model.decision),
         "prevalence": model.prevalence.tolist(),
         "weights": {"file": weights_file.name, "sha256": digest_files(weights_file)},
+        "choices": choices_of(method),
         "evidence": model.evidence,
         "versions": {
             "python": platform.python_version(),

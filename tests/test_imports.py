@@ -10,7 +10,17 @@ from tests.conftest import ROOT
 NETWORKS = [f"architectures.{name}" for name in METHOD_NAMES]
 # A module imports from the rows above its own alone.
 ORDER = (
-    ("leads", "classes", "demographics", "signals", "files", "progress", "splits", "devices"),
+    (
+        "leads",
+        "classes",
+        "demographics",
+        "signals",
+        "files",
+        "progress",
+        "splits",
+        "devices",
+        "choices",
+    ),
     ("layers", "losses", "augmentation", "epochs", "measurements"),
     (
         "settings",
