@@ -2,328 +2,115 @@
 
     python -m benchmarks.recipe DATA OUT --leads 12 2 --seeds 0 1 2 [--candidate NAME …]
     python -m benchmarks.recipe DATA OUT --measurements --leads 12 2 --seeds 0 1 2
+    ECG_PRESET=demo python -m benchmarks.recipe DATA OUT --simulated 600
 
-Each candidate is cross-validated twice on the records: on random folds, split anew for each seed,
-and leaving out one source at a time. All that a candidate chooses or fits (epoch, calibration,
-decision) it does within a fold's training part. With --measurements the networks have no signal
-path: minutes instead of hours, for choices that do not concern it. The `ECG_…` variables apply.
+Each candidate (`benchmarks.candidates`) is cross-validated twice on the records: on random folds,
+split anew for each seed, and leaving out one source at a time. All that a candidate chooses or fits
+(epoch, calibration, decision) it does within a fold's training part. With --measurements the
+networks have no signal path: minutes instead of hours, for choices that do not concern it.
+
+ECG_PRESET, ECG_EPOCHS, ECG_CACHE and ECG_WORKERS apply. The narrow networks of the preset "demo"
+see no simulated records first (pretraining.n_records is 0); --simulated N takes them through the
+full preset's stages on N records, all but "as published", which has none. Candidates that come to
+the same as the recipe as it is, by the preset or by ECG_EPOCHS, are named and left out.
 
 OUT/recipe.csv takes a row per candidate, lead set, seed and split, and what it has is not computed
-again. AUROC and AUPRC by source are means over the sources of at least 40 records; the Challenge
-metric is that of all records together. In the table a difference to the recipe as it is, taken seed
-by seed, is marked * where it is larger than twice its standard error.
+again: its key stands for the method, the records and the number of folds. Rows with other keys stay
+in the file and out of the table. No key stands for the code: after a change of that, take another
+OUT. AUROC and AUPRC by source are means over the sources of at least 40 records, nan where there is
+none; the Challenge metric is that of all records together. In the table a difference to the recipe
+as it is, taken seed by seed, is marked * where it is larger than twice its standard error.
 """
 
 import argparse
 import contextlib
 import csv
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+import hashlib
+import itertools
+import json
+import sys
+from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
-import keras
 import numpy as np
-from keras import ops
 
-from ecg import training
-from ecg.batches import Bags
+from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
 from ecg.classes import read_weights
-from ecg.corpus import Corpus, corpus_cache, prepare_corpus
-from ecg.demographics import N_DEMOGRAPHICS
+from ecg.corpus import Corpus, CorpusError, corpus_cache, prepare_corpus
 from ecg.devices import find_devices
-from ecg.epochs import PretrainingOptions
+from ecg.files import written_whole
 from ecg.folds import split_corpus
 from ecg.leads import LEAD_SETS
-from ecg.losses import make_loss
-from ecg.measurements import n_measurements
-from ecg.methods import Method, as_published, find_method, with_epochs
+from ecg.methods import Method, find_method, method_to_dict, with_epochs
 from ecg.pretraining import pretrain, pretraining_method, simulated_for
-from ecg.scoring import challenge_metric, score
+from ecg.scoring import challenge_metric, macro_mean, score
 from ecg.settings import Settings, read_settings
-from ecg.training import Start, answer_corpus, fit
+from ecg.training import Start, answer_corpus
 
-AS_IT_IS = "as it is"
+METHOD = "multiscale_se"
 SMALLEST_SOURCE = 40  # records
 FIGURES = ("AUROC", "AUPRC", "Challenge metric")
-_HEAD = ("candidate", "network", "leads", "seed", "split", *FIGURES)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """change: of the method. corpus: what it trains and answers on, made of the records'.
-    throughout: around all of a cross-validation, training on simulated records too. while_fitting:
-    around the training on real records alone, given the corpus. fit: in place of `fit`."""
-
-    change: Callable[[Method], Method] = lambda method: method
-    corpus: Callable[[Corpus], Corpus] = lambda corpus: corpus
-    throughout: Callable = contextlib.nullcontext
-    while_fitting: Callable = lambda corpus: contextlib.nullcontext()
-    fit: Callable = fit
-
-
-def _changed(part: str, **options) -> Callable[[Method], Method]:
-    return lambda method: replace(method, **{part: replace(getattr(method, part), **options)})
-
-
-def _times_epochs(factor: float) -> Callable[[Method], Method]:
-    def change(method):
-        epochs = max(round(factor * method.training.epochs), 1)
-        return replace(method, training=replace(method.training, epochs=epochs))
-
-    return change
-
-
-def _times_width(factor: float) -> Callable[[Method], Method]:
-    def change(method):
-        widths = tuple(round(factor * width) for width in method.network.widths)
-        return replace(method, network=replace(method.network, widths=widths))
-
-    return change
-
-
-def _without_measurements(method: Method) -> Method:
-    method = _changed("pretraining", measured_epochs=0)(method)
-    return _changed("network", measured_width=None)(method)
-
-
-class _ChangedBags(Bags):
-    """Training batches changed by `change(inputs, labels, random)`, validation batches as ever."""
-
-    change: Callable
-
-    def __getitem__(self, i):
-        inputs, labels = super().__getitem__(i)
-        if self.seed is None:
-            return inputs, labels
-        random = np.random.default_rng([self.seed, self.epoch, 1 + i, 1])
-        return self.change(inputs, labels, random)
-
-
-def _batches(change: Callable) -> Callable:
-    own = type("OwnBags", (_ChangedBags,), {"change": staticmethod(change)})
-    return lambda corpus: patch.object(training, "Bags", own)
-
-
-def _on_signal(change: Callable) -> Callable:
-    """The change of signals (batch, bag, n_leads, n_samples) as one of batches."""
-
-    def of_batch(inputs, labels, random):
-        signal = change(inputs["signal"], random).astype(np.float32)
-        return inputs | {"signal": signal}, labels
-
-    return _batches(of_batch)
-
-
-def _scale_amplitude(signal, random):
-    return signal * random.uniform(0.8, 1.2, (*signal.shape[:3], 1))
-
-
-def _drop_leads(signal, random):
-    return signal * (random.random((*signal.shape[:3], 1)) >= 0.15)
-
-
-def _stretch_time(signal, random):
-    time, stretched = np.arange(signal.shape[-1]), np.zeros_like(signal)
-    for record, factor in enumerate(random.uniform(0.9, 1.1, len(signal))):
-        places = time[time * factor <= time[-1]] * factor
-        before = places.astype(int)
-        after, share = np.minimum(before + 1, time[-1]), places - before
-        own = signal[record]
-        moved = own[..., before] * (1 - share) + own[..., after] * share
-        stretched[record, ..., : len(places)] = moved
-    return stretched
-
-
-def _crop(signal, random):
-    """Six to ten of the ten seconds, from anywhere."""
-    cropped, n_samples = np.zeros_like(signal), signal.shape[-1]
-    for record, length in enumerate(random.integers(6 * n_samples // 10, n_samples, len(signal))):
-        first = random.integers(0, n_samples - length + 1)
-        cropped[record, ..., :length] = signal[record, ..., first : first + length]
-    return cropped
-
-
-def _mix_up(inputs, labels, random):
-    """Pairs of records, weighted by beta(0.3, 0.3); Zhang et al. 2018, arXiv:1710.09412."""
-    share = random.beta(0.3, 0.3, len(labels)).astype(np.float32)
-    other = random.permutation(len(labels))
-
-    def mix(values):
-        own = share.reshape(-1, *[1] * (values.ndim - 1))
-        return own * values + (1 - own) * values[other]
-
-    return {name: mix(values) for name, values in inputs.items()}, mix(labels)
-
-
-class _Masked(keras.losses.Loss):
-    """A loss for labels of which -1 stands for unknown: there the answer is taken as right."""
-
-    def __init__(self, loss):
-        super().__init__(dtype="float32")
-        self.loss = loss
-
-    def call(self, labels, logits):
-        unknown = labels < 0
-        answers = ops.where(unknown[:, None], -30.0, logits)
-        return self.loss.call(ops.where(unknown, 0.0, labels), answers)
-
-
-@contextlib.contextmanager
-def _mask_unlabelled(corpus: Corpus):
-    """In training, the classes that none of a source's records has are unknown there."""
-    never = {
-        source: ~corpus.labels[corpus.sources == source].any(axis=0)
-        for source in np.unique(corpus.sources)
-    }
-    unknown = np.array([never[source] for source in corpus.sources])
-
-    class MaskedBags(Bags):
-        def __getitem__(self, i):
-            inputs, labels = super().__getitem__(i)
-            if self.seed is None:
-                return inputs, labels
-            chosen = self.order[i * self.batch_size : (i + 1) * self.batch_size]
-            return inputs, np.where(unknown[chosen], -1.0, labels).astype(np.float32)
-
-    def masked_loss(options, labels):
-        return _Masked(make_loss(options, labels))
-
-    with (
-        patch.object(training, "Bags", MaskedBags),
-        patch.object(training, "make_loss", masked_loss),
-    ):
-        yield
-
-
-def _average_weights(corpus: Corpus):
-    """Weights averaged exponentially over the steps; Keras's optimisers put them in at the end."""
-
-    def averaging(options, n_steps):
-        return keras.optimizers.AdamW(
-            options.learning_rate,
-            global_clipnorm=options.clip_norm,
-            use_ema=True,
-            ema_momentum=0.98,
-        )
-
-    return patch("ecg.epochs._optimizer", averaging)
-
-
-class _SoftMetric(keras.losses.Loss):
-    """1 - the Challenge score, where probabilities stand for answers."""
-
-    def __init__(self):
-        super().__init__(dtype="float32")
-        self.weights = read_weights().astype(np.float32)
-
-    def call(self, labels, logits):
-        answers = ops.sigmoid(logits)[:, 0]
-        involved = ops.sum(labels + answers - labels * answers, axis=1)
-        rewards = ops.sum(ops.matmul(labels, self.weights) * answers, axis=1)
-        return 1 - rewards / ops.maximum(involved, 1.0)
-
-
-def _fit_with_soft_metric(method, corpus, indices, lead_set, seed, devices, start=None):
-    """`fit`, then five epochs more, at a tenth of the rate, for the soft Challenge metric."""
-    first = fit(method, corpus, indices, lead_set, seed, devices, start=start)
-    rate = 0.1 * method.training.learning_rate
-    stage = replace(method, training=replace(method.training, epochs=5, learning_rate=rate))
-    goes_on = Start(first.network.get_weights(), first.prevalence)
-    with patch.object(training, "make_loss", lambda *_: _SoftMetric()):
-        return fit(stage, corpus, indices, lead_set, seed, devices, start=goes_on)
-
-
-def _with_demographics(corpus: Corpus) -> Corpus:
-    return replace(corpus, rhythm=np.hstack([corpus.rhythm, corpus.demographics]))
-
-
-def _wider_input():
-    place = "ecg.architectures.multiscale_se.n_measurements"
-    return patch(place, lambda n_leads: n_measurements(n_leads) + N_DEMOGRAPHICS)
-
-
-_TRAINING, _SIGNAL = partial(_changed, "training"), partial(_changed, "augmentation")
-# Those that ask for a change of the signal path have no meaning without it.
-ON_SIGNAL = {
-    "as published": Candidate(as_published),
-    "measurements alone": Candidate(_changed("network", steps=())),
-    "without measurements": Candidate(_without_measurements),
-    "measurements first, no": Candidate(_changed("pretraining", measured_epochs=0)),
-    "mV instead of z-score": Candidate(_changed("preparation", scale="mV")),
-    "windows over the whole record": Candidate(_changed("preparation", max_windows=6)),
-    "shift up to 1 s": Candidate(_SIGNAL(shift_s=1.0)),
-    "noise of 5 %": Candidate(_SIGNAL(noise=0.05)),
-    "time stretch 10 %": Candidate(while_fitting=_on_signal(_stretch_time)),
-    "amplitudes 20 %": Candidate(while_fitting=_on_signal(_scale_amplitude)),
-    "lead dropout 15 %": Candidate(while_fitting=_on_signal(_drop_leads)),
-    "crops of 6 to 10 s": Candidate(while_fitting=_on_signal(_crop)),
-    "feature dropout, none": Candidate(_changed("network", feature_dropout=0.0)),
-    "half the width": Candidate(_times_width(0.5)),
-    "twice the width": Candidate(_times_width(2)),
-}
-CANDIDATES = {
-    AS_IT_IS: Candidate(),
-    "without pre-training": Candidate(
-        lambda method: replace(method, pretraining=PretrainingOptions())
-    ),
-    "twice the simulated records": Candidate(_changed("pretraining", n_records=12_000)),
-    "half the measured width": Candidate(_changed("network", measured_width=64)),
-    "twice the measured width": Candidate(_changed("network", measured_width=256)),
-    "half the epochs": Candidate(_times_epochs(0.5)),
-    "twice the epochs": Candidate(_times_epochs(2)),
-    "rate without warm-up": Candidate(_TRAINING(warmup_share=0.0)),
-    "rate halved on plateau, best epoch": Candidate(
-        _TRAINING(schedule="plateau", optimizer="adam", best="loss", epochs=60)
-    ),
-    "weights averaged": Candidate(while_fitting=_average_weights),
-    "classes weigh alike": Candidate(_changed("loss", class_weights="equal")),
-    "unlabelled classes masked": Candidate(while_fitting=_mask_unlabelled),
-    "mixup": Candidate(while_fitting=_batches(_mix_up)),
-    "age and sex": Candidate(corpus=_with_demographics, throughout=_wider_input),
-    "soft metric at the end": Candidate(fit=_fit_with_soft_metric),
-    **ON_SIGNAL,
-}
+HEAD = ("candidate", "network", "leads", "seed", "split", *FIGURES, "key")
 
 
 class Bench:
     """One folder of records, cross-validated candidate by candidate.
 
-    measured: whether the networks see the measurements alone.
+    measured: whether the networks see the measurements alone. n_simulated: see `Candidate.method`.
     """
 
-    def __init__(self, data: Path, cache: Path, settings: Settings, measured: bool):
-        self.data, self.cache, self.settings, self.measured = data, cache, settings, measured
+    def __init__(
+        self,
+        data: Path,
+        cache: Path,
+        settings: Settings,
+        measured: bool = False,
+        n_simulated: int | None = None,
+    ):
+        self.data, self.cache, self.settings = data, cache, settings
+        self.measured, self.n_simulated = measured, n_simulated
         self.devices, self.starts = find_devices(), {}
+        self.records = self._prepare(self.method(CANDIDATES[AS_IT_IS]))
 
     def method(self, candidate: Candidate) -> Method:
         """The candidate's method, at the preset and with the epochs of the settings."""
-        method = candidate.change(find_method(self.settings.method, self.settings.preset))
+        method = candidate.method(find_method(METHOD, self.settings.preset), self.n_simulated)
         if self.measured:
             method = replace(method, network=replace(method.network, steps=()))
         return with_epochs(method, self.settings.epochs)
 
+    def is_as_it_is(self, candidate: Candidate) -> bool:
+        """Whether it comes to the same as the recipe without its change."""
+        return candidate.is_a_method and self.method(candidate) == self.method(Candidate())
+
+    def key(self, candidate: Candidate, n_folds: int | None) -> str:
+        """Changes with all that a candidate's figures depend on, but for what a row says itself."""
+        records = [self.records.fingerprint, self.records.sources.tolist()]
+        facts = json.dumps([method_to_dict(self.method(candidate)), records, n_folds])
+        return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
     def scores(self, candidate: Candidate, lead_set: int, seed: int, n_folds: int | None) -> dict:
         """The figures of one cross-validation; n_folds: None leaves out a source at a time."""
         method = self.method(candidate)
-        corpus = prepare_corpus(self.data, method.preparation, self.cache, self.settings.workers)
-        corpus = candidate.corpus(corpus)
+        corpus = candidate.corpus(self._prepare(method))
         labels, outputs = corpus.labels, np.zeros_like(corpus.labels)
         of_folds = []
         for name, kept, held_out in split_corpus(corpus, n_folds, seed):
             with candidate.throughout():
                 start = self._start(method, candidate, lead_set, seed)
                 what = (method, corpus, kept, lead_set, seed, self.devices)
-                with candidate.while_fitting(corpus):
+                with candidate.while_fitting():
                     model = candidate.fit(*what, start=start)
                 outputs[held_out], probabilities = answer_corpus(model, corpus, held_out)
             if n_folds is not None or len(held_out) >= SMALLEST_SOURCE:
                 own = score(labels[held_out], outputs[held_out], probabilities, read_weights())
                 of_folds.append(own.summary)
             print(f"  fold {name} of {len(held_out)} records", flush=True)
-        means = {name: float(np.mean([one[name] for one in of_folds])) for name in FIGURES}
+        means = {name: macro_mean(np.array([one[name] for one in of_folds])) for name in FIGURES}
         return means | {"Challenge metric": challenge_metric(labels, outputs, read_weights())}
+
+    def _prepare(self, method: Method) -> Corpus:
+        return prepare_corpus(self.data, method.preparation, self.cache, self.settings.workers)
 
     def _start(self, method: Method, candidate: Candidate, lead_set, seed) -> Start | None:
         """Where the folds go on from, the same for all candidates that come to the same there."""
@@ -336,20 +123,43 @@ class Bench:
         return self.starts[own]
 
 
-def print_table(rows: list[dict]) -> None:
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows that `write_rows` wrote, none where there is no file.
+
+    Raises ValueError where the file holds anything else.
+    """
+    if not file.exists():
+        return []
+    with open(file, newline="") as text:
+        lines = list(csv.reader(text))
+    if lines[:1] != [list(HEAD)] or any(len(line) != len(HEAD) for line in lines):
+        raise ValueError(f"{file}: expected rows of {', '.join(HEAD)}; found others")
+    return [dict(zip(HEAD, line, strict=True)) for line in lines[1:]]
+
+
+def write_rows(file: Path, rows: list[dict[str, str]]) -> None:
+    """Writes all of the rows, or leaves the file as it was."""
+    with written_whole(file) as unfinished, open(unfinished, "w", newline="") as text:
+        writer = csv.DictWriter(text, HEAD)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def table(rows: list[dict[str, str]]) -> str:
     """Mean and standard deviation over seeds of each figure, and the difference to `AS_IT_IS`."""
-    settings = dict.fromkeys((row["network"], row["leads"], row["split"]) for row in rows)
-    for setting in settings:
+    lines = []
+    for setting in dict.fromkeys((row["network"], row["leads"], row["split"]) for row in rows):
         own = [row for row in rows if (row["network"], row["leads"], row["split"]) == setting]
         by_name = {}
         for row in own:
             figures = [float(row[name]) for name in FIGURES]
             by_name.setdefault(row["candidate"], {})[row["seed"]] = np.array(figures)
-        print(f"\n{setting[0]}, {setting[1]} leads, {setting[2]}")
-        print(f"{'':36s}" + "".join(f"{name:>32s}" for name in FIGURES))
+        lines += ["", f"{setting[0]}, {setting[1]} leads, {setting[2]}"]
+        lines += [f"{'':36s}" + "".join(f"{name:>32s}" for name in FIGURES)]
         for name, by_seed in by_name.items():
             cells = [_cell(by_seed, by_name.get(AS_IT_IS, {}), i) for i in range(len(FIGURES))]
-            print(f"{name:36s}" + "".join(f"{cell:>32s}" for cell in cells))
+            lines.append(f"{name:36s}" + "".join(f"{cell:>32s}" for cell in cells))
+    return "\n".join(lines)
 
 
 def _cell(by_seed: dict, reference: dict, figure: int) -> str:
@@ -357,7 +167,7 @@ def _cell(by_seed: dict, reference: dict, figure: int) -> str:
     text = f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
     shared = [seed for seed in by_seed if seed in reference]
     differences = np.array([by_seed[seed][figure] - reference[seed][figure] for seed in shared])
-    if not differences.any():
+    if not differences.any() or np.isnan(differences).any():
         return text
     text += f" ({differences.mean():+.3f}"
     if len(differences) > 1:
@@ -366,51 +176,102 @@ def _cell(by_seed: dict, reference: dict, figure: int) -> str:
     return text + ")"
 
 
-def main() -> None:
+def main(arguments=None) -> None:
     """Runs the command line."""
+    options = _parse(arguments)
+    file = options.out / "recipe.csv"
+    splits = {f"{options.folds} folds": options.folds, "by source": None}
+    with _one_line_errors():
+        settings = read_settings()
+        if settings.method != METHOD:
+            raise ValueError(f"ECG_METHOD: expected {METHOD}, found {settings.method}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        rows = read_rows(file)
+    with corpus_cache(settings.cache, options.out) as cache:
+        # What is wrong with the records shows before training starts.
+        with _one_line_errors():
+            bench = Bench(options.data, cache, settings, options.measurements, options.simulated)
+            for n_folds in splits.values():
+                split_corpus(bench.records, n_folds, options.seeds[0])
+        same = [n for n in options.candidate if n != AS_IT_IS and bench.is_as_it_is(CANDIDATES[n])]
+        if same:
+            print(f"left out, as they come to the same as it is: {', '.join(same)}", flush=True)
+        keys = {
+            (name, split): bench.key(CANDIDATES[name], n_folds)
+            for name in _with_meaning(options.measurements)
+            for split, n_folds in splits.items()
+        }
+        network = "measurements alone" if options.measurements else settings.preset
+        names = [name for name in options.candidate if name not in same]
+        cells = itertools.product(options.leads, names, options.seeds, splits)
+        with _one_line_errors(CorpusError):
+            for lead_set, name, seed, split in cells:
+                row = {
+                    "candidate": name,
+                    "network": network,
+                    "leads": str(lead_set),
+                    "seed": str(seed),
+                    "split": split,
+                    "key": keys[name, split],
+                }
+                if any(row.items() <= other.items() for other in rows):
+                    continue
+                found = bench.scores(CANDIDATES[name], lead_set, seed, splits[split])
+                rows.append(row | {figure: f"{found[figure]:.4f}" for figure in FIGURES})
+                print(rows[-1], flush=True)
+                write_rows(file, rows)
+    print(table([row for row in rows if row["key"] == keys.get((row["candidate"], row["split"]))]))
+
+
+def _parse(arguments) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", type=Path, help="folder of records")
     parser.add_argument("out", type=Path, help="folder for recipe.csv; kept, it can go on")
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--candidate", nargs="+", choices=CANDIDATES, default=None)
+    parser.add_argument("--seeds", type=_count(0), nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folds", type=_count(2), default=5, help="of the random split")
+    parser.add_argument("--candidate", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--measurements", action="store_true", help="networks without the signal")
-    options = parser.parse_args()
-    settings = read_settings()
-    names = options.candidate or [
-        name for name in CANDIDATES if not (options.measurements and name in ON_SIGNAL)
-    ]
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "recipe.csv"
-    rows = list(csv.DictReader(file.open(newline=""))) if file.exists() else []
-    network = "measurements alone" if options.measurements else settings.preset
-    splits = {f"{options.folds} folds": options.folds, "by source": None}
-    with corpus_cache(settings.cache, options.out) as cache:
-        bench = Bench(options.data, cache, settings, options.measurements)
-        for lead_set in options.leads:
-            for name in names:
-                for seed in options.seeds:
-                    for split, n_folds in splits.items():
-                        key = dict(
-                            zip(
-                                _HEAD,
-                                (name, network, str(lead_set), str(seed), split),
-                                strict=False,
-                            )
-                        )
-                        if any(key.items() <= row.items() for row in rows):
-                            continue
-                        found = bench.scores(CANDIDATES[name], lead_set, seed, n_folds)
-                        rows.append(key | {figure: f"{found[figure]:.4f}" for figure in FIGURES})
-                        print(rows[-1], flush=True)
-                        with open(file, "w", newline="") as written:
-                            writer = csv.DictWriter(written, _HEAD)
-                            writer.writeheader()
-                            writer.writerows(rows)
-    print_table(rows)
+    parser.add_argument(
+        "--simulated", type=_count(1), metavar="N", help="records seen first; default: the preset's"
+    )
+    options = parser.parse_args(arguments)
+    known = _with_meaning(options.measurements)
+    unknown = [name for name in options.candidate or [] if name not in known]
+    if unknown:
+        parser.error(
+            f"--candidate: expected some of {', '.join(map(repr, known))}; "
+            f"found {', '.join(map(repr, unknown))}"
+        )
+    options.candidate = options.candidate or known
+    return options
+
+
+def _with_meaning(measured: bool) -> list[str]:
+    return [name for name in CANDIDATES if not (measured and name in ON_SIGNAL)]
+
+
+def _count(least: int):
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) < 2**32):
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least}, found '{text}'"
+            )
+        return int(text)
+
+    return count
+
+
+@contextlib.contextmanager
+def _one_line_errors(kinds=(ValueError, OSError)):
+    try:
+        yield
+    except kinds as error:
+        sys.exit(f"recipe: {error}")
 
 
 if __name__ == "__main__":
