@@ -17,6 +17,8 @@ labels outside them are taken away, as in sources whose doctors looked for those
 import argparse
 import csv
 import re
+import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ import numpy as np
 from benchmarks.label_sets import ExpectedScore, seen_label_sets
 from ecg.classes import DIAGNOSES, N_CLASSES, SINUS_RHYTHM, read_weights
 from ecg.decisions import Decision, DecisionOptions, calibrate, decide, fit_decision
+from ecg.files import written_whole
 from ecg.folds import Answers, read_answers
 from ecg.scoring import areas_under_curves, macro_mean
 
@@ -48,29 +51,42 @@ FEWER_CLASSES = {
 }
 _FILE = re.compile(
     r"(?P<method>[^.]+)\.(?P<variant>[^.]+)\.(?P<leads>\d+)_leads\.seed(?P<seed>\d+)"
-    r"\.fold_(?P<fold>.+)\.[0-9a-f]+\.npz"
+    r"\.fold_(?P<fold>.*)\.[0-9a-f]+\.npz"
 )
 
 
 def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[Answers]]:
     """(method, variant, lead set, seed) -> the answers of its folds, by name of their files.
 
-    Raises ValueError where there are none, a run has a fold twice, or one fold alone.
+    Raises ValueError where there are none, where they are of more than one cross-validation (a fold
+    twice, or numbered ones beside those of sources), where a run has one fold alone, or a file does
+    not hold the answers of a fold.
     """
     runs = {}
     for file in sorted((folder / "folds").glob("[!.]*.fold_*.npz")):
         found = _FILE.fullmatch(file.name)
+        if found is None:
+            raise ValueError(
+                f"{file}: expected a name like METHOD.VARIANT.12_leads.seed0.fold_1.0f.npz"
+            )
         key = (found["method"], found["variant"], int(found["leads"]), int(found["seed"]))
         own = runs.setdefault(key, {})
         if found["fold"] in own:
             raise ValueError(f"{file}: expected one file of fold {found['fold']}, found two")
-        own[found["fold"]] = read_answers(file)
+        own[found["fold"]] = file
+    if not runs:
+        raise ValueError(f"{folder}: expected answers of folds in its folder folds, found none")
+    names = {name for own in runs.values() for name in own}
+    numbers = {name for name in names if name.isdecimal()}
+    if numbers and numbers != names:
+        found = ", ".join(map(repr, [*sorted(numbers), *sorted(names - numbers)]))
+        raise ValueError(
+            f"{folder}: expected folds of one kind of split, by number or by source; found {found}"
+        )
     for key, own in runs.items():
         if len(own) < 2:
             raise ValueError(f"{folder}: expected at least 2 folds of {key}, found {len(own)}")
-    if not runs:
-        raise ValueError(f"{folder}: expected answers of folds in its folder folds, found none")
-    return {key: list(own.values()) for key, own in runs.items()}
+    return {key: [_read(file) for file in own.values()] for key, own in runs.items()}
 
 
 def answers_by_rule(folds: list[Answers]) -> tuple[Answers, dict[str, np.ndarray]]:
@@ -159,18 +175,26 @@ def print_table(title: str, by_seed: dict[int, dict[tuple[str, str], float]]) ->
         print(f"{situation:22s}" + "".join(f"{cell:>18s}" for cell in cells))
 
 
-def main() -> None:
+def main(arguments=None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.decision_rules",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folds", type=Path, nargs="+", help="folders of cross-validations")
     parser.add_argument("--out", type=Path, help="CSV file for the figures of each seed")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.out and (options.out.is_dir() or not options.out.parent.is_dir()):
+        parser.error(f"--out: expected a file in a folder that is there, found {options.out}")
+    try:
+        runs = {folder: read_runs(folder) for folder in options.folds}
+    except (ValueError, OSError) as error:
+        sys.exit(f"decision_rules: {error}")
     rows = []
-    for folder in options.folds:
+    for folder, own in runs.items():
         tables = {}
-        for (method, variant, leads, seed), folds in read_runs(folder).items():
+        for (method, variant, leads, seed), folds in own.items():
             found = figures(*answers_by_rule(folds))
             tables.setdefault((method, variant, leads), {})[seed] = found
             head = (folder, method, variant, leads, seed)
@@ -178,9 +202,18 @@ def main() -> None:
         for (method, variant, leads), by_seed in tables.items():
             print_table(f"{folder}: {method} {variant}, {leads} leads", by_seed)
     if options.out:
-        with open(options.out, "w", newline="") as file:
+        with written_whole(options.out) as unfinished, open(unfinished, "w", newline="") as file:
             head = ("folder", "method", "variant", "leads", "seed", "records", "rule", "figure")
             csv.writer(file).writerows([head, *rows])
+
+
+def _read(file: Path) -> Answers:
+    try:
+        # Opened here because numpy does not close an archive that it cannot read.
+        with open(file, "rb") as stream:
+            return read_answers(stream)
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file}: expected the answers of a fold, found {error!r}") from error
 
 
 def _record_scores(labels, outputs, weights) -> np.ndarray:

@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from benchmarks.decision_rules import (
     RULES,
     answers_by_rule,
     figures,
+    main,
     read_runs,
     sinus_weights,
     weighted_metric,
@@ -28,9 +30,11 @@ def made_up(n_records, seed, source="A") -> Answers:
     return Answers(names, labels, probabilities > 0.5, probabilities, {})
 
 
-def write(folder, answers: Answers, fold="1", seed=0, key="0123456789ab"):
+def write(
+    folder, answers: Answers, fold="1", seed=0, key="0123456789ab", variant="published"
+) -> None:
     (folder / "folds").mkdir(exist_ok=True)
-    file = folder / "folds" / f"mtfnet.published.3_leads.seed{seed}.fold_{fold}.{key}.npz"
+    file = folder / "folds" / f"mtfnet.{variant}.3_leads.seed{seed}.fold_{fold}.{key}.npz"
     np.savez(file, **(vars(answers) | {"facts": json.dumps(answers.facts)}))
 
 
@@ -121,3 +125,109 @@ def test_runs_without_two_folds_or_with_one_twice_are_refused(tmp_path):
     write(tmp_path, made_up(5, 0), key="ba9876543210")
     with pytest.raises(ValueError, match="one file of fold 1, found two"):
         read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("variant", ["published", "default"])
+def test_numbered_folds_beside_those_of_sources_are_refused(variant, tmp_path):
+    for fold in ("1", "2"):
+        write(tmp_path, made_up(5, 0), fold)
+    for fold in ("", "cpsc_2018"):  # names that begin with no letter have an empty source
+        write(tmp_path, made_up(5, 0), fold, variant=variant)
+    with pytest.raises(ValueError, match="expected folds of one kind of split") as error:
+        read_runs(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}: expected folds of one kind of split, by number or by source; "
+        "found '1', '2', '', 'cpsc_2018'"
+    )
+
+
+def error_of(*arguments) -> str:
+    """The one line that says why the command ended."""
+    with pytest.raises(SystemExit) as error:
+        main([str(argument) for argument in arguments])
+    assert "\n" not in error.value.code
+    return error.value.code
+
+
+def test_a_folder_without_folds_ends_in_one_line(tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        message = error_of(folder)
+        assert message == (
+            f"decision_rules: {folder}: expected answers of folds in its folder folds, found none"
+        )
+    write(tmp_path, made_up(5, 0))
+    assert "expected at least 2 folds of" in error_of(tmp_path)
+
+
+def broken(content: str, file) -> None:
+    if content == "other arrays":
+        np.savez(file, numbers=np.arange(3))
+    elif content == "a part of it":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif content == "another byte":
+        changed = bytearray(file.read_bytes())
+        changed[len(changed) // 2] ^= 1
+        file.write_bytes(changed)
+    elif content == "one array":
+        with open(file, "wb") as stream:
+            np.save(stream, np.arange(3))
+    elif content == "no file":
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_text(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "text", "one array", "other arrays", "a part of it", "another byte", "no file"],
+)
+def test_a_file_that_holds_no_answers_is_named_in_one_line(content, tmp_path):
+    write(tmp_path, made_up(5, 0), "1")
+    write(tmp_path, made_up(5, 0), "2")
+    file = next((tmp_path / "folds").glob("*fold_2*"))
+    broken(content, file)
+    message = error_of(tmp_path)
+    assert message.startswith(f"decision_rules: {file}: expected the answers of a fold, found ")
+
+
+def test_a_file_of_another_name_is_named_in_one_line(tmp_path):
+    write(tmp_path, made_up(5, 0), "1")
+    file = tmp_path / "folds" / "mtfnet.fold_1.npz"
+    file.touch()
+    assert error_of(tmp_path).startswith(f"decision_rules: {file}: expected a name like METHOD.")
+
+
+def test_all_folders_are_read_before_anything_is_computed(tmp_path, monkeypatch, capsys):
+    for fold in ("1", "2"):
+        write(tmp_path, made_up(5, 0), fold)
+    monkeypatch.setattr("benchmarks.decision_rules.answers_by_rule", None)
+    assert "found none" in error_of(tmp_path, tmp_path / "missing")
+    with pytest.raises(SystemExit) as error:
+        main([str(tmp_path), "--out", str(tmp_path / "missing" / "figures.csv")])
+    assert error.value.code == 2
+    assert "--out: expected a file in a folder that is there" in capsys.readouterr().err
+
+
+def test_figures_go_to_the_table_and_the_file(tmp_path, capsys):
+    for seed in (0, 1):
+        for fold in ("A", "B"):
+            write(tmp_path, made_up(30, 10 * seed + (fold == "B"), fold), fold, seed)
+    out = tmp_path / "figures.csv"
+    main([str(tmp_path), "--out", str(out)])
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    text = capsys.readouterr().out
+    assert f"{tmp_path}: mtfnet published, 3 leads, seeds 0, 1" in text
+    assert {(row["folder"], row["leads"], row["seed"]) for row in rows} == {
+        (str(tmp_path), "3", seed) for seed in "01"
+    }
+    figures_of = [
+        float(row["figure"])
+        for row in rows
+        if (row["records"], row["rule"]) == ("all 60 records", "0.5")
+    ]
+    assert len(figures_of) == 2
+    assert f"{np.mean(figures_of):.3f}" in next(
+        line for line in text.splitlines() if line.startswith("all 60 records")
+    )
