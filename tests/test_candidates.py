@@ -137,8 +137,8 @@ def test_candidates_without_a_signal_path_are_of_other_parts():
     [
         ("twice the epochs", "training", "epochs", 20),
         ("half the epochs", "training", "epochs", 5),
-        ("half the width", "network", "widths", (8, 12, 16, 16, 16)),
-        ("twice the width", "network", "widths", (32, 48, 64, 64, 64)),
+        ("half the width", "network", "widths", (8, 12, 16, 12, 8)),
+        ("twice the width", "network", "widths", (32, 48, 64, 48, 32)),
         ("half the measured width", "network", "measured_width", 64),
         ("twice the measured width", "network", "measured_width", 256),
         ("twice the simulated records", "pretraining", "n_records", 12_000),
