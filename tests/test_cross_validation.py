@@ -5,14 +5,16 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ecg import cross_validation, folds
+from ecg import cross_validation, folds, methods
 from ecg.classes import read_weights
 from ecg.corpus import CorpusError
+from ecg.epochs import PretrainingOptions
 from ecg.folds import read_answers
 from ecg.scoring import score
 from ecg.training import Start
@@ -213,7 +215,13 @@ def simulating(monkeypatch):
     """All methods are narrow, the default one with 12 simulated records before the real ones."""
 
     def find(name, preset):
-        return narrow_method(name, 12 if name == "multiscale_se" else 0)
+        method = narrow_method(name, 12 if name == "multiscale_se" else 0)
+        alone = method
+        if name == "multiscale_se":
+            network = replace(method.network, measured_width=None)
+            alone = replace(method, network=network, pretraining=PretrainingOptions())
+        monkeypatch.setitem(methods._PUBLISHED, method, alone)
+        return method
 
     monkeypatch.setattr(cross_validation, "find_method", find)
 
