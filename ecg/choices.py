@@ -30,9 +30,9 @@ CHOICES = {
             {"network.measured_width": 128, "network.feature_dropout": 0.2},
             "Whole networks, one seed, all choices together: 12 leads .895 / .425 on folds, AUROC "
             ".882 by source, the published method .797 / .189 and .698; 2 leads .877 / .408 and "
-            ".866, published .765 / .185 and .703. 2 leads, 8 filters, one seed: the measurements "
-            "alone .854 / .410 on folds and .850 / .409 by source (its largest left out), with the "
-            "signal .858 / .425 and .856 / .411. Width and dropout were not compared.",
+            ".866, published .765 / .185 and .703. 2 leads, 8 filters, two seeds: the measurements "
+            "alone .855 / .381 on folds and .861 / .116 by source, with the signal .861 / .408 and "
+            ".861 / .119. Width and dropout were not compared.",
         ),
         Choice(
             "simulated records first",
