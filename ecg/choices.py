@@ -28,9 +28,9 @@ CHOICES = {
         Choice(
             "measurements of the record as a second input",
             {"network.measured_width": 128, "network.feature_dropout": 0.2},
-            "Whole networks, one seed, all choices together: 12 leads .895 / .425 on folds, AUROC "
-            ".882 by source, the published method .797 / .189 and .698; 2 leads .877 / .408 and "
-            ".866, published .765 / .185 and .703. 2 leads, 8 filters, two seeds: the measurements "
+            "Whole networks, one seed, all choices together: 12 leads .895 / .426 on folds, AUROC "
+            ".884 by source, the published method .797 / .189 and .698; 2 leads .877 / .407 and "
+            ".864, published .765 / .185 and .703. 2 leads, 8 filters, two seeds: the measurements "
             "alone .855 / .381 on folds and .861 / .116 by source, with the signal .861 / .408 and "
             ".861 / .119. Width and dropout were not compared.",
         ),
@@ -41,9 +41,9 @@ CHOICES = {
                 "pretraining.measured_epochs": 10,
                 "pretraining.epochs": 2,
             },
-            "12 leads, measurements alone, 15 epochs, three seeds: folds .888 / .409, without "
-            "simulated records .818 / .357; by source .878 / .145, without .796 / -.002. Numbers "
-            "of records and epochs were not compared.",
+            "12 leads, measurements alone, three seeds: folds .889 / .411, without simulated "
+            "records .805 / .339; by source .881 / .144, without .786 / -.020. Numbers of records "
+            "and epochs were not compared.",
         ),
         Choice(
             "few epochs, warm-up and half a cosine, the last epoch kept",
@@ -57,11 +57,11 @@ CHOICES = {
                 "training.warmup_share": 0.1,
                 "training.best": "last",
             },
-            "12 leads, measurements alone, three seeds, difference to 15 epochs: half of them "
-            "+.001 / +.009 on folds, +.003 / +.003 by source; twice -.003 / +.005, -.010 / -.022; "
-            "rate halved on plateau and the best of up to 60 epochs +.001 / -.001, -.001 / +.005; "
-            "without warm-up +.001 / -.001, -.004 / -.009. So the short one was taken; batch size, "
-            "optimiser, rate and clipping were not compared.",
+            "12 leads, measurements alone, three seeds, difference to ten epochs: half of them "
+            "-.006 / -.007 on folds, -.002 / -.001 by source; twice -.003 / +.010, -.008 / -.002; "
+            "rate halved on plateau and the best of up to 60 epochs .000 / +.005, -.007 / -.001; "
+            "without warm-up -.003 / .000, -.001 / -.002. Batch size, optimiser, rate and clipping "
+            "were not compared.",
         ),
         Choice(
             "one temperature, then the label set of the largest expected Challenge score",
