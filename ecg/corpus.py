@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ecg.classes import N_CLASSES, encode_dx
 from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
 from ecg.files import digest_files, move_whole
 from ecg.leads import TWELVE_LEADS
-from ecg.measurements import N_RHYTHM, N_WAVES, measure
+from ecg.measurements import N_RHYTHM, N_WAVES, prepare_and_measure
 from ecg.progress import track
 from ecg.records import (
     RecordError,
@@ -25,12 +26,24 @@ from ecg.records import (
     select_leads,
     sources_of,
 )
-from ecg.signals import Preparation, lead_deviation, prepare
+from ecg.signals import Preparation, lead_deviation
 
 MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
+_LARGE_BLOCK = 2**25 - 2**16  # bytes; from 32 MiB on glibc does not learn from a block
 CORPUS_FORMAT = 4  # of the cached files; part of a cache's name, so that older ones are not taken
+
+_COLUMNS = {  # that a worker fills in: type, and shape of a row
+    "first": (np.int64, ()),
+    "n_windows": (np.int64, ()),
+    "labels": (bool, (N_CLASSES,)),
+    "demographics": (np.float32, (N_DEMOGRAPHICS,)),
+    "lead_deviation_mv": (np.float32, (len(TWELVE_LEADS),)),
+    "rhythm": (np.float32, (N_RHYTHM,)),
+    "waves": (np.float32, (len(TWELVE_LEADS), N_WAVES)),
+    "digest": (str, ()),
+}
 
 
 class CorpusError(ValueError):
@@ -139,43 +152,30 @@ def _write(
         delayed(_prepare_chunk)(files[start : start + chunk], place / name, preparation)
         for start, name in zip(starts, names, strict=True)
     )
-    chunks = Parallel(n_jobs=workers, return_as="generator")(tasks)
-    outcomes = track((one for chunk in chunks for one in chunk), len(files), "preparing records")
-    rows, bad, digest = [], {}, hashlib.sha256()
-    for i, (file, source, (facts, error)) in enumerate(zip(files, sources, outcomes, strict=True)):
-        if error:
-            bad[file.name] = error
-            continue
-        digest.update(f"{file.name} {facts.pop('digest')}\n".encode())
-        rows.append({"part": i // chunk, "names": file.name, "sources": source, **facts})
-    np.savez(place / "table.npz", **_table(rows))
+    tables = []  # one a chunk, in half the memory that rows as objects take
+
+    def errors_as_they_come():
+        for table, chunk_errors in Parallel(n_jobs=workers, return_as="generator")(tasks):
+            tables.append(table)
+            yield from chunk_errors
+
+    errors = list(track(errors_as_they_come(), len(files), "preparing records"))
+    table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
+    good = [error is None for error in errors]
+    table["part"] = np.repeat(np.arange(len(tables)), [len(part["first"]) for part in tables])
+    table["names"] = np.array([file.name for file in compress(files, good)], str)
+    table["sources"] = np.array(list(compress(sources, good)), str)
+    digest = hashlib.sha256()
+    for name, of_files in zip(table["names"], table.pop("digest"), strict=True):
+        digest.update(f"{name} {of_files}\n".encode())
+    np.savez(place / "table.npz", **table)
     description = {
         "parts": names,
         "n_samples": preparation.n_samples,
-        "bad": bad,
+        "bad": {file.name: why for file, why in zip(files, errors, strict=True) if why},
         "fingerprint": digest.hexdigest(),
     }
     (place / "facts.json").write_text(json.dumps(description, indent=1))
-
-
-def _table(rows: list[dict]) -> dict[str, np.ndarray]:
-    """The rows as columns; with their types and widths even where there are no rows."""
-    columns = {
-        "part": (np.int64, ()),
-        "first": (np.int64, ()),
-        "n_windows": (np.int64, ()),
-        "names": (str, ()),
-        "sources": (str, ()),
-        "labels": (bool, (N_CLASSES,)),
-        "demographics": (np.float32, (N_DEMOGRAPHICS,)),
-        "lead_deviation_mv": (np.float32, (len(TWELVE_LEADS),)),
-        "rhythm": (np.float32, (N_RHYTHM,)),
-        "waves": (np.float32, (len(TWELVE_LEADS), N_WAVES)),
-    }
-    return {
-        name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
-        for name, (dtype, shape) in columns.items()
-    }
 
 
 def _map(path: Path) -> np.ndarray:
@@ -183,35 +183,54 @@ def _map(path: Path) -> np.ndarray:
     return np.memmap(path, np.float32, "r") if path.stat().st_size else np.empty(0, np.float32)
 
 
-def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> list[tuple]:
-    """Writes the windows of these records; (row of the table, None) or (None, error) of each."""
-    outcomes, n_written = [], 0
+def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> tuple[dict, list]:
+    """Writes the windows of these records; columns of those that can be used, see `_COLUMNS`, and
+    of every record what is wrong with it, or None."""
+    _keep_freed_memory()
+    rows, errors, n_written = [], [], 0
     with open(part_file, "wb") as part:
         for file in files:
             try:
-                record = read_record(file, preparation.duration_s)
-                if not record.dx:
-                    raise RecordError("has no diagnosis code in a '#Dx' line")
-                signal = select_leads(record, TWELVE_LEADS)
-                windows = prepare(signal, record.fs, preparation)
-                rhythm, waves = measure(signal, record.fs)
-                row = {
-                    "first": n_written,
-                    "n_windows": len(windows),
-                    "labels": encode_dx(record.dx),
-                    "demographics": encode_demographics(record.age, record.sex),
-                    "lead_deviation_mv": lead_deviation(signal),
-                    "rhythm": rhythm,
-                    "waves": waves,
-                    "digest": digest_files(file.header, file.recording),
-                }
+                windows, facts = _prepare_record(file, preparation)
             except (OSError, ValueError) as error:  # RecordError is a ValueError
-                outcomes.append((None, str(error)))
+                errors.append(str(error))
                 continue
-            windows.tofile(part)
+            part.write(windows)
+            rows.append({"first": n_written, "n_windows": len(windows), **facts})
+            errors.append(None)
             n_written += len(windows)
-            outcomes.append((row, None))
-    return outcomes
+    columns = {
+        # With their types and widths even where there are no rows.
+        name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
+        for name, (dtype, shape) in _COLUMNS.items()
+    }
+    return columns, errors
+
+
+def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.ndarray, dict]:
+    """A record's windows (n_windows, 12, n_samples), float32, and what the table says of it."""
+    record = read_record(file, preparation.duration_s)
+    if not record.dx:
+        raise RecordError("has no diagnosis code in a '#Dx' line")
+    signal = select_leads(record, TWELVE_LEADS)
+    windows, rhythm, waves = prepare_and_measure(signal, record.fs, preparation)
+    return windows, {
+        "labels": encode_dx(record.dx),
+        "demographics": encode_demographics(record.age, record.sex),
+        "lead_deviation_mv": lead_deviation(signal),
+        "rhythm": rhythm,
+        "waves": waves,
+        "digest": digest_files(file.header, file.recording),
+    }
+
+
+def _keep_freed_memory() -> None:
+    """Lets this process use its memory again without asking the system for it.
+
+    glibc gives back what is free above a limit, and asking anew for each record's arrays takes a
+    fifth of the time; the limit rises to twice the largest block freed so far, see mallopt(3).
+    """
+    np.empty(_LARGE_BLOCK, np.uint8)
 
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:

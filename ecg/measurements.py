@@ -6,6 +6,7 @@ lead set has, so that a record's rhythm comes out the same whichever other leads
 method and its numbers are ours.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -14,7 +15,14 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from ecg.signals import Preparation, clean
+from ecg.signals import (
+    Preparation,
+    bound,
+    clean,
+    condition_windows,
+    scale_windows,
+    window_length,
+)
 
 # Row by row as the functions below measure them.
 RHYTHM = (
@@ -63,11 +71,12 @@ _EARLY = 0.85  # of the usual interval: a beat behind a shorter one is early
 _ODD = 0.8  # correlation with the average beat: one with less is odd
 _LEAST_ENERGY = 1e-12  # mV^4, product of two sums of squares: below it nothing is alike
 
-_PAUSE_BANDS_HZ = {  # flutter and coarse fibrillation, fine fibrillation, muscles
-    "activity between beats, 2-6 Hz": (2.0, 6.0),
-    "activity between beats, 6-12 Hz": (6.0, 12.0),
-    "activity between beats, above 12 Hz": (12.0, 35.0),
-}
+_PAUSE_LIMITS_HZ = (2.0, 6.0, 12.0, 35.0)  # of three bands, one after another:
+_PAUSE_BANDS = (  # flutter and coarse fibrillation, fine fibrillation, muscles
+    "activity between beats, 2-6 Hz",
+    "activity between beats, 6-12 Hz",
+    "activity between beats, above 12 Hz",
+)
 
 # The sizes that `_squeeze` makes 0.44, and the usual values, which come out as 0.
 _WAVE_MV, _ACTIVITY_MV, _INTERVAL_SHARE, _INTERVAL_S = 0.1, 0.01, 0.05, 0.05
@@ -110,24 +119,47 @@ def measure(signal, fs) -> tuple[np.ndarray, np.ndarray]:
     leads I and II come first. fs: Hz, a rate that `ecg.signals.prepare` takes. Every figure is
     finite; a record without a whole beat has zeros apart from the leads' deviations.
     """
-    signal = clean(signal, fs, _CLEANED)
+    return _measure_cleaned(clean(signal, fs, _CLEANED))
+
+
+def prepare_and_measure(signal, fs, preparation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Windows, as `ecg.signals.prepare` makes them, and the rhythm and waves of `measure`.
+
+    What both begin with is done once where it is the same: where all of the signal is one window,
+    at the rate and in the band of the measurements.
+    """
+    conditioned = condition_windows(signal, fs, preparation)
+    is_whole = signal.shape[1] <= window_length(fs, preparation.window_s)
+    if is_whole and _conditioning(preparation) == _conditioning(_CLEANED):
+        cleaned = bound(conditioned[0])
+    else:
+        cleaned = clean(signal, fs, _CLEANED)
+    return scale_windows(conditioned, preparation), *_measure_cleaned(cleaned)
+
+
+def _conditioning(preparation) -> tuple:
+    return preparation.fs, preparation.band_hz, preparation.band_order
+
+
+def _measure_cleaned(signal) -> tuple[np.ndarray, np.ndarray]:
     rhythm = dict.fromkeys(RHYTHM, 0.0)
     waves = dict.fromkeys(WAVES, np.zeros(len(signal)))
     waves |= {"deviation": _squeeze(signal.std(axis=1), _WAVE_MV)}
     beats = _read_beats(signal)
     if beats is not None:
         rr_s = np.diff(beats.middles) / FS
+        limbs = beats.limbs
         rhythm |= {"beats found": 1.0}
         rhythm |= _interval_figures(rr_s)
-        rhythm |= _likeness_figures(beats.limbs)
+        rhythm |= _likeness_figures(limbs)
         rhythm |= _pause_figures(signal[:2], beats.middles)
-        rhythm |= _length_figures(beats.limbs, rr_s)
-        rhythm |= _axis_figures(beats.limbs)
+        rhythm |= _length_figures(limbs, rr_s)
+        rhythm |= _axis_figures(limbs)
         waves |= _wave_figures(beats)
     # A figure under a name that is none of the tuple's would lengthen these arrays.
     return (
         np.array(list(rhythm.values()), np.float32),
-        np.stack(list(waves.values()), axis=1).astype(np.float32),
+        np.array(list(waves.values()), np.float32).T,
     )
 
 
@@ -150,33 +182,38 @@ def _read_beats(signal) -> _Beats | None:
     whole = middles[(middles >= _BEFORE) & (middles + _AFTER <= length)]
     if not len(whole):
         return None
-    each = np.take(signal, whole[:, None] + np.arange(-_BEFORE, _AFTER), axis=1)
-    average = np.median(each, axis=1)
+    each = np.stack([signal[:, i - _BEFORE : i + _AFTER] for i in whole.tolist()], axis=1)
+    average = _median(each, axis=1)
     steepness = _steepness(average[:2])
     if not steepness[_QRS_NEAR].any():  # beats that have nothing in common
         return None
     onset, offset = _qrs_limits(steepness)
-    level = np.median(average[:, onset - _LEVEL : onset], axis=1, keepdims=True)
-    return _Beats(middles, each, average - level, onset, offset)
+    level = _median(average[:, onset - _LEVEL : onset], axis=1)
+    return _Beats(middles, each, average - level[:, None], onset, offset)
 
 
 def _find_beats(steepness) -> np.ndarray:
     """Samples of the QRS complexes' middles, ascending."""
-    pieces = np.array_split(steepness, max(len(steepness) // _PIECE, 1))
-    usual_top = np.median([piece.max() for piece in pieces])
+    n_pieces = max(len(steepness) // _PIECE, 1)
+    length, n_longer = divmod(len(steepness), n_pieces)  # the first ones are longer by a sample
+    starts = length * np.arange(n_pieces) + np.minimum(np.arange(n_pieces), n_longer)
+    usual_top = _median(np.maximum.reduceat(steepness, starts))
     if usual_top <= 0:
         return np.empty(0, int)
     middles, found = find_peaks(steepness, height=_BEAT_LEVEL * usual_top, distance=_CLOSEST)
     heights = found["peak_heights"]
     if len(middles) > 2:
-        middles = middles[heights > _BEAT_SHARE * np.median(heights)]
+        middles = middles[heights > _BEAT_SHARE * _median(heights)]
     return middles
 
 
 def _steepness(signal) -> np.ndarray:
     """Root mean square change (n_samples,), mV/s, of all leads over the length of a QRS."""
-    change = np.gradient(signal, axis=1) * FS
-    power = uniform_filter1d((change**2).sum(axis=0), _QRS)
+    change = np.empty(signal.shape)  # as numpy.gradient has it
+    change[:, 1:-1] = (signal[:, 2:] - signal[:, :-2]) / 2
+    change[:, 0] = signal[:, 1] - signal[:, 0]
+    change[:, -1] = signal[:, -1] - signal[:, -2]
+    power = uniform_filter1d((change**2).sum(axis=0) * FS**2, _QRS)
     return np.sqrt(np.maximum(power, 0.0))  # its running sum may end a little below 0
 
 
@@ -199,17 +236,17 @@ def _interval_figures(rr_s) -> dict[str, float]:
     """rr_s: (n_found - 1,), s, from each beat to the next."""
     if not len(rr_s):
         return {}
-    usual = np.median(rr_s)
+    usual, shortest, longest = _median(rr_s), rr_s.min(), rr_s.max()
     figures = {
         "rate": 2 * np.log(_USUAL_RR_S / usual),
-        "shortest interval": 2 * np.log(rr_s.min() / usual),
-        "longest interval": 2 * np.log(rr_s.max() / usual),
+        "shortest interval": 2 * np.log(shortest / usual),
+        "longest interval": 2 * np.log(longest / usual),
         "deviation of intervals": _squeeze(rr_s.std() / usual, _INTERVAL_SHARE),
-        "range of intervals": _squeeze(np.ptp(rr_s), _INTERVAL_S),
-        "share of early beats": 3 * np.mean(rr_s < _EARLY * usual),
+        "range of intervals": _squeeze(longest - shortest, _INTERVAL_S),
+        "share of early beats": 3 * (rr_s < _EARLY * usual).mean(),
     }
     if len(rr_s) > 1:
-        changes = np.sqrt(np.mean(np.diff(rr_s) ** 2))
+        changes = np.sqrt((np.diff(rr_s) ** 2).mean())
         figures["deviation of successive intervals"] = _squeeze(changes / usual, _INTERVAL_SHARE)
     return figures
 
@@ -220,9 +257,9 @@ def _likeness_figures(limbs) -> dict[str, float]:
     p_likeness = _correlation(limbs, limbs.before_qrs(_P_LIKENESS))
     p_wave = limbs.average[:, limbs.before_qrs(_P_LIKENESS)]
     return {
-        "share of odd beats": 3 * np.mean(likeness < _ODD),
+        "share of odd beats": 3 * (likeness < _ODD).mean(),
         "oddest beat": 1 - likeness.min(),
-        "likeness of P waves": np.mean(p_likeness),
+        "likeness of P waves": p_likeness.mean(),
         "size of P waves": _squeeze(np.ptp(p_wave, axis=1).max(), _WAVE_MV),
     }
 
@@ -232,38 +269,50 @@ def _correlation(beats, window) -> np.ndarray:
     own, usual = beats.each[:, :, window], beats.average[:, None, window]
     own = own - own.mean(axis=2, keepdims=True)
     usual = usual - usual.mean(axis=2, keepdims=True)
-    energy = (own**2).sum(axis=(0, 2)) * (usual**2).sum(axis=(0, 2))
-    return (own * usual).sum(axis=(0, 2)) / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
+    energy = np.einsum("lbt,lbt->b", own, own) * (usual**2).sum()
+    likeness = np.einsum("lbt,lkt->b", own, usual)
+    return likeness / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
 
 
 def _pause_figures(signal, middles) -> dict[str, float]:
     """Activity in what lies between the T wave and the next QRS."""
-    powers = []
+    starts = defaultdict(list)  # of the pauses of one length
     for here, following in pairwise(middles.tolist()):
-        pause = slice(here + round(_PAUSE_START * (following - here)), following - _PAUSE_END)
-        if pause.stop - pause.start >= _SHORTEST_PAUSE:
-            powers.append(_band_powers(signal[:, pause]))
-    if not powers:
+        start = here + round(_PAUSE_START * (following - here))
+        starts[following - _PAUSE_END - start].append(start)
+    alike = [
+        np.stack([signal[:, start : start + length] for start in places])
+        for length, places in starts.items()
+        if length >= _SHORTEST_PAUSE
+    ]
+    if not alike:
         return {}
-    sizes = _squeeze(np.sqrt(np.mean(powers, axis=0)), _ACTIVITY_MV)
-    return dict(zip(_PAUSE_BANDS_HZ, sizes, strict=True))
+    power = sum(map(_band_powers, alike)) / sum(map(len, alike))
+    sizes = _squeeze(np.sqrt(power), _ACTIVITY_MV)
+    return dict(zip(_PAUSE_BANDS, sizes, strict=True))
 
 
-def _band_powers(pause) -> list[float]:
-    """Power in each of the bands, of all leads together, about the straight line of each lead."""
-    time, taper, bands = _pause_tables(pause.shape[1])
-    pause = pause - pause.mean(axis=1, keepdims=True)
-    pause = pause - (pause @ time / (time @ time))[:, None] * time
-    power = (np.abs(np.fft.rfft(pause * taper, axis=1)) ** 2).sum(axis=0) / len(time) ** 2
-    return [power[band].sum() for band in bands]
+def _band_powers(pauses) -> np.ndarray:
+    """Power in each of the bands, of all pauses and leads together, about each one's straight line.
+
+    pauses: (n_pauses, n_leads, length), mV.
+    """
+    line, tapered_line, taper, limits = _pause_tables(pauses.shape[2])
+    tapered = pauses * taper - (pauses @ line) @ tapered_line
+    spectrum = np.fft.rfft(tapered)
+    power = (spectrum * spectrum.conj()).real.sum(axis=(0, 1)) / len(taper) ** 2
+    return np.add.reduceat(power[: limits[-1]], limits[:-1])
 
 
 @lru_cache
-def _pause_tables(length) -> tuple[np.ndarray, np.ndarray, list[slice]]:
-    """Time from -1 to 1, a taper, and the places of the bands in the spectrum."""
-    frequency = np.fft.rfftfreq(length, 1 / FS)
-    bands = [slice(*np.searchsorted(frequency, limits)) for limits in _PAUSE_BANDS_HZ.values()]
-    return np.linspace(-1, 1, length), np.hanning(length), bands
+def _pause_tables(length) -> tuple[np.ndarray, ...]:
+    """All straight lines' orthonormal basis (length, 2), the same tapered (2, length), the taper,
+    and the places in the spectrum at which bands begin and the last one ends."""
+    line = np.stack([np.ones(length), np.linspace(-1, 1, length)], axis=1)
+    line /= np.sqrt((line**2).sum(axis=0))
+    taper = np.hanning(length)
+    limits = np.searchsorted(np.fft.rfftfreq(length, 1 / FS), _PAUSE_LIMITS_HZ)
+    return line, taper * line.T, taper, limits
 
 
 def _length_figures(limbs, rr_s) -> dict[str, float]:
@@ -276,7 +325,7 @@ def _length_figures(limbs, rr_s) -> dict[str, float]:
     low = np.flatnonzero(size[t_peak:] < _T_LEVEL * size[t_peak])
     t_end = t_peak + int(low[0]) if len(low) else len(size) - 1
     qt_s = (t_end - limbs.onset) / FS
-    usual_rr_s = np.median(rr_s) if len(rr_s) else _USUAL_RR_S
+    usual_rr_s = _median(rr_s) if len(rr_s) else _USUAL_RR_S
     return {
         "QRS duration": 10 * ((limbs.offset - limbs.onset) / FS - _USUAL_QRS_S),
         "PR interval": 5 * ((limbs.onset - p_peak) / FS - _USUAL_PR_S),
@@ -323,7 +372,16 @@ def _wave_figures(beats) -> dict[str, np.ndarray]:
         "T, least": t_wave.min(axis=1),
         "T area": t_wave.mean(axis=1),
     }
-    return {name: _squeeze(height, _WAVE_MV) for name, height in millivolts.items()}
+    squeezed = _squeeze(np.array(list(millivolts.values())), _WAVE_MV)
+    return dict(zip(millivolts, squeezed, strict=True))
+
+
+def _median(values, axis=0) -> np.ndarray:
+    """What numpy.median gives, which takes several times as long on values as few as these."""
+    middle = values.shape[axis] // 2
+    ordered = np.sort(values, axis=axis)
+    upper = ordered.take(middle, axis)
+    return upper if values.shape[axis] % 2 else (ordered.take(middle - 1, axis) + upper) / 2
 
 
 def _squeeze(value, unit):

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from scipy.signal import butter, firwin, resample_poly, sosfilt, sosfilt_zi
 
 MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
 # A lead whose standard deviation is below this carries no ECG: the Challenge's files resolve
@@ -17,6 +17,10 @@ MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
 _DEAD_MV = 1e-6
 # No heart reaches this at the skin; a wrong gain does, and would drive a network to NaN.
 _LARGEST_MV = 20.0
+# The low-pass that scipy resamples with; it reaches so many samples of the slower rate each way.
+_REACH, _KAISER_BETA = 10, 5.0
+# Of a period with more outputs the matrix that resamples it is large and mostly zeros.
+_MOST_OUTPUTS = 100
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,26 @@ def prepare(signal, fs, preparation) -> np.ndarray:
     missing or constant in a window comes out as zeros; nothing comes out as NaN.
     Raises ValueError for a sampling rate outside MIN_FS..MAX_FS.
     """
+    return scale_windows(condition_windows(signal, fs, preparation), preparation)
+
+
+def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
+    """The record's windows, mV, float64, each at the preparation's rate and within its band.
+
+    What `prepare` makes first; `scale_windows` does the rest.
+    """
     if not MIN_FS <= fs <= MAX_FS:
         raise ValueError(f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found {fs:g}")
     length = window_length(fs, preparation.window_s)
     starts = window_starts(signal.shape[1], length, preparation.max_windows, preparation.drop_tail)
-    windows = [_prepare_window(signal[:, i : i + length], fs, preparation) for i in starts]
-    return np.stack(windows).astype(np.float32)
+    return [_condition(signal[:, i : i + length], fs, preparation) for i in starts]
+
+
+def scale_windows(windows, preparation) -> np.ndarray:
+    """Network input, as `prepare` makes it, of what `condition_windows` gives."""
+    scale = standardise if preparation.scale == "z_score" else bound
+    fitted = [fit_length(scale(window), preparation.n_samples) for window in windows]
+    return np.stack(fitted, dtype=np.float32, casting="same_kind")
 
 
 def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
@@ -93,32 +111,27 @@ def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
     return np.linspace(0, last, math.ceil(used / length)).round().astype(int).tolist()
 
 
-def _prepare_window(signal, fs, preparation) -> np.ndarray:
-    signal = _condition(signal, fs, preparation)
-    scaled = standardise(signal) if preparation.scale == "z_score" else _bound(signal)
-    return fit_length(scaled, preparation.n_samples)
-
-
 def clean(signal, fs, preparation) -> np.ndarray:
     """Signal, mV, float64, as a whole: at the preparation's rate and within its band.
 
     Finite, with mean 0 per lead, within 20 mV; a constant lead becomes zeros.
     """
-    return _bound(_condition(signal, fs, preparation))
+    return bound(_condition(signal, fs, preparation))
 
 
 def _condition(signal, fs, preparation) -> np.ndarray:
     # One memory layout, so that a lead's sums do not depend on how many leads there are.
-    signal = fill_missing(np.ascontiguousarray(signal, np.float64))
+    signal = fill_missing(np.array(signal, np.float64, order="C"))
     # Resampling takes what lies beyond the ends as 0, so the offset has to go first.
-    signal = signal - signal.mean(axis=1, keepdims=True)
+    signal -= signal.mean(axis=1, keepdims=True)
     signal = resample(signal, fs, preparation.fs)
     if preparation.band_hz is None:
         return signal
     return band_pass(signal, preparation.fs, preparation.band_hz, preparation.band_order)
 
 
-def _bound(signal) -> np.ndarray:
+def bound(signal) -> np.ndarray:
+    """Signal, mV, with mean 0 per lead and within 20 mV; a constant lead becomes zeros."""
     return np.clip(centre(signal), -_LARGEST_MV, _LARGEST_MV)
 
 
@@ -131,8 +144,11 @@ def lead_deviation(signal) -> np.ndarray:
     """Standard deviation (n_leads,) of each lead, in the signal's unit; 0 in a missing one."""
     # In float64, since the squares of what a wrong gain makes overflow float32.
     signal = np.asarray(signal, np.float64)
-    missing = np.isnan(signal).all(axis=1)
-    return np.nanstd(np.where(missing[:, None], 0.0, signal), axis=1)
+    mean = signal.mean(axis=1, keepdims=True)
+    if not np.isnan(mean).any():
+        return _lead_size(signal - mean)
+    missing = np.isnan(signal).all(axis=1, keepdims=True)
+    return np.nanstd(np.where(missing, 0.0, signal), axis=1)
 
 
 def fill_missing(signal) -> np.ndarray:
@@ -157,11 +173,59 @@ def resample(signal, fs, target_fs) -> np.ndarray:
     """
     if fs <= 0 or target_fs <= 0:
         raise ValueError(f"expected positive sampling rates, found {fs} and {target_fs} Hz")
-    # A thousandth is finer than any recorder's clock, and bounds the filter's length.
-    ratio = (Fraction(target_fs) / Fraction(fs)).limit_denominator(1000)
-    if ratio == 1:
+    up, down = _ratio(fs, target_fs)
+    if up == down:
         return signal
-    return resample_poly(signal, ratio.numerator, ratio.denominator, axis=1)
+    if up > _MOST_OUTPUTS:
+        return resample_poly(signal, up, down, axis=1, window=_low_pass(up, down))
+    return _resample_in_blocks(signal, up, down)
+
+
+@lru_cache
+def _ratio(fs, target_fs) -> tuple[int, int]:
+    # A thousandth is finer than any recorder's clock, and bounds the filter's length.
+    return (Fraction(target_fs) / Fraction(fs)).limit_denominator(1000).as_integer_ratio()
+
+
+def _resample_in_blocks(signal, up, down) -> np.ndarray:
+    """What resample_poly gives, as matrix products, which take a fifth of its time.
+
+    A block of outputs depends on two neighbouring blocks of inputs, by the same matrix everywhere.
+    """
+    matrix = _resampling_matrix(up, down)
+    n_leads, n_samples = signal.shape
+    n_inputs, n_outputs = len(matrix) // 2, matrix.shape[1]
+    length = -(-n_samples * up // down)
+    n_blocks = -(-length // n_outputs)
+    before = _half_length(up, down) // up
+    padded = np.zeros((n_leads, (n_blocks + 1) * n_inputs))
+    padded[:, before : before + n_samples] = signal
+    blocks = padded.reshape(n_leads, n_blocks + 1, n_inputs)
+    resampled = blocks[:, :-1] @ matrix[:n_inputs] + blocks[:, 1:] @ matrix[n_inputs:]
+    return resampled.reshape(n_leads, -1)[:, :length]
+
+
+@lru_cache(maxsize=16)  # of up to 2 MB each
+def _resampling_matrix(up, down) -> np.ndarray:
+    """Two blocks of inputs -> one block of outputs: (2 * n_inputs, n_outputs)."""
+    half = _half_length(up, down)
+    n_periods = -(-2 * half // (up * down))  # so that the filter spans no more than two blocks
+    inputs = np.arange(2 * n_periods * down)[:, None] - half // up
+    outputs = np.arange(n_periods * up)
+    tap = outputs * down - inputs * up + half
+    reached = (tap >= 0) & (tap <= 2 * half)
+    return np.where(reached, up * _low_pass(up, down)[np.where(reached, tap, 0)], 0.0)
+
+
+@lru_cache(maxsize=16)
+def _low_pass(up, down) -> np.ndarray:
+    """The filter that resample_poly designs anew at each call."""
+    window = ("kaiser", _KAISER_BETA)
+    return firwin(2 * _half_length(up, down) + 1, 1 / max(up, down), window=window)
+
+
+def _half_length(up, down) -> int:
+    return _REACH * max(up, down)
 
 
 def band_pass(signal, fs, band_hz, order) -> np.ndarray:
@@ -169,29 +233,43 @@ def band_pass(signal, fs, band_hz, order) -> np.ndarray:
     # Mirrored at its ends for a second: records start and end anywhere in a beat, and the usual
     # point reflection would turn an R wave at the end into a step that takes seconds to decay.
     pad = min(round(fs), signal.shape[1] - 1)
-    sections = _band_pass_sections(fs, band_hz, order)
-    return sosfiltfilt(sections, signal, axis=1, padtype="even", padlen=pad)
+    before, behind = signal[:, pad:0:-1], signal[:, -2 : -pad - 2 : -1]
+    padded = np.concatenate([before, signal, behind], axis=1)
+    # As scipy's sosfiltfilt does it, which works out the filter's steady state at each call.
+    sections, steady = _band_pass_filter(fs, band_hz, order)
+    for _ in range(2):
+        padded, _ = sosfilt(sections, padded, axis=1, zi=steady * padded[:, :1])
+        padded = padded[:, ::-1]
+    return padded[:, pad : pad + signal.shape[1]]
 
 
 def standardise(signal) -> np.ndarray:
     """Signal with mean 0 and standard deviation 1 per lead; a constant lead becomes zeros."""
     centred = centre(signal)
-    deviation = centred.std(axis=1, keepdims=True)
+    deviation = _lead_size(centred)[:, None]
     return centred / np.where(deviation > 0, deviation, 1.0)
 
 
 def centre(signal) -> np.ndarray:
     """Signal with mean 0 per lead; a constant lead becomes zeros."""
     centred = signal - signal.mean(axis=1, keepdims=True)
-    return np.where(centred.std(axis=1, keepdims=True) > _DEAD_MV, centred, 0.0)
+    return np.where(_lead_size(centred)[:, None] > _DEAD_MV, centred, 0.0)
+
+
+def _lead_size(signal) -> np.ndarray:
+    """Root mean square (n_leads,) of each lead: its standard deviation, where its mean is 0."""
+    return np.sqrt(np.vecdot(signal, signal) / signal.shape[1])
 
 
 def fit_length(signal, n_samples) -> np.ndarray:
     """Signal of exactly `n_samples`: cut, or padded with zeros at its end."""
     signal = signal[:, :n_samples]
-    return np.pad(signal, ((0, 0), (0, n_samples - signal.shape[1])))
+    n_short = n_samples - signal.shape[1]
+    return np.pad(signal, ((0, 0), (0, n_short))) if n_short else signal
 
 
 @lru_cache
-def _band_pass_sections(fs, band_hz, order):
-    return butter(order, band_hz, "bandpass", fs=fs, output="sos")
+def _band_pass_filter(fs, band_hz, order) -> tuple[np.ndarray, np.ndarray]:
+    """Second-order sections, and their state (n_sections, 1, 2) after a long time of ones."""
+    sections = butter(order, band_hz, "bandpass", fs=fs, output="sos")
+    return sections, sosfilt_zi(sections)[:, None]

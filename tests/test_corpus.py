@@ -1,3 +1,4 @@
+import hashlib
 import os
 from dataclasses import replace
 
@@ -99,6 +100,15 @@ def test_windows_stay_on_disk(mixed_folder, tmp_path):
     assert np.shares_memory(corpus.windows(3), corpus.parts[0])
     n_bytes = sum(file.stat().st_size for file in corpus.place.glob("part-*"))
     assert n_bytes == 4 * corpus.n_windows.sum() * 12 * WINDOWS.n_samples
+
+
+def test_the_fingerprint_is_of_names_and_of_what_the_files_hold(mixed_folder, tmp_path):
+    corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    expected = hashlib.sha256()
+    for file in find_records(mixed_folder):
+        content = file.header.read_bytes() + file.recording.read_bytes()
+        expected.update(f"{file.name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    assert corpus.fingerprint == expected.hexdigest()
 
 
 def test_a_corpus_is_read_back_from_its_place(mixed_folder, tmp_path):

@@ -1,12 +1,19 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import detrend
 
+from ecg import measurements as module
+from ecg import signals
 from ecg.leads import LEAD_SETS, lead_rows
-from ecg.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure
+from ecg.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure, prepare_and_measure
 from ecg.records import find_records, read_record
+from ecg.signals import Preparation, prepare
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, diagnose
 from ecg.simulation.recorders import Recorder, record
@@ -260,6 +267,75 @@ def test_the_sampling_rate_hardly_counts(fs):
     for one, two in zip(measured(500), measured(fs), strict=True):
         # Lengths are measured in steps of 10 ms, which is 0.1 of a QRS duration.
         np.testing.assert_allclose(two, one, atol=0.11 if fs > 50 else 0.2)
+
+
+# Beside the windows ----------------------------------------------------------------------------
+
+ALIKE = (Preparation(), Preparation(scale="mV"))
+UNLIKE = (
+    Preparation(band_order=2),
+    Preparation(band_hz=(0.5, 35.0)),
+    Preparation(band_hz=None),
+    Preparation(fs=500),
+    Preparation(window_s=2, max_windows=5),
+)
+
+
+@pytest.mark.parametrize("preparation", ALIKE + UNLIKE)
+@pytest.mark.parametrize("seconds", [0.002, 3, 10, 12])
+def test_windows_and_measurements_are_those_that_each_has_alone(seconds, preparation):
+    signal = recording()[:, : round(seconds * FS)]
+    signal[2], signal[5, :700], signal[7] = 0.3, np.nan, 30 * signal[7]
+    windows, rhythm, waves = prepare_and_measure(signal, FS, preparation)
+    np.testing.assert_array_equal(windows, prepare(signal, FS, preparation))
+    for one, two in zip((rhythm, waves), measure(signal, FS), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("seconds", "n_filtered"), [(3, 1), (10, 1), (12, 2)])
+def test_a_record_of_one_window_is_filtered_once(seconds, n_filtered, monkeypatch):
+    calls, band_pass = [], signals.band_pass
+    monkeypatch.setattr(
+        signals, "band_pass", lambda *given: calls.append(given) or band_pass(*given)
+    )
+    signal = recording(seconds=12.0)[:, : round(seconds * FS)]
+    prepare_and_measure(signal, FS, Preparation())
+    assert len(calls) == n_filtered
+
+
+# Steps that numpy and scipy take one by one ----------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (8,), (3, 5, 4), (2, 6, 3)])
+def test_the_median_is_numpys(shape):
+    values = np.random.default_rng(0).standard_normal(shape)
+    for axis in range(len(shape)):
+        np.testing.assert_array_equal(module._median(values, axis), np.median(values, axis=axis))
+
+
+def test_steepness_is_the_size_of_numpys_gradient():
+    signal = recording()[:2]
+    power = uniform_filter1d((100 * np.gradient(signal, axis=1) ** 2).sum(axis=0) * 100, 9)
+    np.testing.assert_allclose(module._steepness(signal), np.sqrt(power), rtol=1e-6)
+
+
+def test_pauses_of_one_length_are_measured_together_as_each_alone():
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal((2, 3000)).cumsum(axis=1) / 100
+    # Two of each length, one too short, a long one.
+    middles = np.cumsum([40, 80, 91, 80, 123, 40, 91, 123, 1500])
+    powers = []
+    for here, following in pairwise(middles):
+        pause = signal[:, here + round(0.55 * (following - here)) : following - 8]
+        if (n := pause.shape[1]) >= 20:
+            spectrum = np.abs(np.fft.rfft(detrend(pause) * np.hanning(n))) ** 2 / n**2
+            hz = np.fft.rfftfreq(n, 0.01)
+            bands = ((2, 6), (6, 12), (12, 35))
+            powers.append([spectrum[:, (hz >= low) & (hz < high)].sum() for low, high in bands])
+    assert len(powers) == 7
+    found = list(module._pause_figures(signal, middles).values())
+    expected = np.arcsinh(np.sqrt(np.mean(powers, axis=0)) / 0.01) / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 # What cannot be measured -----------------------------------------------------------------------

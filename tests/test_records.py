@@ -63,6 +63,39 @@ def test_the_lowest_digital_value_and_nan_are_missing_samples():
     np.testing.assert_array_equal(np.isnan(record.signal), [[0, 1, 0, 1], [0, 0, 0, 0]])
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int16, np.int32, np.float32, float])
+@pytest.mark.parametrize("gain", [1000, 4880, 200, 204.8, 0.001, 2e7, 3])
+@pytest.mark.parametrize("baseline", [0, -300, 32767, 0.5, 10**6])
+def test_millivolts_are_the_nearest_to_what_double_precision_gives(dtype, gain, baseline):
+    header = parse_header(header_text("A1", 100, 3, ["I"], gain=gain, baseline=baseline))
+    info = np.iinfo(np.int16 if np.dtype(dtype).kind == "f" else dtype)
+    low, high = max(info.min, -32767), min(info.max, 2**20)
+    recording = np.arange(low, high + 1, max((high - low) // 5000, 1)).astype(dtype)[None]
+    expected = (recording.astype(float) - header.baselines[0]) / header.adc_gains[0]
+    found = to_record(header, recording).signal
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64])
+def test_a_missing_sample_is_one_whatever_the_type_that_can_hold_it(dtype):
+    header = parse_header(header_text("A1", 100, 4, ["I"]))
+    values = [value for value in (-32768, -(2**31)) if value >= np.iinfo(dtype).min]
+    record = to_record(header, np.array([[*values, 0, 1]], dtype))
+    assert np.isnan(record.signal[0]).tolist() == [True] * len(values) + [False] * 2
+
+
+def test_the_samples_of_a_lead_stand_together_however_the_file_has_them(tmp_path):
+    write_record(tmp_path, "A1", beats(500, 100), 100)
+    assert only_record(tmp_path).signal.flags.c_contiguous
+
+
+def test_a_recording_may_be_written_to(tmp_path):
+    write_record(tmp_path, "A1", beats(500, 100), 100)
+    recording = read_recording(tmp_path / "A1.mat", 70)
+    recording[:] = 1
+    assert recording.shape == (12, 70)
+
+
 def test_leads_are_found_in_any_order_and_case_and_absent_ones_are_nan(tmp_path):
     text = header_text("A1", 100, 3, ["v2", "II", "AVR", "I"])
     record = to_record(parse_header(text), np.arange(12).reshape(4, 3) * 1000)
@@ -104,6 +137,13 @@ def test_records_are_found_flat_and_nested_and_sorted_by_name(tmp_path):
     (tmp_path / ".hidden" / "Z.hea").write_text("")
     names = [files.name for files in find_records(tmp_path)]
     assert names == ["B120000", "B120001", "C120000"]
+
+
+def test_the_signals_are_a_matlab_file_or_else_a_wfdb_one_or_what_the_header_says(tmp_path):
+    for name in ("A.1.hea", "A.1.mat", "A.1.dat", "B.hea", "B.dat", "C.hea", "D.mat", ".E.hea"):
+        (tmp_path / name).touch()
+    found = [(files.name, files.recording.name) for files in find_records(tmp_path)]
+    assert found == [("A.1", "A.1.mat"), ("B", "B.dat"), ("C", "C.hea")]
 
 
 def test_two_records_of_one_name_are_an_error_that_names_both(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from ecg.signals import (
     Preparation,
@@ -46,6 +47,16 @@ def test_the_same_heart_at_another_rate_stays_near(fs):
     other = prepare_one(beats(seconds * fs, fs, noise_mv=0), fs)
     for one, two in zip(reference, other, strict=True):
         assert np.corrcoef(one, two)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 60, 101, 1000])
+def test_the_filter_is_scipys_forwards_and_backwards(n_samples):
+    signal = beats(n_samples, 100)
+    sections = butter(3, (0.05, 35.0), "bandpass", fs=100, output="sos")
+    pad = min(100, n_samples - 1)
+    expected = sosfiltfilt(sections, signal, axis=1, padtype="even", padlen=pad)
+    out = band_pass(signal, 100, (0.05, 35.0), 3)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-9)
 
 
 def test_drift_and_mains_are_removed_and_the_beat_stays():
@@ -281,6 +292,30 @@ def test_missing_samples_lie_on_the_line_between_their_neighbours():
 )
 def test_resampling_gives_the_length_that_the_rates_say(fs, n_samples, expected):
     assert resample(np.zeros((2, n_samples)), fs, 100).shape == (2, expected)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 99, 100, 101, 2570])
+@pytest.mark.parametrize(
+    ("fs", "target_fs", "up", "down"),
+    [
+        (500, 100, 1, 5),
+        (1000, 100, 1, 10),
+        (4000, 50, 1, 80),
+        (250, 100, 2, 5),
+        (257, 100, 100, 257),
+        (360, 100, 5, 18),
+        (128, 100, 25, 32),
+        (50, 100, 2, 1),
+        (50, 500, 10, 1),
+        (257, 500, 500, 257),
+        (909, 100, 100, 909),
+        (101, 500, 500, 101),
+    ],
+)
+def test_resampling_is_scipys(fs, target_fs, up, down, n_samples):
+    signal = np.random.default_rng(0).standard_normal((3, n_samples))
+    expected = resample_poly(signal, up, down, axis=1)
+    np.testing.assert_allclose(resample(signal, fs, target_fs), expected, atol=1e-12)
 
 
 def test_resampling_keeps_a_slow_wave():

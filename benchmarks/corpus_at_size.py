@@ -1,0 +1,157 @@
+"""What the full training set costs before training: time, memory, and a second start.
+
+    python -m benchmarks.corpus_at_size FOLDER [--records 88253] [--workers N]
+
+Simulates into FOLDER the records that it lacks (0.2 MB each, kept for a later call): a tenth of
+them in one folder, the others in a second one, both in groups of a thousand like PhysioNet's. Then
+prepares the default method's corpus of the tenth, prepares that of all, and opens the latter again
+from the cache, each in a new process. Before each the records are dropped from the system's file
+cache, so that both sizes are read from the disk. Memory is the sum of the proportional set sizes
+(PSS) of that process and all below it, sampled. The prepared arrays, 4.2 GB of 88,253 records, lie
+in FOLDER meanwhile.
+"""
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import joblib
+from joblib.externals.loky import get_reusable_executor
+
+from ecg.corpus import prepare_corpus
+from ecg.signals import Preparation
+from ecg.simulation.recordings import simulate_folder
+
+N_RECORDS = 88_253
+REACH_SPEED, REACH_MEMORY_GIB, REACH_SECOND_START_S = 0.9, 2.0, 10.0
+_GROUP = 1000  # records
+_SAMPLED_S = 0.2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to get a corpus of so many records: s, and at most so many bytes of memory."""
+
+    n_records: int
+    seconds: float
+    memory: int
+
+    @property
+    def speed(self) -> float:
+        """Records a second."""
+        return self.n_records / self.seconds
+
+
+def simulate_missing(folder: Path, n_records: int, workers: int) -> tuple[Path, Path]:
+    """The folders of a tenth of the records, and of all; their groups are made where missing."""
+    whole = folder / f"{n_records}-records"
+    n_tenth = n_records // 10
+    seed = 0
+    for part, n_in_part in (("tenth", n_tenth), ("others", n_records - n_tenth)):
+        for start in range(0, n_in_part, _GROUP):
+            seed += 1
+            group = whole / part / f"g{start // _GROUP + 1}"
+            if not group.is_dir():
+                unfinished = group.with_name(f".unfinished-{group.name}")
+                n_in_group = min(_GROUP, n_in_part - start)
+                simulate_folder(unfinished, n_in_group, seed, workers=workers)
+                unfinished.rename(group)
+    return whole / "tenth", whole
+
+
+def drop_from_cache(folder: Path) -> None:
+    """Makes the system forget what the files below the folder hold, so that they are read anew."""
+    os.sync()  # what is not yet on the disk cannot be dropped
+    for path in folder.rglob("*.*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def cost_of_corpus(folder: Path, cache: Path, workers: int) -> Cost:
+    """The cost of `prepare_corpus`, called in a new process."""
+    drop_from_cache(folder)
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        pid = process.submit(os.getpid).result()
+        preparing = process.submit(_prepare, folder, cache, workers)
+        ended, peak = threading.Event(), 0
+        preparing.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_SAMPLED_S):
+            peak = max(peak, memory_of_tree(pid))
+        n_records, seconds = preparing.result()
+        return Cost(n_records, seconds, max(peak, memory_of_tree(pid)))
+
+
+def _prepare(folder: Path, cache: Path, workers: int) -> tuple[int, float]:
+    started = time.perf_counter()
+    corpus = prepare_corpus(folder, Preparation(), cache, workers)
+    seconds = time.perf_counter() - started
+    get_reusable_executor().shutdown()  # its idle workers would keep this process for minutes
+    return len(corpus), seconds
+
+
+def memory_of_tree(pid: int) -> int:
+    """Bytes: the proportional set sizes of a process and all below it, which count shared pages
+    once. Processes that end meanwhile count nothing."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            # pid (name) state parent …; a name may hold anything.
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(entry.name))
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        waiting += children.get(one, [])
+        total += _proportional_set_size(one)
+    return total
+
+
+def _proportional_set_size(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def report(tenth: Cost, whole: Cost, again: Cost, workers: int) -> list[str]:
+    """A line per row."""
+    return [
+        f"corpus of {whole.n_records:,} records, {workers} workers: {whole.speed:.0f} records/s, "
+        f"{whole.speed / tenth.speed:.2f} of the {tenth.speed:.0f} at {tenth.n_records:,} "
+        f"(reach {REACH_SPEED:g})",
+        f"peak memory of all processes: {whole.memory / 2**30:.2f} GiB, "
+        f"{tenth.memory / 2**30:.2f} GiB at {tenth.n_records:,} (reach {REACH_MEMORY_GIB:g} GiB)",
+        f"second start, from the cache: {again.seconds:.1f} s (reach {REACH_SECOND_START_S:g} s)",
+    ]
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--records", type=int, default=N_RECORDS)
+    parser.add_argument("--workers", type=int, default=joblib.cpu_count())
+    options = parser.parse_args()
+    tenth, whole = simulate_missing(options.folder, options.records, options.workers)
+    with tempfile.TemporaryDirectory(prefix="prepared-", dir=options.folder) as cache:
+        costs = [
+            cost_of_corpus(folder, Path(cache), options.workers) for folder in (tenth, whole, whole)
+        ]
+    for line in report(*costs, options.workers):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
