@@ -210,7 +210,7 @@ def _average_weights():
             ema_momentum=0.98,
         )
 
-    return patch("ecg.epochs._optimizer", averaging)
+    return patch("ecg.epochs.make_optimizer", averaging)
 
 
 class _SoftMetric(keras.losses.Loss):

@@ -12,6 +12,10 @@ from ecg.leads import lead_rows
 from ecg.losses import draw_alternative
 from ecg.measurements import join_measurements
 
+# From two on Keras reads ahead by threads of its own, in order. With one it leaves that to
+# TensorFlow, whose tuner of a dataset may sleep on at the end of an epoch for as long as it lasted.
+_THREADS = 2
+
 
 class Bags(keras.utils.PyDataset):
     """Batches (inputs, labels) of records, each as a bag of `bag_size` of its windows.
@@ -35,7 +39,7 @@ class Bags(keras.utils.PyDataset):
         n_alternatives: int = 1,
         seed: int | None = None,
     ):
-        super().__init__()
+        super().__init__(workers=_THREADS)
         self.corpus, self.inputs = corpus, tuple(inputs)
         self.leads = lead_rows(lead_set)
         self.batch_size, self.bag_size = batch_size, bag_size
@@ -75,7 +79,7 @@ class Windows(keras.utils.PyDataset):
     """
 
     def __init__(self, corpus: Corpus, indices, lead_set: int, inputs, batch_size: int):
-        super().__init__()
+        super().__init__(workers=_THREADS)
         self.corpus, self.inputs = corpus, tuple(inputs)
         self.leads, self.batch_size = lead_rows(lead_set), batch_size
         n_windows = corpus.n_windows[indices]

@@ -126,7 +126,7 @@ def run_epochs(
     epoch where that chooses the best one. A line an epoch is printed, headed by `label`.
     """
     # An epoch of fewer steps than make an update would end without any.
-    optimizer = _optimizer(options, min(options.accumulation_steps, len(training)))
+    optimizer = make_optimizer(options, min(options.accumulation_steps, len(training)))
     # Built inside the first step, its variables would make TensorFlow trace that step twice.
     optimizer.build(network.trainable_variables)
     network.compile(optimizer, loss, jit_compile=jit_compile)
@@ -161,7 +161,8 @@ def run_epochs(
     }
 
 
-def _optimizer(options: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(options: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
+    """The optimiser that the options name, gathering gradients over `n_steps` steps."""
     make = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[options.optimizer]
     accumulated = n_steps if n_steps > 1 else None
     return make(

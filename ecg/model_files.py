@@ -22,7 +22,7 @@ from ecg.files import digest_files, written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 class ModelFolderError(ValueError):

@@ -155,8 +155,9 @@ def test_age_and_sex_change_the_answer_and_unknown_differs_from_newborn(name):
 
 def test_multiscale_kernels_are_those_of_the_paper():
     blocks = named(full("multiscale_se", 12, 1000), "step2_block._conv1")
-    assert [x.kernel_size for x in blocks] == [(1, 15), (1, 15), (5, 3), (5, 9), (5, 27)]
-    assert [x.strides for x in blocks] == [(1, 2), (1, 2), (1, 1), (1, 1), (1, 1)]
+    # Time before leads.
+    assert [x.kernel_size for x in blocks] == [(15, 1), (15, 1), (3, 5), (9, 5), (27, 5)]
+    assert [x.strides for x in blocks] == [(2, 1), (2, 1), (1, 1), (1, 1), (1, 1)]
     three = named(full("multiscale_se", 3, 1000), "step1_block[35]_conv1")
     assert [x.kernel_size for x in three] == [(1, 3), (2, 27)]
 
@@ -164,6 +165,18 @@ def test_multiscale_kernels_are_those_of_the_paper():
 def test_multiscale_branches_see_every_first_second_and_fourth_sample():
     network = full("multiscale_se", 2, 1000)
     assert lengths(network, "step[124]_block1_conv1") == [500, 250, 125]
+
+
+def test_time_before_leads_is_the_same_multiscale_network(monkeypatch):
+    time_first = narrow("multiscale_se", 6)
+    monkeypatch.setattr(multiscale_se, "_TIME_FIRST_FROM", 7)
+    leads_first = narrow("multiscale_se", 6)
+    weights = time_first.get_weights()
+    turned = [one.swapaxes(0, 1) if one.ndim == 4 else one for one in weights]
+    assert any(one.shape[:2] == (27, 3) for one in weights)
+    leads_first.set_weights(turned)
+    inputs = made_up_inputs(time_first)
+    np.testing.assert_allclose(answer(leads_first, inputs), answer(time_first, inputs), atol=1e-5)
 
 
 def test_the_published_ablations_of_multiscale_se_build():

@@ -83,7 +83,7 @@ def loss_of(name, labels):
 
 
 def optimizer_config() -> dict:
-    config = epochs._optimizer(find_method("multiscale_se").training, 1).get_config()
+    config = epochs.make_optimizer(find_method("multiscale_se").training, 1).get_config()
     return {name: value for name, value in config.items() if name != "name"}
 
 

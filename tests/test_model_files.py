@@ -174,8 +174,8 @@ def test_weights_of_another_model_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "expected a model description of format 3"),
-        ({"format": 99}, "expected a model description of format 3"),
+        ({"format": 3}, "expected a model description of format 4"),
+        ({"format": 99}, "expected a model description of format 4"),
         ({"leads": 5}, "unreadable"),
         ({"prevalence": [7.0] * 26}, "expected prevalences in"),
         ({"prevalence": [float("nan")] * 26}, "expected prevalences in"),

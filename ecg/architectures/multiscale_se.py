@@ -25,6 +25,7 @@ Differs from the paper
   is not in the text). Where its shape changes, the shortcut is sliced to the stride first and
   then projected by a 1 x 1 convolution: a strided 1 x 1 convolution of a one-channel input
   corrupts memory in TensorFlow 2.18 to 2.21 with oneDNN.
+- Maps have time before leads from `_TIME_FIRST_FROM` leads on: the same network, trained faster.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ from ecg.measurements import n_measurements
 
 # Kernel size across leads in blocks 3 to 5, by number of leads (section 2.2, [m, n, k]).
 LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 1, 2)}
+# On CPUs oneDNN's gradient of a kernel longer than 14 along the last axis of the maps runs at a
+# fifth of the usual rate; and its convolutions need a last axis that is long enough to fill
+# registers. So time comes last where there are few leads (`python -m benchmarks.training_step`).
+_TIME_FIRST_FROM = 6
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,13 @@ def build(
 def _signal_features(signal, options):
     """Features (batch, branches x widths[-1]) of the signal (batch, n_leads, n_samples)."""
     n_leads, n_samples = signal.shape[1:]
-    maps = layers.Reshape((n_leads, n_samples, 1), name="maps")(signal)
+    axes = _Axes(time_first=n_leads >= _TIME_FIRST_FROM)
+    if axes.time_first:
+        signal = layers.Permute((2, 1), name="time_first")(signal)
+    shape = axes.ordered(n_leads, n_samples)
+    maps = layers.Reshape((*shape, 1), name="maps")(signal)
     branches = [
-        _branch(
-            maps[:, :, ::step] if step > 1 else maps, options, LEAD_KERNELS[n_leads], f"step{step}"
-        )
+        _branch(axes.every(maps, step), options, LEAD_KERNELS[n_leads], axes, f"step{step}")
         for step in options.steps
     ]
     features = _join(branches, "features")
@@ -117,36 +124,60 @@ def _signal_features(signal, options):
     return layers.Dropout(options.feature_dropout, name="features_dropout")(features)
 
 
+@dataclass(frozen=True)
+class _Axes:
+    """The order of the maps' axes: (batch, samples, leads, channels) with `time_first`, otherwise
+    (batch, leads, samples, channels)."""
+
+    time_first: bool
+
+    def ordered(self, of_leads, of_samples) -> tuple:
+        """The two values in the order of the axes."""
+        return (of_samples, of_leads) if self.time_first else (of_leads, of_samples)
+
+    def every(self, maps, step):
+        """The maps on every `step`-th sample; themselves with 1."""
+        if step == 1:
+            return maps
+        return maps[:, ::step] if self.time_first else maps[:, :, ::step]
+
+
 def _join(features, name):
     return layers.Concatenate(name=name)(features) if len(features) > 1 else features[0]
 
 
-def _branch(x, options, lead_kernels, name):
-    """Feature vector (batch, widths[-1]) of maps (batch, leads, samples, 1)."""
+def _branch(x, options, lead_kernels, axes, name):
+    """Feature vector (batch, widths[-1]) of maps with one channel."""
     kernels = [(1, options.large_kernel)] * 2 + list(
         zip(lead_kernels, options.time_kernels, strict=True)
     )
     for i, (width, kernel) in enumerate(zip(options.widths, kernels, strict=True), start=1):
-        x = _block(x, width, kernel, 2 if i <= 2 else 1, options, f"{name}_block{i}")
+        x = _block(x, width, kernel, 2 if i <= 2 else 1, options, axes, f"{name}_block{i}")
     return layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
 
 
-def _block(x, width, kernel, stride, options, name):
-    shortcut = x[:, :, ::stride] if stride > 1 else x
+def _block(x, width, kernel, stride, options, axes, name):
+    shortcut = axes.every(x, stride)
     if shortcut.shape[-1] != width:
-        shortcut = _convolve(shortcut, width, 1, 1, f"{name}_project")
-    x = _convolve(x, width, kernel, stride, f"{name}_conv1")
+        shortcut = _convolve(shortcut, width, (1, 1), 1, axes, f"{name}_project")
+    x = _convolve(x, width, kernel, stride, axes, f"{name}_conv1")
     x = layers.ReLU(name=f"{name}_relu1")(x)
     x = layers.SpatialDropout2D(options.dropout, name=f"{name}_dropout")(x)
-    x = _convolve(x, width, kernel, 1, f"{name}_conv2")
+    x = _convolve(x, width, kernel, 1, axes, f"{name}_conv2")
     if options.squeeze_ratio is not None:
         x = squeeze_excite(x, options.squeeze_ratio, f"{name}_se")
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([shortcut, x]))
 
 
-def _convolve(x, width, kernel, stride, name):
+def _convolve(x, width, kernel, stride, axes, name):
+    """kernel: leads x samples; stride: samples."""
     # The batch normalisation that follows has the bias.
     x = layers.Conv2D(
-        width, kernel, strides=(1, stride), padding="same", use_bias=False, name=name
+        width,
+        axes.ordered(*kernel),
+        strides=axes.ordered(1, stride),
+        padding="same",
+        use_bias=False,
+        name=name,
     )(x)
     return normalise(x, f"{name}_bn")

@@ -1,0 +1,66 @@
+"""`python -m benchmarks.feeding [--leads 12 2]`: training from the corpus against a resident batch.
+
+Both train the default method's network in this machine's precision, in turn: epochs over simulated
+records by `fit`, batches read from the memory-mapped corpus, and as many steps by `train_on_batch`
+on one batch that is in memory. Prints a line per lead set with the ratio of their records a second.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from benchmarks.training_step import BATCH, training_network
+from ecg.batches import Bags
+from ecg.leads import LEAD_SETS
+from ecg.methods import find_method
+from ecg.pretraining import simulated_corpus
+
+ROUNDS = 4  # after one that is not counted
+REACH = 0.95
+
+
+def share_of_resident(corpus, lead_set: int) -> tuple[float, float, float]:
+    """Records a second from the corpus and on a resident batch, and the median round's ratio."""
+    keras.utils.set_random_seed(0)
+    network = training_network(lead_set)
+    bags = Bags(corpus, np.arange(len(corpus)), lead_set, network.input, BATCH, seed=0)
+    inputs, labels = bags[0]
+    rates = []
+    for _ in range(1 + ROUNDS):
+        started = time.perf_counter()
+        network.fit(bags, epochs=1, shuffle=False, verbose=0)
+        fed = time.perf_counter()
+        for _ in range(len(bags)):
+            network.train_on_batch(inputs, labels)
+        ended = time.perf_counter()
+        rates.append((len(corpus) / (fed - started), BATCH * len(bags) / (ended - fed)))
+    from_corpus, resident = np.array(rates[1:]).T
+    return from_corpus.mean(), resident.mean(), float(np.median(from_corpus / resident))
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
+    parser.add_argument("--records", type=int, default=480, help="an epoch's")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        preparation = find_method("multiscale_se").preparation
+        corpus = simulated_corpus(options.records, preparation, Path(folder), workers=-1)
+        for lead_set in options.leads:
+            fed, resident, share = share_of_resident(corpus, lead_set)
+            print(
+                f"feeding, {lead_set} leads: {fed:.1f} records/s from the corpus, {resident:.1f} "
+                f"on one resident batch, {share:.2f} of it (reach {REACH})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
