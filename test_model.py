@@ -3,63 +3,59 @@
 
 import argparse
 import sys
+from collections import defaultdict
 from pathlib import Path
 
-from ecg.headers import RecordError
+from ecg.headers import RecordError, parse_header
+from ecg.inference import load_predictor
 from ecg.leads import LEAD_SETS, lead_set_for
 from ecg.model_files import ModelFolderError
+from ecg.outputs import write_output
 from ecg.progress import track
+from ecg.records import RecordFiles, find_records, read_header_text
 from ecg.settings import SettingsError, read_settings
-from helper_code import (
-    find_challenge_files,
-    get_leads,
-    get_recording_id,
-    load_header,
-    load_recording,
-    save_outputs,
-)
-from team_code import load_model, run_model
 
 
-def test_model(model_directory, data_directory, output_directory) -> int:
+def test_model(model_directory, data_directory, output_directory, workers: int) -> int:
     """Answers every record below `data_directory`; how many of them could not be read.
 
-    Each record is answered by the model of its lead set. One that cannot be read is answered as
-    sinus rhythm, by any of the models where not even its leads are known, and named on stderr.
+    Each record is answered by the model of its lead set, as `team_code.run_model` would, but many
+    together: `workers` processes read ahead. One that cannot be read is answered as sinus rhythm,
+    by any of the models where not even its leads are known, and named on stderr.
     """
-    files = list(zip(*find_challenge_files(data_directory), strict=True))
-    if not files:
+    records = find_records(data_directory)
+    if not records:
         raise RecordError(f"{data_directory}: expected records (NAME.hea), found none")
+    ids, of_lead_set = {}, defaultdict(list)
+    for files in records:
+        ids[files.name], lead_set = _look(files)
+        of_lead_set[lead_set].append(files)
+    unknown = of_lead_set.pop(None, [])
+    of_lead_set[max(of_lead_set, default=max(LEAD_SETS))] += unknown
     # All models first: a missing one should show before hours of answers, not after.
-    lead_sets = [_lead_set_of(header_file) for header_file, _ in files]
-    needed = {size for size in lead_sets if size is not None} or {max(LEAD_SETS)}
     models = {
-        size: load_model(model_directory, LEAD_SETS[size]) for size in sorted(needed, reverse=True)
+        size: load_predictor(model_directory, size) for size in sorted(of_lead_set, reverse=True)
     }
     output_directory = Path(output_directory)
     output_directory.mkdir(parents=True, exist_ok=True)
-    for i, (header_file, recording_file) in enumerate(track(files, len(files), "answering")):
-        name = Path(header_file).stem
-        model = models[lead_sets[i] or max(models)]
-        try:
-            header = load_header(header_file)
-            name_in_header = get_recording_id(header)
-            recording = load_recording(recording_file)
-        except (RecordError, OSError) as error:
-            answer = model.answer_unusable(name, error)
-            name_in_header = name
-        else:
-            answer = run_model(model, header, recording)
-        save_outputs(output_directory / f"{name}.csv", name_in_header, *answer)
+    answers = (
+        answer
+        for size, model in models.items()
+        for answer in model.answer_files(of_lead_set[size], workers)
+    )
+    for files, answer in track(answers, len(records), "answering"):
+        write_output(output_directory / f"{files.name}.csv", ids[files.name], *answer)
     return sum(model.n_unusable for model in models.values())
 
 
-def _lead_set_of(header_file) -> int | None:
-    """Size of the lead set whose model answers the record; None where its leads are unreadable."""
+def _look(files: RecordFiles) -> tuple[str, int | None]:
+    """The id that the header gives the record, and the lead set whose model answers it; the files'
+    name and None where the header is unreadable."""
     try:
-        return lead_set_for(get_leads(load_header(header_file)))
+        header = parse_header(read_header_text(files.header))
     except (RecordError, OSError):
-        return None
+        return files.name, None
+    return header.name, lead_set_for(header.leads)
 
 
 def main(arguments=None) -> None:
@@ -73,9 +69,12 @@ def main(arguments=None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
-        read_settings()  # a misspelt setting should not pass here either
+        settings = read_settings()
         n_unusable = test_model(
-            options.model_directory, options.data_directory, options.output_directory
+            options.model_directory,
+            options.data_directory,
+            options.output_directory,
+            settings.workers,
         )
     except (ModelFolderError, RecordError, SettingsError, OSError) as error:
         sys.exit(f"test_model.py: {error}")

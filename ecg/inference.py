@@ -1,6 +1,10 @@
-"""Header text and digital recording -> codes, labels, probabilities, by a trained model."""
+"""Records -> codes, labels, probabilities, by a trained model: one by one, or a folder's many."""
 
+import itertools
 import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,14 +13,15 @@ import numpy as np
 
 from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
 from ecg.decisions import calibrate, decide, pool_windows
-from ecg.demographics import encode_demographics
 from ecg.devices import find_devices
 from ecg.headers import RecordError, parse_header
-from ecg.leads import LEAD_SETS
-from ecg.measurements import join_measurements, measure
+from ecg.inputs import network_inputs, read_inputs
 from ecg.model_files import TrainedModel, load_trained_model
-from ecg.records import Record, select_leads, to_record
-from ecg.signals import prepare, window_length
+from ecg.parallel import read_ahead
+from ecg.records import Record, RecordFiles, to_record
+
+_BATCH = 64  # windows of several records that are answered together
+_CHUNK = 8  # records that a process reads at a time
 
 
 class Answer(NamedTuple):
@@ -32,7 +37,6 @@ class Predictor:
 
     def __init__(self, model: TrainedModel):
         self.model = model
-        self.leads = LEAD_SETS[model.lead_set]
         self.n_unusable = 0
         # XLA takes seconds to compile for the CPU and gains nothing on one record.
         model.network.compile(jit_compile="auto" if keras.backend.backend() == "jax" else False)
@@ -43,26 +47,15 @@ class Predictor:
         Raises ValueError (RecordError where the record breaks the format) where its sampling rate
         is out of range, no lead of the model holds a signal, or the network overflows on it.
         """
-        method = self.model.method
-        used = window_length(record.fs, method.preparation.duration_s)
-        signal = select_leads(record, self.leads)[:, :used]
-        windows = prepare(signal, record.fs, method.preparation)
-        if not windows.any():
-            raise RecordError(
-                f"expected a signal in one of the leads {', '.join(self.leads)}, found none"
-            )
-        # Batches of one fixed shape through Keras's compiled function: `predict` costs a hundred
-        # times the overhead and leaks when called record by record.
-        network, others = self.model.network, self._other_inputs(record, signal)
-        signals = [
-            {"signal": window[None]} if "signal" in network.input else {} for window in windows
-        ]
-        answers = [network.predict_on_batch(one | others) for one in signals]
-        probabilities = np.concatenate(answers).astype(float)
-        if not np.isfinite(probabilities).all():
-            raise RecordError("expected probabilities, the network found no finite ones")
-        pooled = pool_windows(probabilities, [len(windows)], method.decision.vote)[0]
-        return calibrate(pooled, self.model.decision.temperature)
+        inputs = network_inputs(record, *self._what_it_takes)
+        # One window at a time, a fixed shape, by Keras's compiled function: `predict` costs a
+        # hundred times the overhead and leaks when called record by record.
+        windows = (
+            {name: values[i : i + 1] for name, values in inputs.items()}
+            for i in range(_n_windows(inputs))
+        )
+        answers = [self.model.network.predict_on_batch(window) for window in windows]
+        return self._of_record(np.concatenate(answers))
 
     def answer(self, header_text: str, recording) -> Answer:
         """The answer for a record given as the contract's `run_model` gets it.
@@ -81,8 +74,32 @@ class Predictor:
         except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
             # and that scores below sinus rhythm; so this one place lets nothing through.
             return self.answer_unusable(name, f"unexpected {error!r}")
-        labels = decide(probabilities[None], self.model.decision)
-        return _to_answer(probabilities, labels[0])
+        return self._decide(probabilities)
+
+    def answer_files(
+        self, files: Sequence[RecordFiles], workers: int = 1
+    ) -> Iterator[tuple[RecordFiles, Answer]]:
+        """Each record and its answer, as `answer` gives it, in their order.
+
+        `workers` processes read ahead, and windows are answered in batches of one shape, so that
+        many records take less time than one by one. Memory does not grow with their number. Never
+        fails on a record, either.
+        """
+        lead_set, preparation, names = self._what_it_takes
+        read = partial(read_inputs, lead_set=lead_set, preparation=preparation, names=names)
+        chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
+        inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers))
+        for one, outcome in _in_batches(self.model.network, zip(files, inputs, strict=True)):
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                probabilities = self._of_record(outcome)
+            except ValueError as error:
+                yield one, self.answer_unusable(one.name, error)
+            except Exception as error:  # noqa: BLE001 - as in `answer`
+                yield one, self.answer_unusable(one.name, f"unexpected {error!r}")
+            else:
+                yield one, self._decide(probabilities)
 
     def answer_unusable(self, name: str, reason) -> Answer:
         """Sinus rhythm with the training prevalence as probabilities; says so on stderr."""
@@ -90,14 +107,23 @@ class Predictor:
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
-    def _other_inputs(self, record: Record, signal) -> dict[str, np.ndarray]:
-        """What the network takes beside a window, for a batch of one; signal: of its leads, mV."""
-        values = {}
-        if "demographics" in self.model.network.input:
-            values["demographics"] = encode_demographics(record.age, record.sex)[None]
-        if "measurements" in self.model.network.input:
-            values["measurements"] = join_measurements(*measure(signal, record.fs))[None]
-        return values
+    @property
+    def _what_it_takes(self) -> tuple:
+        """What `network_inputs` wants to know."""
+        model = self.model
+        return model.lead_set, model.method.preparation, tuple(model.network.input)
+
+    def _of_record(self, probabilities) -> np.ndarray:
+        """Calibrated probabilities (26,) of a record, by those of its windows, (n_windows, 26)."""
+        probabilities = probabilities.astype(float)
+        if not np.isfinite(probabilities).all():
+            raise RecordError("expected probabilities, the network found no finite ones")
+        decision = self.model.decision
+        pooled = pool_windows(probabilities, [len(probabilities)], decision.options.vote)[0]
+        return calibrate(pooled, decision.temperature)
+
+    def _decide(self, probabilities) -> Answer:
+        return _to_answer(probabilities, decide(probabilities[None], self.model.decision)[0])
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
@@ -112,3 +138,40 @@ def _to_answer(probabilities, labels) -> Answer:
         [int(label) for label in per_code(labels)],
         [float(probability) for probability in per_code(probabilities)],
     )
+
+
+def _in_batches(network, records: Iterable[tuple]) -> Iterator[tuple]:
+    """(key, probabilities (n_windows, 26)) of each (key, inputs), in their order; of (key, error)
+    the error. Windows of neighbours go through the network together."""
+    waiting, answered = deque(), deque()  # records, and windows of the first of these
+
+    def windows():
+        for key, inputs in records:
+            error = inputs if isinstance(inputs, Exception) else None
+            n_windows = 0 if error else _n_windows(inputs)
+            waiting.append((key, error, n_windows))
+            for i in range(n_windows):
+                yield {name: values[i] for name, values in inputs.items()}
+
+    left = windows()
+    while batch := list(itertools.islice(left, _BATCH)):
+        answered.extend(_forward(network, batch))
+        while waiting and waiting[0][2] <= len(answered):
+            key, error, n_windows = waiting.popleft()
+            yield key, error or np.stack([answered.popleft() for _ in range(n_windows)])
+    for key, error, _ in waiting:  # behind the last window
+        yield key, error
+
+
+def _forward(network, windows: list[dict]) -> np.ndarray:
+    """Probabilities (len(windows), 26), by a batch of the one shape, filled up with zeros."""
+    batch = {}
+    for name, first in windows[0].items():
+        batch[name] = np.zeros((_BATCH, *first.shape), np.float32)
+        for i, window in enumerate(windows):
+            batch[name][i] = window[name]
+    return np.asarray(network.predict_on_batch(batch))[: len(windows)]
+
+
+def _n_windows(inputs) -> int:
+    return len(next(iter(inputs.values())))

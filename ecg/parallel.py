@@ -1,17 +1,48 @@
-"""Long jobs side by side, each in a process of its own."""
+"""Work in other processes: long jobs, each in one of its own, and reading ahead."""
 
 import math
 import multiprocessing
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from ecg.devices import find_devices
+
+# Each process computes on one core.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_AHEAD = 4  # tasks a process: enough that none waits, few enough to hold their results
+
+
+def read_ahead(function: Callable, tasks: Sequence, workers: int) -> Iterator:
+    """function(task) of each task, in their order, by `workers` processes that are a bounded number
+    of tasks ahead of what was taken.
+
+    joblib.Parallel goes on to the last task however slowly its results are taken. The processes
+    import the function's module and nothing else. One worker: no other process.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    executor = get_reusable_executor(workers, env=_ONE_THREAD)
+    pending = deque()
+    try:
+        for task in tasks:
+            pending.append(executor.submit(function, task))
+            if len(pending) > _AHEAD * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -> Iterator[tuple]:

@@ -1,4 +1,5 @@
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
+from ecg import inference
 from ecg.batches import Windows
 from ecg.classes import OUTPUT_CODES, per_code
 from ecg.corpus import prepare_corpus
@@ -223,6 +225,77 @@ def test_a_record_is_answered_as_it_is_in_a_corpus(name, odd_folder, tmp_path):
         assert given.labels == per_code(outputs[i])
     assert predictor.n_unusable == 0
     assert np.ptp(expected, axis=0).max() > 1e-4
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize(("name", "workers"), [("multiscale_se", 2), ("branched_se", 1)])
+def test_many_records_are_answered_as_one_by_one(name, workers, odd_folder, tmp_path, capsys):
+    for files in find_records(odd_folder):
+        for i in range(4):
+            for path in (files.header, files.recording):
+                shutil.copy(path, tmp_path / f"{i}{path.name}")
+    for broken in ("1R1", "3R4"):  # the second one behind all that have windows
+        (tmp_path / f"{broken}.mat").write_bytes(b"broken")
+    files = find_records(tmp_path)
+    predictor = Predictor(untrained_model(name, 2, temperature=0.5))
+    found = dict(predictor.answer_files(files, workers))
+    assert list(found) == files
+    assert predictor.n_unusable == 2
+    unread = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in unread] == ["1R1", "3R4"]
+    for one in files:
+        if one.name not in ("1R1", "3R4"):
+            recording = read_recording(one.recording)
+            expected = predictor.answer(read_header_text(one.header), recording)
+            np.testing.assert_allclose(
+                found[one].probabilities, expected.probabilities, atol=1e-5, err_msg=one.name
+            )
+            assert found[one].labels == expected.labels
+    assert_whole(found[files[-1]])
+
+
+class Wide:
+    """Stands for a network that answers, for any window, the first sample of its lead I."""
+
+    input = ("signal",)
+
+    def __init__(self):
+        self.shapes = set()
+
+    def compile(self, **options):
+        pass
+
+    def predict_on_batch(self, inputs):
+        self.shapes.add(inputs["signal"].shape)
+        return np.repeat(np.clip(inputs["signal"][:, 0, :1], 0, 1), 26, axis=1)
+
+
+def test_windows_of_many_records_go_through_the_network_in_one_shape(monkeypatch):
+    n_windows = [1, 70, 0, 3, 64, 1, 0, 0]  # 0: cannot be read
+    inputs, expected, count = [], [], 0
+    for n in n_windows:
+        values = (count + np.arange(n)) / 1000
+        count += n
+        signal = np.repeat(values[:, None, None], 2, axis=1).astype(np.float32)
+        inputs.append({"signal": signal} if n else ValueError("no such file"))
+        expected.append(values.max(initial=0))
+    monkeypatch.setattr(inference, "read_inputs", lambda files, **_: [inputs[i] for i in files])
+    predictor = Predictor(replace(untrained_model("branched_se", 2), network=Wide()))
+    monkeypatch.setattr(predictor, "answer_unusable", lambda name, reason: str(reason))
+    monkeypatch.setattr(predictor, "_decide", lambda probabilities: probabilities[0])
+    files = [Numbered(i) for i in range(len(n_windows))]
+    found = [answered for _, answered in predictor.answer_files(files)]
+    assert predictor.model.network.shapes == {(64, 2, 1)}
+    assert [one == "no such file" for one in found] == [n == 0 for n in n_windows]
+    given = [one for one, n in zip(found, n_windows, strict=True) if n]
+    wanted = [one for one, n in zip(expected, n_windows, strict=True) if n]
+    np.testing.assert_allclose(given, wanted, atol=1e-6)  # "any" takes the largest
+
+
+class Numbered(int):
+    """A record's number in the place of its files."""
+
+    name = "a record"
 
 
 class Seen:

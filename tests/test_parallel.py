@@ -8,7 +8,7 @@ import joblib
 import pytest
 
 from ecg import parallel
-from ecg.parallel import run_jobs
+from ecg.parallel import read_ahead, run_jobs
 from tests.conftest import ROOT
 
 
@@ -111,7 +111,7 @@ def test_a_process_that_dies_is_an_error(gpus):
 
 def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from ecg.parallel import run_jobs; "
+        "import sys; from pathlib import Path; from ecg.parallel import read_ahead, run_jobs; "
         "from tests.test_parallel import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
     )
     log = tmp_path / "log"
@@ -139,3 +139,31 @@ def test_without_jobs_nothing_is_started(monkeypatch):
 
     monkeypatch.setattr(parallel, "_visible_gpus", never)
     assert list(run_jobs(print, iter(()))) == []
+
+
+def fifth_of(number: int) -> int:
+    if number < 0:
+        raise ValueError("negative")
+    return number // 5
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_read_ahead_come_in_the_order_of_their_tasks(workers):
+    assert list(read_ahead(fifth_of, range(100), workers)) == [i // 5 for i in range(100)]
+    assert list(read_ahead(fifth_of, [], workers)) == []
+    with pytest.raises(ValueError, match="negative"):
+        list(read_ahead(fifth_of, [3, -1], workers))
+
+
+def touch(path: Path) -> None:
+    path.touch()
+
+
+def test_reading_ahead_stays_a_bounded_number_of_tasks_ahead(tmp_path):
+    tasks = [tmp_path / str(i) for i in range(100)]
+    results = read_ahead(touch, tasks, workers=2)
+    next(results)
+    wait_until(lambda: len(list(tmp_path.iterdir())) >= 5)
+    time.sleep(0.5)  # in which it would go on
+    assert len(list(tmp_path.iterdir())) < 20
+    results.close()
