@@ -1,20 +1,18 @@
 """What a cardiograph prints beside the curves: rate, intervals, axes, sizes of the waves.
 
 Pure array functions, made as side inputs of a network: every figure is squeezed to the order of 1,
-and 0 where it cannot be measured. Beats and their limits are found in leads I and II, which every
-lead set has, so that a record's rhythm comes out the same whichever other leads there are. The
-method and its numbers are ours.
+and 0 where it cannot be measured. Beats are found in leads I and II (`ecg.beats`) and the rhythm is
+measured there, so that it comes out the same whichever other leads there are. The method and its
+numbers are ours.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
-from scipy.signal import find_peaks
 
+from ecg.beats import FS, median, read_beats
 from ecg.signals import (
     Preparation,
     bound,
@@ -44,27 +42,15 @@ WAVES = (
 )  # fmt: skip
 N_RHYTHM, N_WAVES = len(RHYTHM), len(WAVES)
 
-FS = 100.0  # Hz, at which everything is measured: a sample is 10 ms
 _CLEANED = Preparation(fs=FS, band_hz=(0.05, 35.0), band_order=3)
 
-# Lengths and windows in samples. A beat reaches from before its P wave to behind its T wave; the
-# middle of its QRS is sample _BEFORE.
-_BEFORE, _AFTER = 35, 55
-_CLOSEST = 27  # between the middles of two beats: 222 a minute
-_PIECE = 150  # in which a beat is expected: 40 a minute
-_QRS = 9  # a usual one, over which steepness is averaged
-_QRS_NEAR = slice(_BEFORE - 12, _BEFORE + 12)  # in which the QRS's limits are looked for
-_WIDENED = 2  # by that average, at either limit
-_LEVEL = 4  # before the QRS: the PR segment, which is taken as 0 mV
+# Lengths and windows in samples, of 10 ms.
 _MARGIN = 4  # of the QRS on either side where beats are compared
 _P_SIZE, _P_LIKENESS, _P_PEAK = (24, 2), (22, 2), (26, 3)  # from, to; before the QRS
 _ST, _T = (2, 8), (6, 40)  # from, to; behind the QRS
 _PAUSE_END, _SHORTEST_PAUSE = 8, 20  # before the middle of the next beat; 5 Hz is a wave in it
 
 # Thresholds, as shares.
-_BEAT_LEVEL = 0.35  # of the usual piece's steepest: a beat is as steep as that,
-_BEAT_SHARE = 0.4  # and steeper than this much of the usual beat, where there are three
-_QRS_LEVEL = 0.35  # of the steepest: the QRS is steeper
 _T_LEVEL = 0.3  # of the peak: the T wave ends below
 _PAUSE_START = 0.55  # of the interval: the T wave is over
 _EARLY = 0.85  # of the usual interval: a beat behind a shorter one is early
@@ -81,35 +67,6 @@ _PAUSE_BANDS = (  # flutter and coarse fibrillation, fine fibrillation, muscles
 # The sizes that `_squeeze` makes 0.44, and the usual values, which come out as 0.
 _WAVE_MV, _ACTIVITY_MV, _INTERVAL_SHARE, _INTERVAL_S = 0.1, 0.01, 0.05, 0.05
 _USUAL_RR_S, _USUAL_QRS_S, _USUAL_PR_S, _USUAL_QT_S, _USUAL_QTC_S = 0.8, 0.1, 0.12, 0.4, 0.42
-
-
-@dataclass(frozen=True)
-class _Beats:
-    """middles: (n_found,), samples of the record's QRS complexes, ascending. each: (n_leads,
-    n_beats, _BEFORE + _AFTER), mV, those beats that lie whole within the record. average:
-    (n_leads, _BEFORE + _AFTER), mV, their median, 0 before the QRS, which takes up the samples
-    from `onset` to before `offset`."""
-
-    middles: np.ndarray
-    each: np.ndarray
-    average: np.ndarray
-    onset: int
-    offset: int
-
-    @property
-    def limbs(self) -> "_Beats":
-        """The same beats in leads I and II alone."""
-        return replace(self, each=self.each[:2], average=self.average[:2])
-
-    @property
-    def qrs(self) -> np.ndarray:
-        return self.average[:, self.onset : self.offset]
-
-    def before_qrs(self, window) -> slice:
-        return slice(max(self.onset - window[0], 0), self.onset - window[1])
-
-    def behind_qrs(self, window) -> slice:
-        return slice(self.offset + window[0], self.offset + window[1])
 
 
 def measure(signal, fs) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +102,7 @@ def _measure_cleaned(signal) -> tuple[np.ndarray, np.ndarray]:
     rhythm = dict.fromkeys(RHYTHM, 0.0)
     waves = dict.fromkeys(WAVES, np.zeros(len(signal)))
     waves |= {"deviation": _squeeze(signal.std(axis=1), _WAVE_MV)}
-    beats = _read_beats(signal)
+    beats = read_beats(signal)
     if beats is not None:
         rr_s = np.diff(beats.middles) / FS
         limbs = beats.limbs
@@ -173,70 +130,11 @@ def join_measurements(rhythm, waves) -> np.ndarray:
     return np.concatenate([rhythm, waves.reshape(*waves.shape[:-2], -1)], axis=-1)
 
 
-def _read_beats(signal) -> _Beats | None:
-    """The beats of a conditioned signal; None where none lies whole within it."""
-    length = signal.shape[1]
-    if length < _BEFORE + _AFTER:
-        return None
-    middles = _find_beats(_steepness(signal[:2]))
-    whole = middles[(middles >= _BEFORE) & (middles + _AFTER <= length)]
-    if not len(whole):
-        return None
-    each = np.stack([signal[:, i - _BEFORE : i + _AFTER] for i in whole.tolist()], axis=1)
-    average = _median(each, axis=1)
-    steepness = _steepness(average[:2])
-    if not steepness[_QRS_NEAR].any():  # beats that have nothing in common
-        return None
-    onset, offset = _qrs_limits(steepness)
-    level = _median(average[:, onset - _LEVEL : onset], axis=1)
-    return _Beats(middles, each, average - level[:, None], onset, offset)
-
-
-def _find_beats(steepness) -> np.ndarray:
-    """Samples of the QRS complexes' middles, ascending."""
-    n_pieces = max(len(steepness) // _PIECE, 1)
-    length, n_longer = divmod(len(steepness), n_pieces)  # the first ones are longer by a sample
-    starts = length * np.arange(n_pieces) + np.minimum(np.arange(n_pieces), n_longer)
-    usual_top = _median(np.maximum.reduceat(steepness, starts))
-    if usual_top <= 0:
-        return np.empty(0, int)
-    middles, found = find_peaks(steepness, height=_BEAT_LEVEL * usual_top, distance=_CLOSEST)
-    heights = found["peak_heights"]
-    if len(middles) > 2:
-        middles = middles[heights > _BEAT_SHARE * _median(heights)]
-    return middles
-
-
-def _steepness(signal) -> np.ndarray:
-    """Root mean square change (n_samples,), mV/s, of all leads over the length of a QRS."""
-    change = np.empty(signal.shape)  # as numpy.gradient has it
-    change[:, 1:-1] = (signal[:, 2:] - signal[:, :-2]) / 2
-    change[:, 0] = signal[:, 1] - signal[:, 0]
-    change[:, -1] = signal[:, -1] - signal[:, -2]
-    power = uniform_filter1d((change**2).sum(axis=0) * FS**2, _QRS)
-    return np.sqrt(np.maximum(power, 0.0))  # its running sum may end a little below 0
-
-
-def _qrs_limits(steepness) -> tuple[int, int]:
-    """First sample of the average beat's QRS, at least 25, and the one behind its last, at most 50:
-    the windows before and behind the QRS are never empty.
-
-    steepness: (_BEFORE + _AFTER,), of the average beat.
-    """
-    near = steepness[_QRS_NEAR]
-    steep = _QRS_NEAR.start + np.flatnonzero(near > _QRS_LEVEL * near.max())
-    # Of the unbroken stretches the one that is nearest to the middle.
-    stretches = np.split(steep, np.flatnonzero(np.diff(steep) > 1) + 1)
-    own = min(stretches, key=lambda stretch: np.abs(stretch - _BEFORE).min())
-    onset = int(own[0]) + _WIDENED
-    return onset, max(int(own[-1]) + 1 - _WIDENED, onset + 2)
-
-
 def _interval_figures(rr_s) -> dict[str, float]:
     """rr_s: (n_found - 1,), s, from each beat to the next."""
     if not len(rr_s):
         return {}
-    usual, shortest, longest = _median(rr_s), rr_s.min(), rr_s.max()
+    usual, shortest, longest = median(rr_s), rr_s.min(), rr_s.max()
     figures = {
         "rate": 2 * np.log(_USUAL_RR_S / usual),
         "shortest interval": 2 * np.log(shortest / usual),
@@ -325,7 +223,7 @@ def _length_figures(limbs, rr_s) -> dict[str, float]:
     low = np.flatnonzero(size[t_peak:] < _T_LEVEL * size[t_peak])
     t_end = t_peak + int(low[0]) if len(low) else len(size) - 1
     qt_s = (t_end - limbs.onset) / FS
-    usual_rr_s = _median(rr_s) if len(rr_s) else _USUAL_RR_S
+    usual_rr_s = median(rr_s) if len(rr_s) else _USUAL_RR_S
     return {
         "QRS duration": 10 * ((limbs.offset - limbs.onset) / FS - _USUAL_QRS_S),
         "PR interval": 5 * ((limbs.onset - p_peak) / FS - _USUAL_PR_S),
@@ -374,14 +272,6 @@ def _wave_figures(beats) -> dict[str, np.ndarray]:
     }
     squeezed = _squeeze(np.array(list(millivolts.values())), _WAVE_MV)
     return dict(zip(millivolts, squeezed, strict=True))
-
-
-def _median(values, axis=0) -> np.ndarray:
-    """What numpy.median gives, which takes several times as long on values as few as these."""
-    middle = values.shape[axis] // 2
-    ordered = np.sort(values, axis=axis)
-    upper = ordered.take(middle, axis)
-    return upper if values.shape[axis] % 2 else (ordered.take(middle - 1, axis) + upper) / 2
 
 
 def _squeeze(value, unit):

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import uniform_filter1d
 from scipy.signal import detrend
 
 from ecg import measurements as module
@@ -304,19 +303,6 @@ def test_a_record_of_one_window_is_filtered_once(seconds, n_filtered, monkeypatc
 
 
 # Steps that numpy and scipy take one by one ----------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (8,), (3, 5, 4), (2, 6, 3)])
-def test_the_median_is_numpys(shape):
-    values = np.random.default_rng(0).standard_normal(shape)
-    for axis in range(len(shape)):
-        np.testing.assert_array_equal(module._median(values, axis), np.median(values, axis=axis))
-
-
-def test_steepness_is_the_size_of_numpys_gradient():
-    signal = recording()[:2]
-    power = uniform_filter1d((100 * np.gradient(signal, axis=1) ** 2).sum(axis=0) * 100, 9)
-    np.testing.assert_allclose(module._steepness(signal), np.sqrt(power), rtol=1e-6)
 
 
 def test_pauses_of_one_length_are_measured_together_as_each_alone():
