@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, 
 from pathlib import Path
 
 import joblib
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals import loky
 
 from ecg.devices import find_devices
 
@@ -31,8 +31,7 @@ def read_ahead(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     if workers <= 1:
         yield from map(function, tasks)
         return
-    executor = get_reusable_executor(workers, env=_ONE_THREAD)
-    pending = deque()
+    executor, pending = loky.ProcessPoolExecutor(workers, env=_ONE_THREAD), deque()
     try:
         for task in tasks:
             pending.append(executor.submit(function, task))
@@ -43,6 +42,7 @@ def read_ahead(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     finally:
         for future in pending:
             future.cancel()
+        executor.shutdown()
 
 
 def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -> Iterator[tuple]:
