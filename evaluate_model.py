@@ -13,8 +13,8 @@ import numpy as np
 
 from ecg.classes import GROUPS, encode_dx, read_weights
 from ecg.headers import RecordError, read_dx
-from ecg.outputs import read_output, to_classes
-from ecg.records import find_records, read_header_text
+from ecg.outputs import read_answers
+from ecg.record_files import find_headers, read_header_text
 from ecg.scoring import Scores, score
 
 
@@ -24,15 +24,12 @@ def evaluate_model(label_directory, output_directory) -> Scores:
     Raises FileNotFoundError naming the first output file that is missing, RecordError where
     there are no headers.
     """
-    records = find_records(label_directory)
-    if not records:
+    headers = find_headers(label_directory)
+    if not headers:
         raise RecordError(f"{label_directory}: expected header files (NAME.hea), found none")
-    labels = np.array([encode_dx(read_dx(read_header_text(files.header))) for files in records])
-    answers = []
-    for files in records:
-        _, codes, given, probabilities = read_output(Path(output_directory) / f"{files.name}.csv")
-        answers.append(to_classes(codes, given, probabilities))
-    outputs, probabilities = (np.array(part) for part in zip(*answers, strict=True))
+    labels = np.array([encode_dx(read_dx(read_header_text(path))) for path in headers.values()])
+    folder = Path(output_directory)
+    outputs, probabilities = read_answers(f"{folder}/{name}.csv" for name in headers)
     return score(labels, outputs, probabilities, read_weights())
 
 

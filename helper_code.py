@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ecg import headers, outputs, records
+from ecg import headers, outputs, record_files, records
 from ecg import leads as lead_names
 
 
@@ -42,13 +42,13 @@ def find_challenge_files(data_directory) -> tuple[list[str], list[str]]:
 
     A recording file may be absent: its record is listed, so that it gets an answer.
     """
-    found = records.find_records(data_directory)
+    found = record_files.find_records(data_directory)
     return [str(files.header) for files in found], [str(files.recording) for files in found]
 
 
 def load_header(header_file) -> str:
     """The header's text."""
-    return records.read_header_text(header_file)
+    return record_files.read_header_text(header_file)
 
 
 def load_recording(recording_file, header=None, leads=None, key="val") -> np.ndarray:

@@ -12,7 +12,7 @@ from ecg.leads import LEAD_SETS, lead_set_for
 from ecg.model_files import ModelFolderError
 from ecg.outputs import write_output
 from ecg.progress import track
-from ecg.records import RecordFiles, find_records, read_header_text
+from ecg.record_files import RecordFiles, find_records, read_header_text
 from ecg.settings import SettingsError, read_settings
 
 

@@ -48,7 +48,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
-    parser.add_argument("--records", type=int, default=480, help="an epoch's")
+    parser.add_argument("--records", type=int, default=320, help="an epoch's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         preparation = find_method("multiscale_se").preparation

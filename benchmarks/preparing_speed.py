@@ -29,7 +29,7 @@ from ecg import corpus
 from ecg.headers import parse_header
 from ecg.leads import TWELVE_LEADS
 from ecg.measurements import N_RHYTHM, N_WAVES
-from ecg.records import RecordFiles, find_records, read_header_text
+from ecg.record_files import RecordFiles, find_records, read_header_text
 from ecg.signals import Preparation, prepare, window_length
 
 PREPARATION = Preparation()

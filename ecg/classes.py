@@ -65,7 +65,9 @@ SINUS_RHYTHM = CLASS_OF_CODE["426783006"]
 def encode_dx(dx) -> np.ndarray:
     """Label vector (26,), bool, of diagnosis codes; those that are not scored are left out."""
     labels = np.zeros(N_CLASSES, bool)
-    labels[[CLASS_OF_CODE[code] for code in dx if code in CLASS_OF_CODE]] = True
+    for code in dx:
+        if code in CLASS_OF_CODE:
+            labels[CLASS_OF_CODE[code]] = True
     return labels
 
 

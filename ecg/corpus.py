@@ -18,14 +18,8 @@ from ecg.files import digest_files, move_whole
 from ecg.leads import TWELVE_LEADS
 from ecg.measurements import N_RHYTHM, N_WAVES, prepare_and_measure
 from ecg.progress import track
-from ecg.records import (
-    RecordError,
-    RecordFiles,
-    find_records,
-    read_record,
-    select_leads,
-    sources_of,
-)
+from ecg.record_files import RecordFiles, find_records, sources_of
+from ecg.records import RecordError, read_record, select_leads
 from ecg.signals import Preparation, lead_deviation
 
 MAX_BAD_SHARE = 0.1

@@ -1,10 +1,11 @@
-"""Files that are written whole or not at all, and digests of what files hold."""
+"""Files that are written whole or not at all; bytes of small ones, and digests of any."""
 
 import contextlib
 import hashlib
 import os
 from pathlib import Path
 
+_SMALL = 2**16  # bytes
 _PIECE = 2**18  # bytes, read at a time
 
 
@@ -19,6 +20,18 @@ def written_whole(path: str | Path):
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A small file's content, by fewer system calls than `open` makes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(descriptor, _SMALL)
+        while piece := os.read(descriptor, _SMALL):
+            content += piece
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def move_whole(folder: Path, place: Path) -> None:

@@ -8,6 +8,7 @@ headers, so the rules and defaults here are those of the WFDB header format (hea
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,8 +20,9 @@ DEFAULT_GAIN = 200.0  # per unit, where the gain is missing or 0 (header(5))
 # mV in one of the unit; the keys are lower case because headers spell them mV, mv, MV.
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_GAIN = re.compile(rf"({_NUMBER})?(?:\(({_NUMBER})\))?(?:/(\S*))?")
+_DIGITS = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = re.compile(_DIGITS)
+_GAIN = re.compile(rf"({_DIGITS})?(?:\(({_DIGITS})\))?(?:/(\S*))?")
 _COUNT = re.compile(r"\d{1,12}", re.ASCII)
 _COMMENT = re.compile(r"#\s*([A-Za-z]+)\s*:(.*)")
 
@@ -67,7 +69,7 @@ def parse_header(text: str) -> Header:
             f"{name}: line 1 promises {n_leads} signal lines, the header has {len(signal_lines)}"
         )
     signals = [_parse_signal_line(name, line) for line in signal_lines]
-    comments = _comments(lines)
+    comments = _comments([line for line in lines if line.startswith("#")])
     return Header(
         name=name,
         fs=fs,
@@ -111,7 +113,10 @@ def read_dx(text: str) -> tuple[str, ...]:
 
     Scoring needs nothing else of a label file, so nothing else has to be readable.
     """
-    return _parse_dx(_comments(text.splitlines()).get("dx", ""))
+    # Comments end a header: what stands before the line of the first "#" is not looked at.
+    first = text.rfind("\n", 0, text.find("#")) + 1
+    lines = [line for line in text[first:].splitlines() if "dx" in line.lower()]
+    return _parse_dx(_comments(lines).get("dx", ""))
 
 
 def _parse_record_line(line: str) -> tuple[str, int, float, int | None]:
@@ -168,7 +173,7 @@ def _comments(lines) -> dict[str, str]:
 
 
 def _parse_age(text: str) -> float:
-    age = float(text) if re.fullmatch(_NUMBER, text) else math.nan
+    age = float(text) if _NUMBER.fullmatch(text) else math.nan
     return age if 0 <= age < math.inf else math.nan
 
 
@@ -178,6 +183,7 @@ def _parse_sex(text: str) -> str:
     )
 
 
+@lru_cache(4096)
 def _parse_dx(text: str) -> tuple[str, ...]:
     # "Unknown" and the like are no codes: every SNOMED CT identifier is a number.
     codes = (code.strip() for code in text.split(","))
@@ -185,7 +191,7 @@ def _parse_dx(text: str) -> tuple[str, ...]:
 
 
 def _number(name: str, what: str, text: str) -> float:
-    value = float(text) if re.fullmatch(_NUMBER, text) else math.nan
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
         raise RecordError(f"{name}: expected a number as {what}, found '{text}'")
     return value

@@ -18,7 +18,8 @@ from ecg.headers import RecordError, parse_header
 from ecg.inputs import network_inputs, read_inputs
 from ecg.model_files import TrainedModel, load_trained_model
 from ecg.parallel import read_ahead
-from ecg.records import Record, RecordFiles, to_record
+from ecg.record_files import RecordFiles
+from ecg.records import Record, to_record
 
 _BATCH = 64  # windows of several records that are answered together
 _CHUNK = 8  # records that a process reads at a time

@@ -9,7 +9,8 @@ from ecg.demographics import encode_demographics
 from ecg.headers import RecordError
 from ecg.leads import LEAD_SETS
 from ecg.measurements import join_measurements, prepare_and_measure
-from ecg.records import Record, RecordFiles, read_record, select_leads
+from ecg.record_files import RecordFiles
+from ecg.records import Record, read_record, select_leads
 from ecg.signals import Preparation, prepare, window_length
 
 

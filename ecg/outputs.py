@@ -1,11 +1,16 @@
 """The output file of a record: four lines, `#record id`, codes, labels, probabilities."""
 
+import math
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ecg.classes import CLASS_OF_CODE, N_CLASSES
-from ecg.files import written_whole
+from ecg.files import read_bytes, written_whole
 
 
 def write_output(path: str | Path, record_id: str, codes, labels, probabilities) -> None:
@@ -30,40 +35,103 @@ def read_output(
     is 0. What a short or empty file lacks is 0 as well.
     Raises FileNotFoundError naming the file where there is none.
     """
-    try:
-        text = Path(path).read_text(errors="replace")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: expected an output file, found none") from None
-    lines = [line.strip() for line in text.splitlines()] + [""] * 4
-    codes = tuple(code.strip() for code in lines[1].split(",")) if lines[1] else ()
-    labels = _numbers(lines[2], len(codes))
+    record_line, code_line, label_line, probability_line = _read_lines(path)
+    codes = _codes(code_line)
     return (
-        lines[0].lstrip("#").strip(),
+        record_line.lstrip("#").strip(),
         codes,
-        tuple(int(label == 1) for label in labels),
-        _numbers(lines[3], len(codes)),
+        tuple(_labels(label_line, len(codes))),
+        tuple(_numbers(probability_line, len(codes))),
     )
 
 
-def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (26,), bool, and probabilities (26,) of the scored classes of one output.
+def read_answers(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n_files, 26), bool, and probabilities (n_files, 26) of the scored classes of files.
 
+    What `read_output` and `to_classes` make of each. Raises FileNotFoundError naming the first
+    file that is missing.
+    """
+    # Nearly all files list the same codes in the same line: those become classes in one go.
+    tables: dict[str, _Table] = {}
+    n_files = 0
+    for path in paths:
+        _, code_line, label_line, probability_line = _read_lines(path)
+        table = tables.get(code_line)
+        if table is None:
+            table = tables[code_line] = _Table(_codes(code_line))
+        table.rows.append(n_files)
+        table.labels.extend(_labels(label_line, len(table.codes)))
+        table.probabilities.extend(_numbers(probability_line, len(table.codes)))
+        n_files += 1
+    positive, probability = np.zeros((n_files, N_CLASSES), bool), np.zeros((n_files, N_CLASSES))
+    for table in tables.values():
+        shape = len(table.rows), len(table.codes)
+        answers = (np.array(part).reshape(shape) for part in (table.labels, table.probabilities))
+        positive[table.rows], probability[table.rows] = to_classes(table.codes, *answers)
+    return positive, probability
+
+
+def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (…, 26), bool, and probabilities (…, 26) of the scored classes of outputs.
+
+    labels, probabilities: (…, n_codes), of one output or of many that list the same codes.
     A class is positive where any of its codes is; its probability is the mean over its codes that
     are there. Codes that are not scored are left out.
     """
-    positive, total, count = np.zeros(N_CLASSES, bool), np.zeros(N_CLASSES), np.zeros(N_CLASSES)
-    for code, label, probability in zip(codes, labels, probabilities, strict=True):
+    of_class = np.zeros((len(codes), N_CLASSES))
+    for i, code in enumerate(codes):
         if code in CLASS_OF_CODE:
-            i = CLASS_OF_CODE[code]
-            positive[i] |= label == 1
-            total[i] += probability
-            count[i] += 1
-    return positive, total / np.maximum(count, 1)
+            of_class[i, CLASS_OF_CODE[code]] = 1
+    positive = np.equal(labels, 1) @ of_class > 0
+    return positive, probabilities @ of_class / np.maximum(of_class.sum(axis=0), 1)
 
 
-def _numbers(line: str, count: int) -> tuple[float, ...]:
-    fields = (line.split(",") + [""] * count)[:count]
-    return tuple(_number(field) for field in fields)
+@dataclass(frozen=True)
+class _Table:
+    """What the files say that list these codes: their places among all, a row of numbers each."""
+
+    codes: tuple[str, ...]
+    rows: list[int] = field(default_factory=list)
+    labels: array = field(default_factory=lambda: array("b"))
+    probabilities: array = field(default_factory=lambda: array("d"))
+
+
+def _read_lines(path: str | Path) -> list[str]:
+    """The four lines of an output file, stripped; those that it lacks are empty."""
+    try:
+        text = read_bytes(path).decode(errors="replace")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: expected an output file, found none") from None
+    lines = [line.strip() for line in text.splitlines()[:4]]
+    return lines + [""] * (4 - len(lines))
+
+
+def _codes(line: str) -> tuple[str, ...]:
+    return tuple(code.strip() for code in line.split(",")) if line else ()
+
+
+def _fields(line: str, count: int) -> list[str]:
+    """So many fields of a line; those that it lacks are empty."""
+    fields = line.split(",")
+    return fields if len(fields) == count else (fields + [""] * count)[:count]
+
+
+def _labels(line: str, count: int) -> list[int]:
+    return list(map(_label, _fields(line, count)))
+
+
+def _numbers(line: str, count: int) -> list[float]:
+    fields = _fields(line, count)
+    try:
+        values = list(map(float, fields))
+    except ValueError:
+        return list(map(_number, fields))
+    return values if math.isfinite(sum(values)) else list(map(_number, fields))
+
+
+@lru_cache(1024)
+def _label(text: str) -> int:
+    return int(_number(text) == 1)
 
 
 def _number(text: str) -> float:
@@ -71,4 +139,4 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         return 0.0
-    return value if np.isfinite(value) else 0.0
+    return value if math.isfinite(value) else 0.0

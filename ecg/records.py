@@ -1,9 +1,8 @@
-"""Record files <-> `Record`: finding them, reading and writing them, digital values -> mV."""
+"""Record files <-> `Record`: reading and writing them, digital values -> mV."""
 
 import io
 import math
 import os
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from scipy.io import loadmat, savemat
 
 from ecg.files import written_whole
 from ecg.headers import Header, RecordError, format_header, parse_header
+from ecg.record_files import RecordFiles, read_header_text
 from ecg.signals import window_length
 
 # MATLAB v4 file header: type, rows, columns, imaginary flag, length of the name; five int32.
@@ -20,22 +20,6 @@ _MAT4_HEADER = struct.Struct("<5i")
 _MAT4_INT16 = 30  # little-endian, full matrix of int16
 # Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
 _MISSING = (-32768, -(2**31))
-_GROUP_FOLDER = re.compile(r"g\d+")
-_LETTERS = re.compile(r"[^\W\d_]*")
-
-
-@dataclass(frozen=True)
-class RecordFiles:
-    """Where a record lies: its header, and its signal file; the header again where the signal
-    file does not have the record's name, or is absent."""
-
-    header: Path
-    recording: Path
-
-    @property
-    def name(self) -> str:
-        """The record's name: its files' without the ending."""
-        return self.header.stem
 
 
 @dataclass(frozen=True)
@@ -54,56 +38,6 @@ class Record:
     age: float
     sex: str
     dx: tuple[str, ...]
-
-
-def find_records(folder: str | Path) -> list[RecordFiles]:
-    """Every record below `folder`, nested or flat, sorted by name.
-
-    A record is a `.hea` file; its signals stand beside it, as `.mat` or `.dat` of the same name
-    or as the header says. Raises RecordError where two records have one name (their outputs would
-    overwrite each other), OSError where a folder does not exist or cannot be listed.
-    """
-    found: dict[str, RecordFiles] = {}
-    for folder_path, names in _walk(Path(folder)):
-        # By the names alone as far as they go: a path for each question takes seconds in all.
-        for name in (file[:-4] for file in names if file.endswith(".hea")):
-            header = folder_path / f"{name}.hea"
-            if name in found:
-                raise RecordError(
-                    f"two records are named {name}: {found[name].header} and {header}"
-                )
-            signals = (file for file in (f"{name}.mat", f"{name}.dat") if file in names)
-            found[name] = RecordFiles(header, folder_path / next(signals, header.name))
-    return [found[name] for name in sorted(found)]
-
-
-def sources_of(records: list[RecordFiles]) -> list[str]:
-    """The hospital or data set that each record comes from, as far as names tell.
-
-    Where they lie in different folders, the first folder in which their paths differ, PhysioNet's
-    groups of a thousand (g1, g2, …) not counted; else the letters that the record's name begins
-    with (A, HR, JS, …).
-    """
-    folders = [record.header.parent for record in records]
-    counted = {
-        folder: Path(*(part for part in folder.parts if not _GROUP_FOLDER.fullmatch(part)))
-        for folder in set(folders)
-    }
-    n_common = len(Path(os.path.commonpath(counted.values())).parts)
-    named = {folder: path.parts[n_common : n_common + 1] for folder, path in counted.items()}
-    return [
-        named[folder][0] if named[folder] else _LETTERS.match(record.name)[0]
-        for record, folder in zip(records, folders, strict=True)
-    ]
-
-
-def read_header_text(path: str | Path) -> str:
-    """The text of a header file, UTF-8 or else Latin-1 (in comments, or as the µ of µV)."""
-    content = Path(path).read_bytes()
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
@@ -274,25 +208,3 @@ def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
     except Exception as error:  # as above, of wfdb
         raise RecordError(f"{path}: unreadable WFDB record: {error}") from error
     return recording.T[:, :n_samples]
-
-
-def _walk(folder: Path):
-    """(folder, its file names) for the folder and all below it; linked folders count once."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: expected a folder of records, found none")
-    seen = {folder.resolve()}
-    for path, subfolders, names in os.walk(folder, followlinks=True, onerror=_raise):
-        here = Path(path)
-        # Real folders before links to them, so that a record is found where it lies.
-        ordered = sorted(subfolders, key=lambda name: ((here / name).is_symlink(), name))
-        subfolders.clear()
-        for name in ordered:
-            place = (here / name).resolve()
-            if not name.startswith(".") and place not in seen:
-                seen.add(place)
-                subfolders.append(name)
-        yield here, {name for name in names if not name.startswith(".")}
-
-
-def _raise(error: OSError):
-    raise error

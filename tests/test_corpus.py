@@ -11,7 +11,8 @@ from ecg.corpus import CorpusError, corpus_cache, prepare_corpus, read_corpus
 from ecg.demographics import encode_demographics
 from ecg.leads import TWELVE_LEADS
 from ecg.measurements import N_RHYTHM, N_WAVES, measure
-from ecg.records import find_records, read_record, select_leads
+from ecg.record_files import find_records
+from ecg.records import read_record, select_leads
 from ecg.signals import Preparation, lead_deviation, prepare
 from tests.synthetic import beats, write_folder, write_record
 

@@ -12,7 +12,7 @@ from benchmarks.corpus_at_size import (
     report,
     simulate_missing,
 )
-from ecg.records import find_records, sources_of
+from ecg.record_files import find_records, sources_of
 from tests.synthetic import write_folder
 
 

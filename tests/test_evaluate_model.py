@@ -68,3 +68,41 @@ def test_a_missing_output_is_named(tmp_path):
     (outputs / "B.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"B\.csv: expected an output file, found none"):
         evaluate_model(labels, outputs)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "A\n#Dx: 426783006\n",
+        "A\r\n# Age: 3\r\n# dx : 7, 426783006 ,\r\n",
+        "A\r#DX:426783006",
+        "A 1 500\nA.mat 16 1000/mV # no comment\n  # Dx:\n#Dx: 426783006\n#Rx: Unknown",
+        "#Dx: 426783006\nA\n",
+        "\u00b5V\x85#Dx: 426783006",
+    ],
+)
+def test_diagnoses_are_found_wherever_a_line_names_them(tmp_path, header):
+    labels, outputs = write_case(tmp_path, [("A", "", "426783006\n1\n1")])
+    (labels / "g1" / "A.hea").write_bytes(header.encode())
+    assert evaluate_model(labels, outputs).accuracy == 1
+
+
+@pytest.mark.parametrize(
+    "header", ["", "A\n", "A #Dx: 426783006\n", "A\n#Rx: 426783006\n", "A\n#No Dx: 426783006\n"]
+)
+def test_other_lines_name_no_diagnosis(tmp_path, header):
+    labels, outputs = write_case(tmp_path, [("A", "", "426783006\n0\n0")])
+    (labels / "g1" / "A.hea").write_bytes(header.encode())
+    assert evaluate_model(labels, outputs).accuracy == 1
+
+
+def test_outputs_that_list_other_codes_each_keep_their_place(tmp_path):
+    cases = [
+        ("A", "426783006", "426783006,164889003\n1,0\n0.9,0.1"),
+        ("B", "164889003", "164889003,426783006\n1,0\n0.8,0.2"),
+        ("C", "", ""),
+        ("D", "426783006", "426783006,164889003\n1,0\n0.7,0.3"),
+    ]
+    scores = evaluate_model(*write_case(tmp_path, cases))
+    assert scores.accuracy == 1
+    assert scores.summary["AUROC"] == 1

@@ -34,6 +34,7 @@ ORDER = (
         "bags",
         "expected_score",
     ),
+    ("record_files",),
     ("records", "decisions", "tables", *NETWORKS),
     ("architectures", "corpus", "inputs"),
     ("methods", "batches"),

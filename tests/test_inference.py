@@ -16,7 +16,8 @@ from ecg.inference import Predictor, load_predictor
 from ecg.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.measurements import n_measurements
 from ecg.methods import METHODS, build_network
-from ecg.records import find_records, read_header_text, read_recording
+from ecg.record_files import find_records, read_header_text
+from ecg.records import read_recording
 from ecg.signals import prepare
 from ecg.training import answer_corpus
 from tests.narrow import untrained_model

@@ -11,7 +11,8 @@ from ecg import measurements as module
 from ecg import signals
 from ecg.leads import LEAD_SETS, lead_rows
 from ecg.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure, prepare_and_measure
-from ecg.records import find_records, read_record
+from ecg.record_files import find_records
+from ecg.records import read_record
 from ecg.signals import Preparation, prepare
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, diagnose

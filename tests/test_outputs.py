@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from ecg.classes import CLASS_OF_CODE
-from ecg.outputs import read_output, to_classes, write_output
+from ecg.classes import CLASS_OF_CODE, OUTPUT_CODES
+from ecg.outputs import read_answers, read_output, to_classes, write_output
 
 
 def test_an_output_file_has_four_lines_and_is_read_back(tmp_path):
@@ -52,3 +54,49 @@ def test_a_class_is_positive_by_any_code_and_has_their_mean_probability():
     assert probability[left] == pytest.approx(0.4)
     assert probability[right] == 0.3  # the pair's other code is not there
     assert probability.sum() == pytest.approx(0.7)
+
+
+_fields = st.lists(
+    st.sampled_from(["0", "1", " 1 ", "1.0", "0.5", "-1", "1e-3", "x", "", "nan", "inf", "1e999"]),
+    max_size=5,
+).map(",".join)
+_codes = st.lists(st.sampled_from([*OUTPUT_CODES[:8], "7", ""]), max_size=4).map(",".join)
+_text = st.tuples(st.just("#A"), _codes, _fields, _fields).map("\n".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(_text, min_size=1, max_size=6), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_many_outputs_are_read_as_each_alone(tmp_path, texts, line_end):
+    paths = [tmp_path / f"{i}.csv" for i in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_bytes(text.replace("\n", line_end).encode())
+    positive, probability = read_answers(paths)
+    assert (positive.dtype, positive.shape) == (bool, (len(texts), 26))
+    alone = [to_classes(*read_output(path)[1:]) for path in paths]
+    np.testing.assert_array_equal(positive, [part for part, _ in alone])
+    np.testing.assert_array_equal(probability, [part for _, part in alone])
+
+
+def test_no_output_is_no_row():
+    positive, probability = read_answers([])
+    assert positive.shape == probability.shape == (0, 26)
+
+
+def test_the_first_missing_output_of_many_is_named(tmp_path):
+    write_output(tmp_path / "A.csv", "A", ["1"], [1], [1])
+    with pytest.raises(FileNotFoundError, match=r"B\.csv: expected an output file, found none"):
+        read_answers(tmp_path / f"{name}.csv" for name in "ABC")
+
+
+def test_a_long_output_is_read_whole(tmp_path):
+    path, n_codes = tmp_path / "A.csv", 30_000
+    write_output(path, "A", range(n_codes), [0] * n_codes, [0.125] * n_codes)
+    _, codes, _, probabilities = read_output(path)
+    assert codes[-1] == str(n_codes - 1)
+    assert probabilities == (0.125,) * n_codes
+
+
+def test_bytes_that_are_no_text_cost_the_line_alone(tmp_path):
+    path = tmp_path / "A.csv"
+    path.write_bytes(b"#\xff\n1,2\n1,\xff\n\xfe,0.5\n")
+    assert read_output(path)[1:] == (("1", "2"), (1, 0), (0.0, 0.5))

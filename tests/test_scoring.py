@@ -91,6 +91,38 @@ def test_equal_outputs_rank_nothing():
     assert (auroc, auprc) == (0.5, 0.5)
 
 
+# Far apart, next to each other, below zero, and all that a float can hold.
+_any_values = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, -0.0, 5e-324, 0.5, np.nextafter(0.5, 1), 1.0, -1.0, 1.7e308, -1.7e308]),
+    st.floats(0, 1),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.booleans(), _any_values), min_size=1, max_size=30))
+def test_areas_of_any_numbers_are_those_of_the_plain_definition(records):
+    label, probability = (np.array(part) for part in zip(*records, strict=True))
+    expected = plain_areas(label, probability)
+    np.testing.assert_array_equal(areas_under_curves(label, probability), expected)
+
+
+def test_areas_take_infinite_probabilities_for_the_largest_and_smallest():
+    label = np.array([1, 0, 1, 0], bool)
+    infinite = np.array([np.inf, 0.8, 0.8, -np.inf])
+    finite = np.array([0.9, 0.8, 0.8, 0.1])
+    assert areas_under_curves(label, infinite) == areas_under_curves(label, finite)
+
+
+def test_more_records_add_up_to_the_same_metric():
+    random = np.random.default_rng(0)
+    labels, outputs = random.random((2, 30, 26)) < 0.1
+    once = challenge_metric(labels, outputs, read_weights())
+    # 3,000 records, more than are taken in one go.
+    often = (np.repeat(part, 100, axis=0) for part in (labels, outputs))
+    assert challenge_metric(*often, read_weights()) == pytest.approx(once)
+
+
 def test_f_measure_worked_by_hand():
     labels = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], bool)
     outputs = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0]], bool)

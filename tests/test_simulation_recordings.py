@@ -6,7 +6,8 @@ import pytest
 import wfdb
 
 from ecg.leads import LEAD_SETS
-from ecg.records import find_records, read_record, read_recording
+from ecg.record_files import find_records
+from ecg.records import read_record, read_recording
 from ecg.signals import Preparation, prepare
 from ecg.simulation.__main__ import main
 from ecg.simulation.patients import Patient
