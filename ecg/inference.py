@@ -70,12 +70,10 @@ class Predictor:
             name = header.name
             duration_s = self.model.method.preparation.duration_s
             probabilities = self.probabilities(to_record(header, recording, duration_s))
-        except ValueError as error:
-            return self.answer_unusable(name, error)
         except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
             # and that scores below sinus rhythm; so this one place lets nothing through.
-            return self.answer_unusable(name, f"unexpected {error!r}")
-        return self._decide(probabilities)
+            return self.answer_unusable(name, error)
+        return _to_answer(probabilities, decide(probabilities[None], self.model.decision)[0])
 
     def answer_files(
         self, files: Sequence[RecordFiles], workers: int = 1
@@ -90,23 +88,35 @@ class Predictor:
         read = partial(read_inputs, lead_set=lead_set, preparation=preparation, names=names)
         chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
         inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers))
-        for one, outcome in _in_batches(self.model.network, zip(files, inputs, strict=True)):
-            try:
-                if isinstance(outcome, Exception):
-                    raise outcome
-                probabilities = self._of_record(outcome)
-            except ValueError as error:
-                yield one, self.answer_unusable(one.name, error)
-            except Exception as error:  # noqa: BLE001 - as in `answer`
-                yield one, self.answer_unusable(one.name, f"unexpected {error!r}")
-            else:
-                yield one, self._decide(probabilities)
+        outcomes = _in_batches(self.model.network, zip(files, inputs, strict=True))
+        while together := list(itertools.islice(outcomes, _BATCH)):
+            yield from self._answer_together(together)
 
-    def answer_unusable(self, name: str, reason) -> Answer:
+    def answer_unusable(self, name: str, error: Exception) -> Answer:
         """Sinus rhythm with the training prevalence as probabilities; says so on stderr."""
+        reason = error if isinstance(error, ValueError) else f"unexpected {error!r}"
         print(f"{name}: answered as sinus rhythm, unread: {reason}", file=sys.stderr, flush=True)
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
+
+    def _answer_together(self, outcomes) -> Iterator[tuple[RecordFiles, Answer]]:
+        """The answers for records and the probabilities of their windows, or why there are none."""
+        found = [self._of_record_or_error(outcome) for _, outcome in outcomes]
+        usable = [one for one in found if not isinstance(one, Exception)]
+        labels = iter(decide(np.stack(usable), self.model.decision) if usable else ())
+        for (files, _), one in zip(outcomes, found, strict=True):
+            if isinstance(one, Exception):
+                yield files, self.answer_unusable(files.name, one)
+            else:
+                yield files, _to_answer(one, next(labels))
+
+    def _of_record_or_error(self, outcome) -> np.ndarray | Exception:
+        if isinstance(outcome, Exception):
+            return outcome
+        try:
+            return self._of_record(outcome)
+        except RecordError as error:
+            return error
 
     @property
     def _what_it_takes(self) -> tuple:
@@ -122,9 +132,6 @@ class Predictor:
         decision = self.model.decision
         pooled = pool_windows(probabilities, [len(probabilities)], decision.options.vote)[0]
         return calibrate(pooled, decision.temperature)
-
-    def _decide(self, probabilities) -> Answer:
-        return _to_answer(probabilities, decide(probabilities[None], self.model.decision)[0])
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:

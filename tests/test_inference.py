@@ -282,15 +282,15 @@ def test_windows_of_many_records_go_through_the_network_in_one_shape(monkeypatch
         expected.append(values.max(initial=0))
     monkeypatch.setattr(inference, "read_inputs", lambda files, **_: [inputs[i] for i in files])
     predictor = Predictor(replace(untrained_model("branched_se", 2), network=Wide()))
-    monkeypatch.setattr(predictor, "answer_unusable", lambda name, reason: str(reason))
-    monkeypatch.setattr(predictor, "_decide", lambda probabilities: probabilities[0])
     files = [Numbered(i) for i in range(len(n_windows))]
-    found = [answered for _, answered in predictor.answer_files(files)]
+    found = dict(predictor.answer_files(files))
     assert predictor.model.network.shapes == {(64, 2, 1)}
-    assert [one == "no such file" for one in found] == [n == 0 for n in n_windows]
-    given = [one for one, n in zip(found, n_windows, strict=True) if n]
-    wanted = [one for one, n in zip(expected, n_windows, strict=True) if n]
-    np.testing.assert_allclose(given, wanted, atol=1e-6)  # "any" takes the largest
+    assert list(found) == files
+    for number, n, largest in zip(files, n_windows, expected, strict=True):
+        # "any" takes the largest of the windows.
+        wanted = largest if n else predictor.model.prevalence[0]
+        assert found[number].probabilities[0] == pytest.approx(wanted, abs=1e-6)
+    assert predictor.n_unusable == n_windows.count(0)
 
 
 class Numbered(int):
