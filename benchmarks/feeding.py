@@ -19,7 +19,7 @@ from ecg.leads import LEAD_SETS
 from ecg.methods import find_method
 from ecg.pretraining import simulated_corpus
 
-ROUNDS = 2  # after one that is not counted
+ROUNDS = 4  # after one that is not counted
 REACH = 0.95
 
 
@@ -48,7 +48,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
-    parser.add_argument("--records", type=int, default=960, help="an epoch's")
+    parser.add_argument("--records", type=int, default=320, help="an epoch's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         preparation = find_method("multiscale_se").preparation
