@@ -58,6 +58,12 @@ class Predictor:
         answers = [self.model.network.predict_on_batch(window) for window in windows]
         return self._of_record(np.concatenate(answers))
 
+    def probabilities_of(self, records: Iterable[Record]) -> Iterator[np.ndarray | Exception]:
+        """`probabilities` of each record, or the error that it raises, many at a time."""
+        inputs = ((None, self._inputs_or_error(record)) for record in records)
+        for _, outcome in _in_batches(self.model.network, inputs):
+            yield self._of_record_or_error(outcome)
+
     def answer(self, header_text: str, recording) -> Answer:
         """The answer for a record given as the contract's `run_model` gets it.
 
@@ -109,6 +115,12 @@ class Predictor:
                 yield files, self.answer_unusable(files.name, one)
             else:
                 yield files, _to_answer(one, next(labels))
+
+    def _inputs_or_error(self, record: Record) -> dict | Exception:
+        try:
+            return network_inputs(record, *self._what_it_takes)
+        except ValueError as error:
+            return error
 
     def _of_record_or_error(self, outcome) -> np.ndarray | Exception:
         if isinstance(outcome, Exception):

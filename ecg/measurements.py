@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ecg.beats import FS, median, read_beats
+from ecg.beats import FS, Beats, median, read_beats
 from ecg.signals import (
     Preparation,
     bound,
@@ -77,6 +77,11 @@ def measure(signal, fs) -> tuple[np.ndarray, np.ndarray]:
     finite; a record without a whole beat has zeros apart from the leads' deviations.
     """
     return _measure_cleaned(clean(signal, fs, _CLEANED))
+
+
+def beats_of(signal, fs) -> Beats | None:
+    """The beats that are measured in a signal, given as to `measure`; None where none is found."""
+    return read_beats(clean(signal, fs, _CLEANED))
 
 
 def prepare_and_measure(signal, fs, preparation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

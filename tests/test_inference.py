@@ -17,7 +17,7 @@ from ecg.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.measurements import n_measurements
 from ecg.methods import METHODS, build_network
 from ecg.record_files import find_records, read_header_text
-from ecg.records import read_recording
+from ecg.records import Record, read_recording
 from ecg.signals import prepare
 from ecg.training import answer_corpus
 from tests.narrow import untrained_model
@@ -74,6 +74,16 @@ def test_the_same_recording_written_otherwise_gets_the_same_probabilities(predic
     }
     for what, given in variants.items():
         np.testing.assert_allclose(given.probabilities, reference, atol=1e-3, err_msg=what)
+
+
+def test_many_records_get_the_probabilities_of_each_alone(predictor):
+    signals = [beats(5000, 500, rate_bpm).astype(np.float32) for rate_bpm in (50, 75, 120)]
+    records = [Record("A1", one, 500.0, TWELVE_LEADS, 60.0, "Male", ()) for one in signals]
+    records.insert(1, replace(records[0], signal=np.zeros_like(signals[0])))
+    first, flat, *others = predictor.probabilities_of(iter(records))
+    assert "expected a signal" in str(flat)
+    for record, found in zip([records[0], *records[2:]], [first, *others], strict=True):
+        np.testing.assert_allclose(found, predictor.probabilities(record), atol=1e-5)
 
 
 @pytest.mark.usefixtures("without_graphs")
