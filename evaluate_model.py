@@ -6,12 +6,12 @@ SCORES, CLASS_SCORES: CSV files to write; without SCORES the scores are printed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from ecg.classes import GROUPS, encode_dx, read_weights
+from ecg.command_line import one_line_errors
 from ecg.headers import RecordError, read_dx
 from ecg.outputs import read_answers
 from ecg.record_files import find_headers, read_header_text
@@ -63,7 +63,7 @@ def main(arguments=None) -> None:
     parser.add_argument("score_file", nargs="?", type=Path)
     parser.add_argument("class_score_file", nargs="?", type=Path)
     options = parser.parse_args(arguments)
-    try:
+    with one_line_errors("evaluate_model.py"):
         scores = evaluate_model(options.label_directory, options.output_directory)
         if options.score_file is None:
             print(format_scores(scores), end="")
@@ -71,8 +71,6 @@ def main(arguments=None) -> None:
             options.score_file.write_text(format_scores(scores))
         if options.class_score_file is not None:
             options.class_score_file.write_text(format_class_scores(scores))
-    except (RecordError, OSError) as error:
-        sys.exit(f"evaluate_model.py: {error}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from ecg.command_line import one_line_errors
 from ecg.headers import RecordError, parse_header
 from ecg.inference import load_predictor
 from ecg.leads import LEAD_SETS, lead_set_for
-from ecg.model_files import ModelFolderError
 from ecg.outputs import write_output
 from ecg.progress import track
 from ecg.record_files import RecordFiles, find_records, read_header_text
-from ecg.settings import SettingsError, read_settings
+from ecg.settings import read_settings
 
 
 def test_model(model_directory, data_directory, output_directory, workers: int) -> int:
@@ -68,7 +68,7 @@ def main(arguments=None) -> None:
         "--strict", action="store_true", help="exit with 1 if a record was unreadable"
     )
     options = parser.parse_args(arguments)
-    try:
+    with one_line_errors("test_model.py"):
         settings = read_settings()
         n_unusable = test_model(
             options.model_directory,
@@ -76,8 +76,6 @@ def main(arguments=None) -> None:
             options.output_directory,
             settings.workers,
         )
-    except (ModelFolderError, RecordError, SettingsError, OSError) as error:
-        sys.exit(f"test_model.py: {error}")
     print(f"{n_unusable} records could not be read and were answered as sinus rhythm")
     if options.strict and n_unusable:
         sys.exit(1)

@@ -2,11 +2,8 @@
 """`python train_model.py DATA MODEL`: trains the models on the records in DATA, into MODEL."""
 
 import argparse
-import sys
 
-from ecg.corpus import CorpusError
-from ecg.headers import RecordError
-from ecg.settings import SettingsError
+from ecg.command_line import one_line_errors
 from team_code import training_code
 
 
@@ -16,10 +13,8 @@ def main(arguments=None) -> None:
     parser.add_argument("data_directory", help="folder of NAME.hea + NAME.mat, nested or flat")
     parser.add_argument("model_directory", help="folder for the models, made if missing")
     options = parser.parse_args(arguments)
-    try:
+    with one_line_errors("train_model.py"):
         training_code(options.data_directory, options.model_directory)
-    except (CorpusError, RecordError, SettingsError, OSError) as error:
-        sys.exit(f"train_model.py: {error}")
 
 
 if __name__ == "__main__":

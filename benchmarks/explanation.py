@@ -16,11 +16,11 @@ from itertools import islice
 import numpy as np
 
 from ecg.classes import DIAGNOSES
+from ecg.command_line import one_line_errors
 from ecg.decisions import decide
 from ecg.explanation import Part, explain
 from ecg.inference import Predictor, load_predictor
 from ecg.leads import TWELVE_LEADS
-from ecg.model_files import ModelFolderError
 from ecg.progress import track
 from ecg.records import Record
 from ecg.simulation.heart import LEAD_FIELD, Heart, beat, dipole, twelve_leads
@@ -169,13 +169,11 @@ def main(arguments=None) -> None:
     parser.add_argument("model", help="folder that train_model.py wrote")
     parser.add_argument("--records", type=int, default=50, help="of each cause; default: 50")
     options = parser.parse_args(arguments)
-    try:
+    with one_line_errors("benchmarks.explanation"):
         predictor = load_predictor(options.model, len(TWELVE_LEADS))
-    except ModelFolderError as error:
-        sys.exit(f"benchmarks.explanation: {error}")
-    print("cause: records answered rightly of those drawn; strongest part the cause's (by chance)")
-    for cause in CAUSES:
-        print(measure(predictor, cause, options.records), flush=True)
+        print("cause: records answered rightly of those drawn; strongest part its own (by chance)")
+        for cause in CAUSES:
+            print(measure(predictor, cause, options.records), flush=True)
 
 
 if __name__ == "__main__":

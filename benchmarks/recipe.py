@@ -23,12 +23,10 @@ as it is, taken seed by seed, is marked * where it is larger than twice its stan
 """
 
 import argparse
-import contextlib
 import csv
 import hashlib
 import itertools
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +34,8 @@ import numpy as np
 
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
 from ecg.classes import read_weights
-from ecg.corpus import Corpus, CorpusError, corpus_cache, prepare_corpus
+from ecg.command_line import one_line_errors
+from ecg.corpus import Corpus, corpus_cache, prepare_corpus
 from ecg.devices import find_devices
 from ecg.files import written_whole
 from ecg.folds import split_corpus
@@ -179,20 +178,23 @@ def _cell(by_seed: dict, reference: dict, figure: int) -> str:
 def main(arguments=None) -> None:
     """Runs the command line."""
     options = _parse(arguments)
+    with one_line_errors("recipe"):
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     file = options.out / "recipe.csv"
     splits = {f"{options.folds} folds": options.folds, "by source": None}
-    with _one_line_errors():
-        settings = read_settings()
-        if settings.method != METHOD:
-            raise ValueError(f"ECG_METHOD: expected {METHOD}, found {settings.method}")
-        options.out.mkdir(parents=True, exist_ok=True)
-        rows = read_rows(file)
+    settings = read_settings()
+    if settings.method != METHOD:
+        raise ValueError(f"ECG_METHOD: expected {METHOD}, found {settings.method}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(file)
     with corpus_cache(settings.cache, options.out) as cache:
+        bench = Bench(options.data, cache, settings, options.measurements, options.simulated)
         # What is wrong with the records shows before training starts.
-        with _one_line_errors():
-            bench = Bench(options.data, cache, settings, options.measurements, options.simulated)
-            for n_folds in splits.values():
-                split_corpus(bench.records, n_folds, options.seeds[0])
+        for n_folds in splits.values():
+            split_corpus(bench.records, n_folds, options.seeds[0])
         same = [n for n in options.candidate if n != AS_IT_IS and bench.is_as_it_is(CANDIDATES[n])]
         if same:
             print(f"left out, as they come to the same as it is: {', '.join(same)}", flush=True)
@@ -204,22 +206,21 @@ def main(arguments=None) -> None:
         network = "measurements alone" if options.measurements else settings.preset
         names = [name for name in options.candidate if name not in same]
         cells = itertools.product(options.leads, names, options.seeds, splits)
-        with _one_line_errors(CorpusError):
-            for lead_set, name, seed, split in cells:
-                row = {
-                    "candidate": name,
-                    "network": network,
-                    "leads": str(lead_set),
-                    "seed": str(seed),
-                    "split": split,
-                    "key": keys[name, split],
-                }
-                if any(row.items() <= other.items() for other in rows):
-                    continue
-                found = bench.scores(CANDIDATES[name], lead_set, seed, splits[split])
-                rows.append(row | {figure: f"{found[figure]:.4f}" for figure in FIGURES})
-                print(rows[-1], flush=True)
-                write_rows(file, rows)
+        for lead_set, name, seed, split in cells:
+            row = {
+                "candidate": name,
+                "network": network,
+                "leads": str(lead_set),
+                "seed": str(seed),
+                "split": split,
+                "key": keys[name, split],
+            }
+            if any(row.items() <= other.items() for other in rows):
+                continue
+            found = bench.scores(CANDIDATES[name], lead_set, seed, splits[split])
+            rows.append(row | {figure: f"{found[figure]:.4f}" for figure in FIGURES})
+            print(rows[-1], flush=True)
+            write_rows(file, rows)
     print(table([row for row in rows if row["key"] == keys.get((row["candidate"], row["split"]))]))
 
 
@@ -264,14 +265,6 @@ def _count(least: int):
         return int(text)
 
     return count
-
-
-@contextlib.contextmanager
-def _one_line_errors(kinds=(ValueError, OSError)):
-    try:
-        yield
-    except kinds as error:
-        sys.exit(f"recipe: {error}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ Called again after it was stopped, it goes on: a fold whose file is there is not
 """
 
 import argparse
-import contextlib
 import csv
 import itertools
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ecg.corpus import CorpusError, corpus_cache, prepare_corpus
+from ecg.command_line import one_line_errors
+from ecg.corpus import corpus_cache, prepare_corpus
 from ecg.files import written_whole
 from ecg.fold_scores import measured_in, score_rows
 from ecg.folds import (
@@ -122,33 +121,34 @@ def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
 def main(arguments=None) -> None:
     """Runs the command line; the `ECG_…` variables say how to train, but for ECG_TIME_LIMIT_H."""
     options = _parser().parse_args(arguments)
-    # What is wrong with the call or the data shows before training starts: settings, records and
-    # corpora raise ValueErrors.
-    with _one_line_errors():
-        settings = read_settings()
-        names = options.method or [settings.method]
-        names = METHODS if _ALL in names else dict.fromkeys(names)
-        methods = [find_method(name, settings.preset) for name in names]
-        # Fewer epochs come last: what a paper trains for is not what its method's default does.
-        chosen = {
-            with_epochs(method, settings.epochs): variants
-            for method, variants in choose_variants(methods, options.variant).items()
-        }
-        (options.out / "folds").mkdir(parents=True, exist_ok=True)
+    with one_line_errors("cross_validation"):
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
+    # What is wrong with the call or the data shows before training starts.
+    settings = read_settings()
+    names = options.method or [settings.method]
+    names = METHODS if _ALL in names else dict.fromkeys(names)
+    methods = [find_method(name, settings.preset) for name in names]
+    # Fewer epochs come last: what a paper trains for is not what its method's default does.
+    chosen = {
+        with_epochs(method, settings.epochs): variants
+        for method, variants in choose_variants(methods, options.variant).items()
+    }
+    (options.out / "folds").mkdir(parents=True, exist_ok=True)
     with corpus_cache(settings.cache, options.out) as cache:
-        with _one_line_errors():
-            folds = plan_folds(
-                chosen,
-                options.data,
-                options.out,
-                cache,
-                dict.fromkeys(options.leads or settings.lead_sets),
-                None if options.by_source else options.folds,
-                dict.fromkeys(options.seeds or [settings.seed]),
-                settings,
-            )
-        with _one_line_errors(CorpusError):
-            rows = cross_validate(folds, options.jobs)
+        folds = plan_folds(
+            chosen,
+            options.data,
+            options.out,
+            cache,
+            dict.fromkeys(options.leads or settings.lead_sets),
+            None if options.by_source else options.folds,
+            dict.fromkeys(options.seeds or [settings.seed]),
+            settings,
+        )
+        rows = cross_validate(folds, options.jobs)
     stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, stands_for))
     text = "\n\n".join([_heading(options, settings, chosen), *tables]) + "\n"
@@ -188,14 +188,6 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found '{text}'")
     return int(text)
-
-
-@contextlib.contextmanager
-def _one_line_errors(kinds=(ValueError, OSError)):
-    try:
-        yield
-    except kinds as error:
-        sys.exit(f"cross_validation: {error}")
 
 
 def _heading(options, settings: Settings, chosen: dict[Method, tuple[str, ...]]) -> str:

@@ -9,11 +9,11 @@ import csv
 import json
 import sys
 
+from ecg.command_line import one_line_errors
 from ecg.explanation_pages import write_explanations
 from ecg.headers import RecordError
 from ecg.inference import Predictor, load_predictor
 from ecg.leads import lead_set_for
-from ecg.model_files import ModelFolderError
 from ecg.other_formats import read_file, units_per_mv
 from ecg.predictions import COLUMNS, NOTICE, Prediction, predict, table_of, to_dict, to_rows
 
@@ -57,7 +57,7 @@ def main(arguments=None) -> None:
         "--explain", metavar="PAGE.html", help="write what spoke for each diagnosis"
     )
     options = parser.parse_args(arguments)
-    try:
+    with one_line_errors("ecg.predict"):
         units_per_mv(options.unit)
         answered, failed = predict_files(options.model, options.files, options.fs, options.unit)
         predictions = [prediction for prediction, _ in answered]
@@ -72,8 +72,6 @@ def main(arguments=None) -> None:
             print("\n\n".join([*map(table_of, predictions), NOTICE]))
         if options.explain and answered:
             write_explanations(options.explain, answered)
-    except (ModelFolderError, ValueError, OSError) as error:
-        sys.exit(f"ecg.predict: {error}")
     for _, why in failed:
         print(f"ecg.predict: {why}", file=sys.stderr)
     if failed:

@@ -26,6 +26,7 @@ class Settings:
 
     epochs: at most so many, None for the method's own. cache: folder of prepared arrays, None for
     a temporary one. workers: processes that read records. time_limit_h: hours for all models.
+    debug: whether errors keep their trace, see `ecg.command_line`.
     """
 
     method: str = "multiscale_se"
@@ -36,6 +37,7 @@ class Settings:
     cache: Path | None = None
     workers: int = 1
     time_limit_h: float = 40.0
+    debug: bool = False
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -96,6 +98,12 @@ def _hours(name, text):
     return hours
 
 
+def _flag(name, text):
+    if text not in ("0", "1"):
+        raise SettingsError(f"{name}: expected 0 or 1; found '{text}'")
+    return text == "1"
+
+
 def _folder(name, text):
     return Path(text)
 
@@ -109,4 +117,5 @@ _READERS = {
     "ECG_CACHE": ("cache", _folder),
     "ECG_WORKERS": ("workers", _whole_number(1)),
     "ECG_TIME_LIMIT_H": ("time_limit_h", _hours),
+    "ECG_DEBUG": ("debug", _flag),
 }

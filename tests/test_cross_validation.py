@@ -422,7 +422,10 @@ def test_wrong_settings_folders_and_selections_are_said_in_one_line(
     assert message(training_folder).startswith("cross_validation: ECG_SEED: expected a whole")
 
 
-def test_an_error_of_the_program_itself_keeps_its_traceback(training_folder, tmp_path, trained):
+def test_with_ecg_debug_an_error_keeps_its_traceback(
+    training_folder, tmp_path, trained, monkeypatch
+):
+    monkeypatch.setenv("ECG_DEBUG", "1")
     trained.fails[1] = ValueError("shapes do not match")
     with pytest.raises(ValueError, match="shapes do not match"):
         run(training_folder, tmp_path, *TWO_FOLDS)

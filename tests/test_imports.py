@@ -21,6 +21,7 @@ ORDER = (
         "splits",
         "devices",
         "choices",
+        "command_line",
     ),
     ("layers", "losses", "augmentation", "epochs", "measurements"),
     (

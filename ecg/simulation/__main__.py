@@ -1,11 +1,11 @@
 """`python -m ecg.simulation OUT --records N`: simulated, labelled records in Challenge format."""
 
 import argparse
-import sys
 from pathlib import Path
 
+from ecg.command_line import one_line_errors
 from ecg.leads import LEAD_SETS
-from ecg.settings import SettingsError, read_settings
+from ecg.settings import read_settings
 from ecg.signals import MAX_FS, MIN_FS
 from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
@@ -28,7 +28,7 @@ def main(arguments=None) -> None:
         help=f"some of {', '.join(SOURCES)}; several take turns; default: all",
     )
     options = parser.parse_args(arguments)
-    try:
+    with one_line_errors("simulation"):
         workers = read_settings().workers
         simulate_folder(
             options.out,
@@ -39,8 +39,6 @@ def main(arguments=None) -> None:
             options.fs,
             workers,
         )
-    except (SettingsError, OSError) as error:
-        sys.exit(f"simulation: {error}")
 
 
 def _count(text: str) -> int:
