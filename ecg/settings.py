@@ -12,7 +12,13 @@ from ecg.leads import LEAD_SETS
 
 # The names alone, so that settings are read without loading a network; a test holds them
 # against ecg.methods.
-METHOD_NAMES = ("multiscale_se", "branched_se", "mtfnet", "se_ecgnet", "antialiased_resnet18")
+METHOD_NAMES = (
+    "multiscale_se",
+    "branched_se",
+    "mtfnet",
+    "se_ecgnet",
+    "antialiased_resnet18",
+)
 PRESET_NAMES = ("full", "demo")
 
 
