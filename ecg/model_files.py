@@ -21,12 +21,7 @@ from ecg.decisions import Decision, decision_from_dict, decision_to_dict
 from ecg.files import digest_files, written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
-
-_FORMAT = 4
-
-
-class ModelFolderError(ValueError):
-    """A model folder that is incomplete or damaged; the message names the file."""
+from ecg.model_descriptions import FORMAT, ModelFolderError, model_paths, read_description
 
 
 @dataclass(frozen=True)
@@ -53,13 +48,13 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights_file, json_file = _files(folder, model.lead_set)
+    weights_file, json_file = model_paths(folder, model.lead_set)
     # Keras insists on the ending .weights.h5.
     with written_whole(weights_file) as unfinished:
         model.network.save_weights(unfinished)
     method = method_to_dict(model.method)
     description = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "method": method,
         "lead_set": model.lead_set,
         "leads": LEAD_SETS[model.lead_set],
@@ -88,8 +83,8 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
 
     Raises ModelFolderError where a file is missing, changed since, or not what it should be.
     """
-    weights_file, json_file = _files(Path(folder), lead_set)
-    description = _read_json(json_file)
+    weights_file, json_file = model_paths(Path(folder), lead_set)
+    description = read_description(folder, lead_set)
     try:
         method = method_from_dict(description["method"])
         network = build_network(method, lead_set, N_CLASSES)
@@ -120,39 +115,3 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
     except (OSError, ValueError, KeyError) as error:
         raise ModelFolderError(f"{weights_file}: does not fit the network: {error}") from error
     return TrainedModel(network, method, lead_set, decision, prevalence, evidence)
-
-
-def missing_models(folder: str | Path) -> list[int]:
-    """The lead sets that the folder has no model for, or one of another format."""
-    return [size for size in LEAD_SETS if not _has_model(Path(folder), size)]
-
-
-def _has_model(folder: Path, lead_set: int) -> bool:
-    weights_file, json_file = _files(folder, lead_set)
-    try:
-        return weights_file.is_file() and _has_format(json.loads(json_file.read_text()))
-    except (OSError, ValueError):
-        return False
-
-
-def _has_format(description) -> bool:
-    return isinstance(description, dict) and description.get("format") == _FORMAT
-
-
-def _files(folder: Path, lead_set: int) -> tuple[Path, Path]:
-    return folder / f"{lead_set}_leads.weights.h5", folder / f"{lead_set}_leads.json"
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        description = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        missing = ", ".join(map(str, missing_models(path.parent)))
-        raise ModelFolderError(
-            f"{path}: expected a trained model, found none (the folder lacks {missing} leads)"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ModelFolderError(f"{path}: unreadable: {error}") from error
-    if not _has_format(description):
-        raise ModelFolderError(f"{path}: expected a model description of format {_FORMAT}")
-    return description

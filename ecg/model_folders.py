@@ -8,7 +8,8 @@ import numpy as np
 from ecg.corpus import Corpus, corpus_cache, prepare_corpus
 from ecg.devices import Devices, find_devices
 from ecg.methods import Method, find_method, with_epochs
-from ecg.model_files import TrainedModel, missing_models, save_model
+from ecg.model_descriptions import missing_models
+from ecg.model_files import TrainedModel, save_model
 from ecg.pretraining import pretrain, simulated_for
 from ecg.settings import Settings
 from ecg.training import fit

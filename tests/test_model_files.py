@@ -9,13 +9,8 @@ from ecg.classes import GROUPS
 from ecg.decisions import Decision, DecisionOptions, decide
 from ecg.leads import LEAD_SETS
 from ecg.methods import METHODS
-from ecg.model_files import (
-    ModelFolderError,
-    TrainedModel,
-    load_trained_model,
-    missing_models,
-    save_model,
-)
+from ecg.model_descriptions import ModelFolderError, missing_models
+from ecg.model_files import TrainedModel, load_trained_model, save_model
 from tests.narrow import untrained_model
 
 

@@ -1,0 +1,58 @@
+"""A headless Chromium for tests of pages; they skip where there is none."""
+
+import contextlib
+import shutil
+
+import pytest
+
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextlib.contextmanager
+def opened(path, width=1280, scheme="light"):
+    """The page in a window of that width; fails on any error of it and any request beyond it."""
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on the PATH")
+    errors, requests = [], []
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        yield page
+        browser.close()
+    assert not errors
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in requests if url.startswith("file:")]) == 1
+
+
+def contrast(page, selector) -> float:
+    """Contrast of an element's text to the page behind it, as WCAG 2 has it: 1 to 21."""
+    return page.evaluate(
+        """(selector) => {
+          const light = (colour) => {
+            const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map((c) => {
+              const s = c / 255;
+              return s <= 0.03928 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const text = getComputedStyle(document.querySelector(selector)).color;
+          const paper = getComputedStyle(document.body).backgroundColor;
+          const [high, low] = [light(text), light(paper)].sort((a, b) => b - a);
+          return (high + 0.05) / (low + 0.05);
+        }""",
+        selector,
+    )

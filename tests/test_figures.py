@@ -1,0 +1,62 @@
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from ecg.figures import draw_calibration, draw_confusion, draw_curves, draw_training
+
+HISTORY = {"loss": [0.7, 0.5], "val_loss": [0.8, 0.6], "learning_rate": [1e-3, 5e-4]}
+CURVE = np.array([[0.0, 0.0], [0.2, 0.7], [1.0, 1.0]])
+BINS = np.array([[5, 0.1, 0.2], [0, np.nan, np.nan], [3, 0.9, 1.0]])
+FIGURES = {
+    "curves": lambda label: draw_curves({"AF": CURVE, "PVC": CURVE}, "x axis", "y axis", label),
+    "no curves": lambda label: draw_curves({}, "x axis", "y axis", label, diagonal=True),
+    "calibration": lambda label: draw_calibration(BINS, label),
+    "confusion": lambda label: draw_confusion(np.diag([2.0, 0.0]) - 0.5, ["AF", "NSR"], label),
+    "training": lambda label: draw_training({"simulated": HISTORY, "records": HISTORY}, label),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_svg_with_a_label_in_the_colours_of_the_page(name):
+    svg = FIGURES[name]("What it is, <12> leads")
+    root = ElementTree.fromstring(svg)
+    assert root.get("aria-label") == "What it is, <12> leads"
+    assert root.get("role") == "img"
+    assert "currentColor" in svg
+    assert "#0101" not in svg
+    assert "<?xml" not in svg
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_figure_has_the_same_bytes(name):
+    assert FIGURES[name]("A") == FIGURES[name]("A")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_names_within_figures_of_a_page_do_not_clash(name):
+    ids = [
+        {one.get("id") for one in ElementTree.fromstring(FIGURES[name](label)).iter()} - {None}
+        for label in ("A", "B")
+    ]
+    assert not ids[0] & ids[1]
+
+
+def test_every_class_has_its_curve_and_the_mean_is_named():
+    svg = FIGURES["curves"]("A")
+    assert "A-curve-AF" in svg
+    assert "A-curve-PVC" in svg
+    assert "mean of 2 classes" in svg
+    assert "x axis" in svg
+
+
+def test_what_was_gained_is_green_and_what_was_lost_red():
+    svg = FIGURES["confusion"]("A")
+    assert svg.count("#2a9d4a") == 1
+    assert svg.count("#c0392b") == 3
+
+
+def test_stages_of_a_training_follow_one_another():
+    svg = FIGURES["training"]("A")
+    assert "simulated" in svg
+    assert "records set aside" in svg

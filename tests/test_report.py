@@ -1,0 +1,156 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from ecg.classes import DIAGNOSES, OUTPUT_CODES, per_code
+from ecg.leads import LEAD_SETS
+from ecg.outputs import write_output
+from ecg.report import main
+from tests.browser import contrast, opened
+from tests.synthetic import write_folder
+
+N_RECORDS = 24
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Records of all five lead sets, and two folders of answers for them."""
+    folder = tmp_path_factory.mktemp("answers")
+    rng = np.random.default_rng(0)
+    for lead_set in LEAD_SETS:
+        records = write_folder(folder / "labels" / str(lead_set), N_RECORDS, lead_set)
+        for name in ("outputs", "others"):
+            (folder / name).mkdir(exist_ok=True)
+            for header in records.glob("*.hea"):
+                probabilities = rng.random(26)
+                given = per_code((probabilities > 0.9).astype(int)), per_code(probabilities)
+                file = folder / name / f"{header.stem}.csv"
+                write_output(file, header.stem, OUTPUT_CODES, *given)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(answers, model_folder):
+    path = answers / "report.html"
+    others = f"--compare={answers / 'others'}"
+    main(
+        [
+            str(model_folder),
+            *(str(answers / name) for name in ("labels", "outputs")),
+            str(path),
+            others,
+        ]
+    )
+    return path
+
+
+def error_of(*arguments) -> str:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return end.value.code
+
+
+def test_the_page_is_small_and_has_everything(page):
+    text = page.read_text()
+    assert len(text) < 5_000_000
+    for lead_set in LEAD_SETS:
+        assert f'id="leads-{lead_set}"' in text
+    assert text.count('class="figure"') == 5 * len(LEAD_SETS)
+    assert text.count('class="ecg"') == 3 * len(LEAD_SETS)
+    assert "always sinus rhythm" in text
+    assert "these less compared" in text
+    assert "data fingerprint" in text
+    assert "choice: simulated records first" not in text  # the demo has none
+    assert "no medical device" in text
+    assert all(diagnosis.name in text for diagnosis in DIAGNOSES)
+
+
+def test_one_folder_of_one_lead_set_is_a_report_too(answers, model_folder, tmp_path, capsys):
+    path = tmp_path / "page.html"
+    labels = answers / "labels" / "2"
+    main([str(model_folder), str(labels), str(answers / "outputs"), str(path), "--worst", "0"])
+    text = path.read_text()
+    assert 'id="leads-2"' in text
+    assert 'id="leads-12"' not in text
+    assert "cost most" not in text
+    assert "page.html: 0." in capsys.readouterr().out
+
+
+def test_what_is_missing_is_told_in_one_line(answers, model_folder, tmp_path):
+    page = tmp_path / "page.html"
+    labels, outputs = answers / "labels", answers / "outputs"
+    assert "12_leads.json: expected a trained model" in error_of(tmp_path, labels, outputs, page)
+    assert "expected an output file" in error_of(model_folder, labels, tmp_path, page)
+    assert "expected a folder of records" in error_of(model_folder, tmp_path / "x", outputs, page)
+    nowhere = tmp_path / "nowhere" / "page.html"
+    assert "nowhere" in error_of(model_folder, labels / "2", outputs, nowhere)
+    assert not page.exists()
+
+
+def test_a_record_that_cannot_be_drawn_costs_the_others_nothing(answers, model_folder, tmp_path):
+    labels = shutil.copytree(answers / "labels" / "2", tmp_path / "labels")
+    for signal in labels.glob("*.mat"):
+        signal.write_bytes(b"broken")
+    page = tmp_path / "page.html"
+    main([str(model_folder), str(labels), str(answers / "outputs"), str(page)])
+    assert page.read_text().count("It cannot be drawn") == 3
+
+
+def test_the_page_opens_without_an_error_and_shows_every_figure(page):
+    with opened(page) as shown:
+        figures = shown.locator("svg.figure, svg.ecg")
+        assert figures.count() == 8 * len(LEAD_SETS)
+        for i in range(figures.count()):
+            box = figures.nth(i).bounding_box()
+            assert box["width"] > 200
+            assert box["height"] > 100
+
+
+def test_sheets_are_legible(page):
+    with opened(page, width=380) as shown:
+        sheet = shown.locator("#leads-12 svg.ecg").first
+        assert set(sheet.locator("text.lead").all_text_contents()) >= set(LEAD_SETS[12])
+        for text in sheet.locator("text.lead").all():
+            assert text.bounding_box()["height"] > 8  # pixels, on a phone too
+
+
+def column(shown, number) -> list[str]:
+    cells = shown.locator(f"#leads-12 table.sortable >> nth=0 >> tbody td:nth-child({number})")
+    return cells.all_inner_texts()
+
+
+def test_tables_sort_by_mouse_and_keyboard_both_ways(page):
+    with opened(page) as shown:
+        unsorted = column(shown, 3)
+        heads = shown.locator("#leads-12 table.sortable >> nth=0 >> th button")
+        heads.nth(2).click()
+        rising = [int(text) for text in column(shown, 3)]
+        assert rising == sorted(map(int, unsorted))
+        heads.nth(2).press("Enter")
+        assert [int(text) for text in column(shown, 3)] == rising[::-1]
+        heads.nth(1).press("Space")
+        names = column(shown, 2)
+        assert names == sorted(names, key=str.lower)
+        heads.nth(4).click()
+        figures = [float(text) for text in column(shown, 5) if text != "-"]
+        assert figures == sorted(figures)
+        assert column(shown, 5)[: len(figures)].count("-") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [380, 1280])
+def test_the_page_is_readable_at_any_width_and_in_both_schemes(page, width, scheme):
+    with opened(page, width, scheme) as shown:
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        for selector in ("p", "figcaption", "td", ".notice", "a"):
+            assert contrast(shown, selector) >= 4.5, selector
+
+
+def test_the_page_is_used_with_the_keyboard_alone(page):
+    with opened(page) as shown:
+        shown.keyboard.press("Tab")
+        assert shown.evaluate("document.activeElement.textContent") == "Skip to the content"
+        shown.keyboard.press("Tab")
+        shown.keyboard.press("Enter")
+        assert shown.url.endswith("#leads-12")
