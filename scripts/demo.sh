@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole path on simulated records, on a machine with nothing but Python: simulates a training
-# and a test folder, trains the five models (narrow and short), tests and scores. Half of the test
-# records come from sources that training has not seen. Uses an NVIDIA GPU where there is one.
+# and a test folder, trains the five models (narrow and short), tests, scores and writes the report.
+# Half of the test records come from sources that training has not seen. Uses an NVIDIA GPU where
+# there is one.
 #
 #   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo in
 #                                     the repository
@@ -51,6 +52,7 @@ for sources in seen unseen; do
     done
 done
 printf '%s\n' "sources,leads,${scores%%$'\n'*}" "${lines[@]}" >"$folder/scores.csv"
+$python -m ecg.report "$folder/model" "$folder/test" "$folder/outputs" "$folder/report.html"
 say "scored; always answering sinus rhythm would have a Challenge metric of 0, as it is defined"
 echo
 while IFS=, read -r sources leads auroc auprc accuracy f_measure metric; do
@@ -64,4 +66,5 @@ test records       $folder/test/{seen,unseen}/{12,6,4,3,2}
 models             $folder/model
 outputs            $folder/outputs
 scores             $folder/scores.csv
+report             $folder/report.html
 PLACES
