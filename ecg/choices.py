@@ -28,9 +28,9 @@ CHOICES = {
         Choice(
             "measurements of the record as a second input",
             {"network.measured_width": 128, "network.feature_dropout": 0.2},
-            "Whole networks, one seed, all choices together: 12 leads .895 / .426 on folds, AUROC "
-            ".884 by source, the published method .737 / .189 and .698; 2 leads .877 / .407 and "
-            ".864, published .765 / .185 and .703. 2 leads, 8 filters, two seeds: the measurements "
+            "Whole networks, one seed, all choices together: 12 leads .895 / .419 on folds, AUROC "
+            ".882 by source, the published method .737 / .189 and .698; 2 leads .877 / .408 and "
+            ".866, published .765 / .185 and .703. 2 leads, 8 filters, two seeds: the measurements "
             "alone .855 / .381 on folds and .861 / .116 by source, with the signal .861 / .408 and "
             ".861 / .119. Width and dropout were not compared.",
         ),
