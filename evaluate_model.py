@@ -14,8 +14,11 @@ from ecg.classes import GROUPS, encode_dx, read_weights
 from ecg.command_line import one_line_errors
 from ecg.headers import RecordError, read_dx
 from ecg.outputs import read_answers
+from ecg.progress import track
 from ecg.record_files import find_headers, read_header_text
 from ecg.scoring import Scores, score
+
+_SHORT_S = 2.0  # within which most folders are read, and nobody wants to see progress
 
 
 def evaluate_model(label_directory, output_directory) -> Scores:
@@ -27,9 +30,13 @@ def evaluate_model(label_directory, output_directory) -> Scores:
     headers = find_headers(label_directory)
     if not headers:
         raise RecordError(f"{label_directory}: expected header files (NAME.hea), found none")
-    labels = np.array([encode_dx(read_dx(read_header_text(path))) for path in headers.values()])
+    paths = track(headers.values(), len(headers), "reading labels", quiet_s=_SHORT_S)
+    labels = np.array([encode_dx(read_dx(read_header_text(path))) for path in paths])
     folder = Path(output_directory)
-    outputs, probabilities = read_answers(f"{folder}/{name}.csv" for name in headers)
+    files = (f"{folder}/{name}.csv" for name in headers)
+    outputs, probabilities = read_answers(
+        track(files, len(headers), "reading outputs", quiet_s=_SHORT_S)
+    )
     return score(labels, outputs, probabilities, read_weights())
 
 

@@ -3,18 +3,19 @@
 import sys
 import time
 
-from tqdm import tqdm
-
 LINE_INTERVAL_S = 10.0
 
 
-def track(items, total, label):
+def track(items, total, label, quiet_s=0.0):
     """The items, while stderr shows how many are done, the rate and the time left.
 
-    Where stderr is no terminal, a line is printed every LINE_INTERVAL_S and at the end.
+    Where stderr is no terminal, a line is printed every LINE_INTERVAL_S and at the end. Work that
+    is done within `quiet_s` seconds shows nothing.
     """
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=label, unit="record", dynamic_ncols=True)
+        tqdm = _tqdm()
+        bar = {"desc": label, "unit": "record", "dynamic_ncols": True, "delay": quiet_s}
+        yield from tqdm(items, total=total, **bar)
         return
     start = printed = time.monotonic()
     done = 0
@@ -24,9 +25,18 @@ def track(items, total, label):
         if now - printed >= LINE_INTERVAL_S and done < total:
             _print_line(done, total, now - start, label)
             printed = now
-    _print_line(done, total, time.monotonic() - start, label)
+    elapsed = time.monotonic() - start
+    if elapsed >= quiet_s:
+        _print_line(done, total, elapsed, label)
 
 
 def _print_line(done, total, elapsed, label):
-    line = tqdm.format_meter(done, total, elapsed, ncols=0, prefix=label, unit="record")
+    line = _tqdm().format_meter(done, total, elapsed, ncols=0, prefix=label, unit="record")
     print(line, file=sys.stderr, flush=True)
+
+
+def _tqdm():
+    # Imported where something is shown: it takes as long as scoring some thousand records.
+    from tqdm import tqdm
+
+    return tqdm

@@ -13,6 +13,13 @@ def test_without_a_terminal_plain_lines_tell_count_rate_and_time_left(capsys, mo
     assert not any("\r" in line for line in lines)
 
 
+def test_short_work_shows_nothing_where_it_is_to_be_quiet(capsys, monkeypatch):
+    assert list(progress.track("abc", 3, "reading", quiet_s=60)) == ["a", "b", "c"]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert list(progress.track("abc", 3, "reading", quiet_s=60)) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
 def test_in_a_terminal_there_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert list(progress.track([1, 2], 2, "reading")) == [1, 2]
