@@ -10,8 +10,9 @@ from ecg.classes import SINUS_RHYTHM, encode_dx
 from ecg.headers import Header, RecordError, parse_header, read_dx
 from ecg.leads import lead_set_for
 from ecg.outputs import read_answers
+from ecg.progress import track
 from ecg.record_files import RecordFiles, find_records, read_header_text, sources_of
-from ecg.scoring import confusion, score
+from ecg.scoring import score
 
 N_RESAMPLES = 200
 _INTERVAL = (2.5, 97.5)  # percentiles
@@ -67,7 +68,7 @@ def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[i
     if not files:
         raise RecordError(f"{label_folder}: expected records (NAME.hea), found none")
     outputs, probabilities = read_answers(Path(output_folder) / f"{one.name}.csv" for one in files)
-    headers = [_read_header(one) for one in files]
+    headers = [_read_header(one) for one in track(files, len(files), "reading labels", 2)]
     every = Answered(
         lead_set=0,
         files=np.array(files, object),
@@ -157,10 +158,13 @@ def groups_of(answered: Answered) -> dict[str, dict[str, np.ndarray]]:
 
 def confusion_costs(answered: Answered, weights) -> np.ndarray:
     """(26, 26), in records: on the diagonal what each class gained, beside it, below 0, what was
-    lost by giving the column's class where the row's was true. A record counts as one whatever the
-    number of its classes."""
-    pairs = confusion(answered.labels, answered.outputs)
-    return np.where(np.eye(len(pairs), dtype=bool), pairs * weights, -pairs * (1 - weights))
+    lost by wrongly giving the column's class where the row's was true. A record's parts add up to
+    one at most; pairs that it has and was given both are no confusion."""
+    labels, outputs = answered.labels, answered.outputs
+    share = 1 / _involved(labels, outputs)
+    right = share @ (labels & outputs)
+    wrong = labels.T.astype(float) @ (share[:, None] * (outputs & ~labels))
+    return np.diag(right * np.diag(weights)) - wrong * (1 - weights)
 
 
 def roc_curve(label, probability) -> np.ndarray:
@@ -171,10 +175,13 @@ def roc_curve(label, probability) -> np.ndarray:
 
 
 def precision_recall_curve(label, probability) -> np.ndarray:
-    """Points (n_points, 2), recall and precision, of the distinct probabilities, highest first;
-    label (n_records,), bool, with a positive one."""
+    """Points (n_points, 2), recall and precision, of the probabilities at which recall rises,
+    highest first; between two points the precision is the second's. label (n_records,), bool, with
+    a positive one."""
     true, false = _counts_above(label, probability)
-    return _thinned(np.stack([true / true[-1], true / np.maximum(true + false, 1)], axis=1)[1:])
+    rising = np.flatnonzero(np.diff(true)) + 1
+    true, false = true[rising], false[rising]
+    return _thinned(np.stack([true / true[-1], true / (true + false)], axis=1))
 
 
 def calibration(labels, probabilities) -> np.ndarray:
@@ -214,9 +221,13 @@ def _interval(value: float, resampled: list[float]) -> Interval:
 
 
 def _rewards(labels, outputs, weights) -> np.ndarray:
-    """The reward (n_records,) of each record, as `ecg.scoring.confusion` adds them up."""
-    involved = np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
-    return ((labels @ weights) * outputs).sum(axis=1) / involved
+    """The reward (n_records,) of each record, as the Challenge metric adds them up."""
+    return ((labels @ weights) * outputs).sum(axis=1) / _involved(labels, outputs)
+
+
+def _involved(labels, outputs) -> np.ndarray:
+    """Classes that each record (n_records,) has or was given, at least 1."""
+    return np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
 
 
 def _counts_above(label, probability) -> tuple[np.ndarray, np.ndarray]:

@@ -43,16 +43,23 @@ def draw_curves(
 ) -> str:
     """Each class's curve (n_points, 2), thin, and their mean over the classes, bold.
 
-    curves: name -> points with x rising from 0 to 1 within. diagonal: what chance comes to.
+    curves: name -> points, x rising to 1. diagonal: whether to draw what chance comes to, the
+    points joined by lines as in a ROC curve; else by steps, each at the height of its end.
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(4.2, 3.9)
         for name, points in curves.items():
-            axes.plot(*points.T, color=_ACCENT, alpha=0.35, lw=0.8, gid=f"curve-{name}")
+            x, y = points.T
+            if not diagonal:
+                x, y = np.append(0, x), np.append(y[0], y)
+            drawn = "default" if diagonal else "steps-pre"
+            axes.plot(x, y, color=_ACCENT, alpha=0.35, lw=0.8, drawstyle=drawn, gid=f"curve-{name}")
         if curves:
             grid = np.linspace(0, 1, _GRID)
-            mean = np.mean([np.interp(grid, *points.T) for points in curves.values()], axis=0)
-            axes.plot(grid, mean, color=_SECOND, lw=2.4, label=f"mean of {len(curves)} classes")
+            heights = _between if diagonal else _at_end_of_step
+            mean = np.mean([heights(grid, points) for points in curves.values()], axis=0)
+            named = f"mean of {len(curves)} classes"
+            axes.plot(grid, mean, color=_SECOND, lw=2.4, label=named, gid="mean")
             axes.legend(loc="lower right" if diagonal else "lower left")
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_FAINT, lw=1, ls="--")
@@ -72,7 +79,8 @@ def draw_calibration(bins: np.ndarray, label: str) -> str:
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is true")
         edges = np.linspace(0, 1, len(bins) + 1)
         lower.bar(edges[:-1], np.maximum(counts, 0.5), edges[1], align="edge", color=_FAINT)
-        lower.set(xlim=(0, 1), yscale="log", xlabel="probability", ylabel="number")
+        lower.set(xlim=(0, 1), xlabel="probability")
+        lower.set(yscale="log", ylim=(0.5, None), ylabel="number")
         return _svg(figure, label)
 
 
@@ -143,6 +151,16 @@ def _figure(width: float, height: float, rows: int = 1, **grid) -> tuple[Figure,
     return figure, figure.subplots(rows, gridspec_kw=grid or None)
 
 
+def _between(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Heights (n_grid,) of a curve (n_points, 2) whose points are joined by lines."""
+    return np.interp(grid, *points.T)
+
+
+def _at_end_of_step(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Heights (n_grid,) of a curve (n_points, 2) of steps, each at the height of its end."""
+    return points[np.searchsorted(points[:, 0], grid), 1]
+
+
 def _svg(figure: Figure, label: str) -> str:
     """The figure's SVG element, labelled for readers that do not see it."""
     file = io.StringIO()
@@ -151,6 +169,9 @@ def _svg(figure: Figure, label: str) -> str:
     svg = svg[svg.index("<svg") :]
     for drawn, shown in _COLOURS.items():
         svg = svg.replace(drawn, shown)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    # A rule for "*" would hold for the whole page.
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
     # Names that are used within, in which several figures of a page would clash.
     prefix = re.sub(r"\W+", "-", label)
     svg = re.sub(r'\b(id|xlink:href)="(#?)', rf'\1="\2{prefix}-', svg)
@@ -158,6 +179,6 @@ def _svg(figure: Figure, label: str) -> str:
     width = re.search(r'width="([\d.]+)pt"', svg)[1]
     svg = re.sub(r'(<svg[^>]*?) width="[\d.]+pt"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", svg, count=1)
-    style = f"width:100%;max-width:{float(width) * 4 / 3:.0f}px"
+    style = f"width:100%;max-width:{float(width) * 4 / 3:.0f}px;stroke-linejoin:round"
     start = f'<svg class="figure" role="img" aria-label="{escape(label)}" style="{style}"'
     return svg.replace("<svg", start, 1).strip()

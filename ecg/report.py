@@ -31,7 +31,7 @@ from ecg.evaluation import (
 )
 from ecg.figures import draw_calibration, draw_confusion, draw_curves, draw_training
 from ecg.headers import RecordError
-from ecg.model_descriptions import read_description
+from ecg.model_descriptions import ModelFolderError, model_paths, read_description
 from ecg.outputs import read_answers
 from ecg.pages import write_page
 from ecg.progress import track
@@ -51,10 +51,11 @@ def write_report(
     compared: a second folder of outputs for the same records. n_worst: records drawn, of each
     lead set. Raises ModelFolderError, RecordError, OSError.
     """
+    _check_place(page)
     answered = read_answered(labels, outputs)
-    descriptions = {lead_set: read_description(model, lead_set) for lead_set in answered}
+    models = {lead_set: _model(model, lead_set) for lead_set in answered}
     sections = [
-        _section(own, descriptions[lead_set], compared, n_worst)
+        _section(own, compared, n_worst) | models[lead_set]
         for lead_set, own in track(answered.items(), len(answered), "reporting lead sets")
     ]
     write_page(
@@ -71,8 +72,16 @@ def write_report(
     )
 
 
-def _section(answered: Answered, description: dict, compared: Path | None, n_worst: int) -> dict:
-    """What templates/report.html says of a lead set."""
+def _check_place(page: Path) -> None:
+    """Raises OSError where the page cannot be written, before the work rather than after it."""
+    if not page.parent.is_dir():
+        raise FileNotFoundError(f"{page.parent}: expected a folder for the page, found none")
+    if page.is_dir():
+        raise IsADirectoryError(f"{page}: expected a file to write the page to, found a folder")
+
+
+def _section(answered: Answered, compared: Path | None, n_worst: int) -> dict:
+    """What templates/report.html says of the answers of a lead set."""
     weights = read_weights()
     name = f"{answered.lead_set} leads"
     other = None if compared is None else _answers_of(answered, compared)
@@ -80,17 +89,32 @@ def _section(answered: Answered, description: dict, compared: Path | None, n_wor
     return {
         "lead_set": answered.lead_set,
         "n_records": len(answered),
+        # Every header that can be read has a rate.
+        "unread": [file.name for file in answered.files[np.isnan(answered.fs)]],
         "scores": own,
         "sinus": summary(always_sinus(answered), weights),
         "compared": None if other is None else summary(other, weights),
         "difference": difference[0] if difference else None,
-        "classes": _class_rows(answered, weights, description),
+        "classes": _class_rows(answered, weights),
         "figures": _figures(answered, weights, name),
         "groups": _group_rows(answered, weights),
         "worst": _worst(answered, weights, n_worst),
-        "card": _card(description),
-        "training": Markup(draw_training(_stages(description), f"Training of {name}")),
     }
+
+
+def _model(folder: Path, lead_set: int) -> dict:
+    """What templates/report.html says of the lead set's model. Raises ModelFolderError."""
+    description = read_description(folder, lead_set)
+    try:
+        training = draw_training(_stages(description), f"Training of {lead_set} leads")
+        return {
+            "card": _card(description),
+            "training": Markup(training),
+            "thresholds": [float(value) for value in description["decision"]["thresholds"]],
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        path = model_paths(folder, lead_set)[1]
+        raise ModelFolderError(f"{path}: unreadable: {error!r}") from error
 
 
 def _answers_of(answered: Answered, folder: Path) -> Answered:
@@ -98,10 +122,9 @@ def _answers_of(answered: Answered, folder: Path) -> Answered:
     return replace(answered, outputs=outputs, probabilities=probabilities)
 
 
-def _class_rows(answered: Answered, weights, description: dict) -> list[dict]:
+def _class_rows(answered: Answered, weights) -> list[dict]:
     labels, outputs, probabilities = answered.labels, answered.outputs, answered.probabilities
     scores = score(labels, outputs, probabilities, weights)
-    thresholds = description["decision"].get("thresholds") or [None] * len(DIAGNOSES)
     return [
         {
             "abbreviation": diagnosis.abbreviation,
@@ -112,7 +135,6 @@ def _class_rows(answered: Answered, weights, description: dict) -> list[dict]:
             "auprc": float(scores.auprc[i]),
             "f_measure": float(scores.f_measure[i]),
             "calibration_error": calibration_error(labels[:, i], probabilities[:, i]),
-            "threshold": thresholds[i],
         }
         for i, diagnosis in enumerate(DIAGNOSES)
     ]
@@ -197,6 +219,10 @@ def _card(description: dict) -> dict:
         "temperature of the probabilities": "-" if temperature is None else f"{temperature:.2f}",
         "trained on": f"{evidence['n_training']} records",
         "set aside": f"{evidence['n_validation']} records",
+        "scores on those": ", ".join(
+            f"{name} {'-' if value is None else f'{value:.3f}'}"
+            for name, value in evidence["validation_scores"].items()
+        ),
         "epochs": f"{evidence['epochs']}, the best one {evidence['best_epoch']}"
         + (", cut by the time limit" if evidence["cut_by_time_limit"] else ""),
         "took": f"{evidence['seconds']:.0f} s",
@@ -207,6 +233,12 @@ def _card(description: dict) -> dict:
         "versions": ", ".join(f"{name} {what}" for name, what in description["versions"].items()),
         **{f"choice: {one['choice']}": one["evidence"] for one in description["choices"]},
     }
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found '{text}'")
+    return int(text)
 
 
 def main(arguments=None) -> None:
@@ -220,7 +252,11 @@ def main(arguments=None) -> None:
         "--compare", type=Path, metavar="OUTPUTS", help="other outputs for the same records"
     )
     parser.add_argument(
-        "--worst", type=int, default=3, metavar="N", help="records drawn per lead set; default: 3"
+        "--worst",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="records drawn per lead set; default: 3",
     )
     options = parser.parse_args(arguments)
     with one_line_errors("ecg.report"):

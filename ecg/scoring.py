@@ -111,12 +111,18 @@ def challenge_metric(labels, outputs, weights, sinus_rhythm=SINUS_RHYTHM) -> flo
     inactive = np.zeros_like(outputs)
     inactive[:, sinus_rhythm] = True
     observed, correct, floor = (
-        np.nansum(weights * confusion(labels, answer)) for answer in (outputs, labels, inactive)
+        np.nansum(weights * _confusion(labels, answer)) for answer in (outputs, labels, inactive)
     )
     return float((observed - floor) / (correct - floor)) if correct != floor else 0.0
 
 
-def confusion(labels, outputs) -> np.ndarray:
+def macro_mean(figures) -> float:
+    """Mean of the figures that are defined; NaN where none is."""
+    defined = figures[~np.isnan(figures)]
+    return float(defined.mean()) if len(defined) else np.nan
+
+
+def _confusion(labels, outputs) -> np.ndarray:
     """A[j, k]: records with j true and k answered, each as 1 / (its classes true or answered)."""
     total = np.zeros((labels.shape[1], outputs.shape[1]))
     for i in range(0, len(labels), _BLOCK):
@@ -124,12 +130,6 @@ def confusion(labels, outputs) -> np.ndarray:
         involved = np.maximum(np.count_nonzero(truth | answers, axis=1), 1)
         total += truth.T.astype(float) @ (answers / involved[:, None])
     return total
-
-
-def macro_mean(figures) -> float:
-    """Mean of the figures that are defined; NaN where none is."""
-    defined = figures[~np.isnan(figures)]
-    return float(defined.mean()) if len(defined) else np.nan
 
 
 def _negatives_below(label, probability, thresholds) -> tuple[np.ndarray, np.ndarray]:

@@ -125,10 +125,23 @@ def test_what_records_cost_adds_up_to_what_the_score_lacks():
 
 def test_right_answers_gain_on_the_diagonal_and_wrong_ones_lose_beside_it():
     own = answered()
+    beside = ~np.eye(26, dtype=bool)
     right = confusion_costs(replace(own, outputs=own.labels), WEIGHTS)
     assert (np.diag(right) > 0).all()
+    assert (right[beside] == 0).all()
     costs = confusion_costs(own, WEIGHTS)
-    assert (costs[~np.eye(26, dtype=bool)] <= 0).all()
+    assert (costs[beside] <= 0).all()
+    assert costs[beside].sum() < 0
+
+
+def test_a_wrong_answer_loses_what_its_weight_lacks():
+    labels, outputs = np.zeros((1, 26), bool), np.zeros((1, 26), bool)
+    labels[0, [0, 8]] = outputs[0, [0, 8, 5]] = True  # two right, one wrong: a third each
+    costs = confusion_costs(replace(answered(1), labels=labels, outputs=outputs), WEIGHTS)
+    assert costs[0, 5] == pytest.approx(-(1 - WEIGHTS[0, 5]) / 3)
+    assert costs[8, 5] == pytest.approx(-(1 - WEIGHTS[8, 5]) / 3)
+    assert costs[0, 0] == costs[8, 8] == pytest.approx(1 / 3)
+    assert np.count_nonzero(costs) == 4
 
 
 def test_groups_hold_every_record_once():
@@ -154,6 +167,8 @@ def test_curves_have_the_area_that_is_scored(n_records, seed, n_values):
     assert np.trapezoid(y, x) == pytest.approx(auroc)
     recall, precision = precision_recall_curve(label, probability).T
     assert np.sum(np.diff(recall, prepend=0) * precision) == pytest.approx(auprc)
+    assert (np.diff(recall, prepend=0) > 0).all()
+    assert recall[-1] == 1
 
 
 def test_long_curves_are_thinned_and_keep_their_area():

@@ -26,6 +26,7 @@ def test_figures_are_svg_with_a_label_in_the_colours_of_the_page(name):
     assert "currentColor" in svg
     assert "#0101" not in svg
     assert "<?xml" not in svg
+    assert "<style" not in svg  # a rule within would hold for the whole page
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -48,6 +49,20 @@ def test_every_class_has_its_curve_and_the_mean_is_named():
     assert "A-curve-PVC" in svg
     assert "mean of 2 classes" in svg
     assert "x axis" in svg
+
+
+def heights(line: str) -> list[float]:
+    """Vertical places, downwards, of the points of an SVG path whose text follows."""
+    path = line.split('d="')[1].split('"')[0]
+    return [float(point.split()[2]) for point in path.splitlines() if point.strip()]
+
+
+def test_without_a_diagonal_curves_are_steps_and_so_is_their_mean():
+    curve = np.array([[0.5, 1.0], [1.0, 0.5]])
+    svg = draw_curves({"AF": curve}, "x axis", "y axis", "A")
+    own, mean = (set(heights(svg.split(f'id="A-{name}"')[1])) for name in ("curve-AF", "mean"))
+    assert len(own) == 2  # a slope would have a height between
+    assert own == {min(mean), max(mean)}
 
 
 def test_what_was_gained_is_green_and_what_was_lost_red():

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -84,8 +85,33 @@ def test_what_is_missing_is_told_in_one_line(answers, model_folder, tmp_path):
     assert "expected an output file" in error_of(model_folder, labels, tmp_path, page)
     assert "expected a folder of records" in error_of(model_folder, tmp_path / "x", outputs, page)
     nowhere = tmp_path / "nowhere" / "page.html"
-    assert "nowhere" in error_of(model_folder, labels / "2", outputs, nowhere)
+    assert "nowhere: expected a folder" in error_of(model_folder, labels / "2", outputs, nowhere)
+    assert "found a folder" in error_of(model_folder, labels / "2", outputs, tmp_path)
     assert not page.exists()
+
+
+def test_a_description_that_lacks_a_part_is_named(answers, model_folder, tmp_path):
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    description = json.loads((model / "2_leads.json").read_text())
+    del description["evidence"]
+    (model / "2_leads.json").write_text(json.dumps(description))
+    error = error_of(model, answers / "labels" / "2", answers / "outputs", tmp_path / "page.html")
+    assert "2_leads.json: unreadable: KeyError('evidence')" in error
+
+
+def test_a_header_that_cannot_be_read_is_named_on_the_page(answers, model_folder, tmp_path):
+    labels = shutil.copytree(answers / "labels" / "2", tmp_path / "labels")
+    header = labels / "T020003.hea"
+    header.write_text("\n".join(["garbage", *header.read_text().splitlines()[1:]]))
+    page = tmp_path / "page.html"
+    main([str(model_folder), str(labels), str(answers / "outputs"), str(page)])
+    assert "counted as 12\nleads: T020003." in page.read_text()
+
+
+def test_a_number_of_records_below_zero_is_refused(answers, model_folder, tmp_path, capsys):
+    what = (model_folder, answers / "labels", answers / "outputs", tmp_path / "page.html")
+    assert error_of(*what, "--worst", "-1") == 2
+    assert "expected a whole number from 0, found '-1'" in capsys.readouterr().err
 
 
 def test_a_record_that_cannot_be_drawn_costs_the_others_nothing(answers, model_folder, tmp_path):
