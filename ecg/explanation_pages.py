@@ -51,13 +51,16 @@ def _explain(prediction: Prediction, predictor: Predictor) -> dict:
     # What can be drawn is what is explained: the answer for the first 10 s.
     n_shown = math.ceil(SHEET_S * record.fs)
     shown = replace(record, signal=record.signal[:, :n_shown])
+    answered_s = min(
+        record.signal.shape[1] / record.fs, predictor.model.method.preparation.duration_s
+    )
     leads, prevalence = LEAD_SETS[prediction.lead_set], predictor.model.prevalence
     told = explain(predictor.probabilities_of, shown, leads, prevalence)
     present = [i for i in prediction.order if prediction.present[i]]
     return {
         "file": prediction.file,
         "notes": prediction.notes,
-        "cut": record.signal.shape[1] > n_shown,
+        "cut": answered_s > SHEET_S,
         "rows": [
             (name_of(i), bool(prediction.present[i]), float(prediction.probabilities[i]))
             for i in prediction.worth_showing
