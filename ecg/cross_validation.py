@@ -8,6 +8,7 @@ Called again after it was stopped, it goes on: a fold whose file is there is not
 import argparse
 import csv
 import itertools
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,6 +105,7 @@ def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
     to_train = [stage for stage in stages if not stage.file.exists()]
     for stage, _ in run_jobs(run_pretraining, to_train, n_at_once):
         print(f"{stage.file.name}: trained on simulated records", flush=True)
+    started = time.monotonic()
     for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_at_once), start=1):
         answers = read_answers(fold.file)
         scores = answers.scores
@@ -112,7 +114,8 @@ def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
             f"seed {fold.seed}, fold {fold.name}: "
             f"Challenge metric {scores['Challenge metric']:.3f}, "
             f"AUROC {scores['AUROC']:.3f}, {answers.facts['epochs']} epochs, "
-            f"{answers.facts['seconds']} s",
+            f"{answers.facts['seconds']} s, some "
+            f"{(time.monotonic() - started) / 60 / n_done * (len(missing) - n_done):.0f} min left",
             flush=True,
         )
     return score_rows(folds, [read_answers(fold.file) for fold in folds])

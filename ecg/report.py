@@ -6,6 +6,7 @@ page needs no other file and no network.
 """
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def _model(folder: Path, lead_set: int) -> dict:
         training = draw_training(_stages(description), f"Training of {lead_set} leads")
         return {
             "card": _card(description),
+            "options": json.dumps(description["method"], indent=1),
             "training": Markup(training),
             "thresholds": [float(value) for value in description["decision"]["thresholds"]],
         }

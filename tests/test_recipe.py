@@ -177,7 +177,7 @@ def test_a_write_that_is_cut_off_leaves_the_rows_before(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(csv.DictWriter, "writerows", cut_off)
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         write_rows(file, rows[:1])
     assert read_rows(file) == rows
     assert list(tmp_path.iterdir()) == [file]

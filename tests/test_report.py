@@ -62,6 +62,7 @@ def test_the_page_is_small_and_has_everything(page):
     assert "always sinus rhythm" in text
     assert "these less compared" in text
     assert "data fingerprint" in text
+    assert text.count("&#34;preparation&#34;: {") == len(LEAD_SETS)  # in the options
     assert "choice: simulated records first" not in text  # the demo has none
     assert "no medical device" in text
     assert all(diagnosis.name in text for diagnosis in DIAGNOSES)
