@@ -122,6 +122,16 @@ say "tested: $(ls "$work/outputs" | wc -l) outputs"
 "${run[@]}" --volume "$work/outputs:/physionet/outputs:ro" \
     "$image" python evaluate_model.py data/test outputs
 say "scored"
+mkdir "$work/pages"
+chown "$user" "$work/pages"
+pages=(--volume "$work/model:/physionet/model:ro" --volume "$work/outputs:/physionet/outputs:ro"
+    --volume "$work/pages:/physionet/pages")
+"${run[@]}" "${pages[@]}" "$image" python -m ecg.report model data/test outputs pages/report.html
+record=$(find "$work/data/test/2_leads" -name '*.hea' | head -n 1)
+"${run[@]}" "${pages[@]}" "$image" \
+    python -m ecg.predict model "${record/#$work\/data/data}" --explain pages/explanation.html
+[ "$(ls "$work/pages"/*.html | wc -l)" = 2 ]
+say "pages written"
 [ "$(ls "$work/model"/*.weights.h5 | wc -l)" = 5 ]
 [ "$(ls "$work/outputs"/*.csv | wc -l)" = "$(find "$work/data/test" -name '*.hea' | wc -l)" ]
 
