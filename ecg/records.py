@@ -2,22 +2,18 @@
 
 import io
 import math
-import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
 from ecg.files import written_whole
 from ecg.headers import Header, RecordError, format_header, parse_header
+from ecg.mat_files import read_matrix
 from ecg.record_files import RecordFiles, read_header_text
 from ecg.signals import window_length
 
-# MATLAB v4 file header: type, rows, columns, imaginary flag, length of the name; five int32.
-_MAT4_HEADER = struct.Struct("<5i")
-_MAT4_INT16 = 30  # little-endian, full matrix of int16
 # Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
 _MISSING = (-32768, -(2**31))
 
@@ -116,17 +112,15 @@ def select_leads(record: Record, leads) -> np.ndarray:
 def read_recording(path: str | Path, n_samples: int | None = None, key: str = "val") -> np.ndarray:
     """Raw digital values (n_leads, n_samples) of a signal file, or the first `n_samples`.
 
-    A `.mat` file's array `key` as it is stored: MATLAB v4 with int16, the Challenge's form, is
-    read straight from the file, every other version and type through scipy. Other WFDB formats
-    go through wfdb, missing samples as -32768; their header must stand beside them.
+    A `.mat` file's matrix `key` as it is stored, see `ecg.mat_files`. Other WFDB formats go through
+    wfdb, missing samples as -32768; their header must stand beside them.
     Raises RecordError naming the file where it is absent, cut short or of no known form.
     """
     path = Path(path)
     try:
         if path.suffix != ".mat":
             return _read_wfdb(path, n_samples)
-        recording = _read_mat4_int16(path, n_samples) if key == "val" else None
-        return _read_mat(path, key)[:, :n_samples] if recording is None else recording
+        return read_matrix(path, key, n_samples)
     except FileNotFoundError as error:
         raise RecordError(f"{path}: expected a signal file, found none") from error
     except OSError as error:
@@ -144,48 +138,6 @@ def write_record(folder: Path, header: Header, recording, physionet: bool = Fals
     for ending, part in ((".mat", content.getvalue()), (".hea", text.encode())):
         with written_whole(folder / f"{header.name}{ending}") as unfinished:
             unfinished.write_bytes(part)
-
-
-def _read_mat4_int16(path: Path, n_samples: int | None) -> np.ndarray | None:
-    """`val` of a MATLAB v4 file of little-endian int16; None where the file is of another kind."""
-    with open(path, "rb") as file:
-        head = file.read(_MAT4_HEADER.size + 4)
-        if len(head) < _MAT4_HEADER.size + 4:
-            raise RecordError(f"{path}: expected a MATLAB file, found {len(head)} bytes")
-        kind, n_leads, stored, imaginary, name_length = _MAT4_HEADER.unpack_from(head)
-        if (kind, imaginary, name_length, head[-4:]) != (_MAT4_INT16, 0, 4, b"val\0"):
-            return None
-        expected = len(head) + 2 * n_leads * stored
-        size = os.fstat(file.fileno()).st_size
-        if n_leads < 1 or stored < 0 or size < expected:
-            raise RecordError(
-                f"{path}: its header promises {n_leads} leads x {stored} samples "
-                f"({expected} bytes), the file has {size}"
-            )
-        wanted = stored if n_samples is None else min(stored, n_samples)
-        # MATLAB stores columns: the leads of one time step stand together.
-        content = np.empty((wanted, n_leads), "<i2")
-        file.readinto(content.data)
-        return content.T
-
-
-def _read_mat(path: Path, key: str) -> np.ndarray:
-    try:
-        recording = loadmat(path, variable_names=[key])[key]
-    except KeyError as error:
-        raise RecordError(f"{path}: expected a variable '{key}', found none") from error
-    except NotImplementedError as error:
-        raise RecordError(f"{path}: expected a MATLAB file of version 4 to 7, found 7.3") from error
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # on broken bytes scipy raises whatever the first misstep leads to
-        raise RecordError(f"{path}: unreadable MATLAB file: {error}") from error
-    if not isinstance(recording, np.ndarray) or recording.ndim != 2:
-        raise RecordError(
-            f"{path}: expected '{key}' as a full matrix, leads x samples, found "
-            f"{type(recording).__name__} of shape {recording.shape}"
-        )
-    return recording
 
 
 def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:

@@ -38,7 +38,7 @@ ORDER = (
         "figures",
         "model_descriptions",
     ),
-    ("record_files",),
+    ("record_files", "mat_files"),
     ("records", "decisions", "tables", *NETWORKS),
     (
         "architectures",

@@ -1,0 +1,133 @@
+"""`python -m benchmarks.fuzzing PARSER`: hostile bytes, led by what code they reach.
+
+Runs a parser of files under the fuzzer atheris (`pip install atheris==3.0.0`; x86-64 Linux), from
+made-up records on. Whatever leaves the parser but the error that it is to raise ends the run, as
+does an input that takes more than ten seconds or 2 GB; the input is kept in a file of the working
+directory that the fuzzer names.
+"""
+
+import argparse
+import io
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+import numpy as np
+from scipy.io import savemat
+
+from tests.synthetic import beats, digitise, header_text
+
+with atheris.instrument_imports(include=["ecg"]):
+    from ecg.headers import RecordError, format_header, parse_header, read_dx
+    from ecg.leads import TWELVE_LEADS
+    from ecg.other_formats import read_csv
+    from ecg.outputs import read_output
+    from ecg.records import read_recording, to_record
+
+_LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=4096")
+_MEMORY = Path("/dev/shm")
+_FILE = Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None)) / "X"
+
+
+def header(data: bytes) -> None:
+    """Any text is a header or a RecordError, and one that is read can be written again."""
+    text = data.decode("latin-1")
+    read_dx(text)
+    try:
+        found = parse_header(text)
+    except RecordError:
+        return
+    to_record_of(found)
+
+
+def to_record_of(found) -> None:
+    """A recording of some samples, by any header's scales."""
+    if len(found.leads) > 64:
+        return
+    recording = np.arange(4 * len(found.leads), dtype=np.int16).reshape(len(found.leads), -1)
+    try:
+        signal = to_record(found, recording, 10.0).signal
+    except RecordError:
+        return
+    if np.isinf(signal).any():
+        raise AssertionError("a signal that is not finite")
+    if signal.size and found.fs > 0:
+        format_header(found, recording)
+
+
+def mat(data: bytes) -> None:
+    """Any bytes are a matrix or a RecordError."""
+    path = _FILE.with_suffix(".mat")
+    path.write_bytes(data)
+    try:
+        recording = read_recording(path, 5000)
+    except RecordError:
+        return
+    if recording.ndim != 2:
+        raise AssertionError(f"an array of shape {recording.shape}")
+
+
+def table(data: bytes) -> None:
+    """Any bytes are a table or a RecordError."""
+    path = _FILE.with_suffix(".csv")
+    path.write_bytes(data)
+    try:
+        read_csv(path, 500.0, "mV", 10.0)
+    except RecordError:
+        return
+
+
+def output(data: bytes) -> None:
+    """Any bytes are an output, with a finite number for each code."""
+    path = _FILE.with_suffix(".csv")
+    path.write_bytes(data)
+    _, codes, labels, probabilities = read_output(path)
+    if not len(codes) == len(labels) == len(probabilities) or not np.isfinite(probabilities).all():
+        raise AssertionError("an output that is not whole")
+
+
+def _mat(version: str, dtype) -> bytes:
+    file = io.BytesIO()
+    recording = digitise(beats(20, 500.0)).astype(dtype)
+    savemat(file, {"val": recording}, format=version, do_compression=version == "5")
+    return file.getvalue()
+
+
+_LEADS = ",".join(TWELVE_LEADS)
+PARSERS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
+    "header": (
+        header,
+        [
+            header_text("A1", 500.0, 5000, TWELVE_LEADS, v103=v103, baseline=baseline).encode()
+            for v103 in (False, True)
+            for baseline in (0, -12)
+        ],
+    ),
+    "mat": (mat, [_mat("4", np.int16), _mat("4", np.float64), _mat("5", np.int16)]),
+    "table": (table, [f"{_LEADS}\n{_LEADS}\n".encode(), b"time;I;II\n0;.1;\n1;nan;2e-3\n"]),
+    "output": (output, [b"#A1\n426783006,164889003\n1,0\n0.7,nan\n"]),
+}
+
+
+def main(arguments=None) -> None:
+    """Runs the command line; ends with the fuzzer's own exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parser", choices=PARSERS)
+    parser.add_argument("--executions", type=int, default=1_000_000, help="default: a million")
+    options = parser.parse_args(arguments)
+    target, examples = PARSERS[options.parser]
+    corpus = _FILE.parent / "corpus"
+    corpus.mkdir()
+    for i, example in enumerate(examples):
+        (corpus / str(i)).write_bytes(example)
+    atheris.Setup(
+        [sys.argv[0], f"-runs={options.executions}", "-print_final_stats=1", *_LIMITS, str(corpus)],
+        target,
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
