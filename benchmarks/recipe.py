@@ -34,7 +34,7 @@ import numpy as np
 
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
 from ecg.classes import read_weights
-from ecg.command_line import one_line_errors
+from ecg.command_line import one_line_errors, whole_number
 from ecg.corpus import Corpus, corpus_cache, prepare_corpus
 from ecg.devices import find_devices
 from ecg.files import written_whole
@@ -233,12 +233,17 @@ def _parse(arguments) -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder of records")
     parser.add_argument("out", type=Path, help="folder for recipe.csv; kept, it can go on")
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
-    parser.add_argument("--seeds", type=_count(0), nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folds", type=_count(2), default=5, help="of the random split")
+    parser.add_argument("--seeds", type=whole_number(0, below=2**32), nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--folds", type=whole_number(2, below=2**32), default=5, help="of the random split"
+    )
     parser.add_argument("--candidate", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--measurements", action="store_true", help="networks without the signal")
     parser.add_argument(
-        "--simulated", type=_count(1), metavar="N", help="records seen first; default: the preset's"
+        "--simulated",
+        type=whole_number(1, below=2**32),
+        metavar="N",
+        help="records seen first; default: the preset's",
     )
     options = parser.parse_args(arguments)
     known = _with_meaning(options.measurements)
@@ -254,17 +259,6 @@ def _parse(arguments) -> argparse.Namespace:
 
 def _with_meaning(measured: bool) -> list[str]:
     return [name for name in CANDIDATES if not (measured and name in ON_SIGNAL)]
-
-
-def _count(least: int):
-    def count(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) < 2**32):
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least}, found '{text}'"
-            )
-        return int(text)
-
-    return count
 
 
 if __name__ == "__main__":

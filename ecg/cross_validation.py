@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ecg.command_line import one_line_errors
+from ecg.command_line import one_line_errors, whole_number
 from ecg.corpus import corpus_cache, prepare_corpus
 from ecg.files import written_whole
 from ecg.fold_scores import measured_in, score_rows
@@ -182,15 +182,9 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, nargs="+", help="a training of each fold per seed; default: ECG_SEED"
     )
     parser.add_argument(
-        "--jobs", type=_count, help="folds at a time; default: the number of GPUs, or 1"
+        "--jobs", type=whole_number(1), help="folds at a time; default: the number of GPUs, or 1"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found '{text}'")
-    return int(text)
 
 
 def _heading(options, settings: Settings, chosen: dict[Method, tuple[str, ...]]) -> str:

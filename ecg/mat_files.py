@@ -125,9 +125,7 @@ def _find_v5(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dt
 
 def _matrix(read: Read, order: str, key: str) -> tuple[tuple[int, int], np.dtype, Read] | None:
     """The same of a matrix's element; None where it has another name."""
-    _, flags = _part(read, order)
-    _, dimensions = _part(read, order)
-    _, name = _part(read, order)
+    flags, dimensions, name = (_part(read, order) for _ in range(3))
     if name.decode("latin-1") != key:
         return None
     if len(flags) != 8 or len(dimensions) != 8:
@@ -145,14 +143,14 @@ def _matrix(read: Read, order: str, key: str) -> tuple[tuple[int, int], np.dtype
     return shape, dtype, read if small is None else _from_bytes(small)
 
 
-def _part(read: Read, order: str) -> tuple[int, bytes]:
-    """Type and content of a short element within a matrix, with its padding passed over."""
-    kind, size, small = _tag(read, order)
+def _part(read: Read, order: str) -> bytes:
+    """Content of a short element within a matrix, with its padding passed over."""
+    _, size, small = _tag(read, order)
     if small is not None:
-        return kind, small
+        return small
     if size > _LONGEST_NAME:
         raise RecordError(f"expected a part of a matrix's header, found {size} bytes")
-    return kind, read(size + -size % 8)[:size]
+    return read(size + -size % 8)[:size]
 
 
 def _tag(read: Read, order: str) -> tuple[int, int, bytes | None]:

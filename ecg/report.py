@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ecg.classes import DIAGNOSES, read_weights
-from ecg.command_line import one_line_errors
+from ecg.command_line import one_line_errors, whole_number
 from ecg.evaluation import (
     N_RESAMPLES,
     Answered,
@@ -237,12 +237,6 @@ def _card(description: dict) -> dict:
     }
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found '{text}'")
-    return int(text)
-
-
 def main(arguments=None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m ecg.report", description=__doc__)
@@ -255,7 +249,7 @@ def main(arguments=None) -> None:
     )
     parser.add_argument(
         "--worst",
-        type=_count,
+        type=whole_number(0),
         default=3,
         metavar="N",
         help="records drawn per lead set; default: 3",

@@ -1,6 +1,8 @@
+import argparse
+
 import pytest
 
-from ecg.command_line import one_line_errors
+from ecg.command_line import one_line_errors, whole_number
 from ecg.headers import RecordError
 
 
@@ -36,3 +38,12 @@ def test_a_command_that_ends_itself_keeps_its_status():
     with pytest.raises(SystemExit) as end, one_line_errors("tool"):
         raise SystemExit(3)
     assert end.value.code == 3
+
+
+def test_whole_numbers_are_read_and_others_named():
+    assert [whole_number(0)(text) for text in ("0", "007", "12")] == [0, 7, 12]
+    for text in ("-1", "two", "1.5", "", "²", "4"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 5"):
+            whole_number(5)(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="found '9'"):
+        whole_number(0, below=9)("9")
