@@ -4,9 +4,9 @@
 import argparse
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 from ecg.command_line import one_line_errors
+from ecg.files import make_folder
 from ecg.headers import RecordError, parse_header
 from ecg.inference import load_predictor
 from ecg.leads import LEAD_SETS, lead_set_for
@@ -32,12 +32,11 @@ def test_model(model_directory, data_directory, output_directory, workers: int) 
         of_lead_set[lead_set].append(files)
     unknown = of_lead_set.pop(None, [])
     of_lead_set[max(of_lead_set, default=max(LEAD_SETS))] += unknown
-    # All models first: a missing one should show before hours of answers, not after.
+    # What is missing or forbidden should show before hours of answers, not after.
+    output_directory = make_folder(output_directory)
     models = {
         size: load_predictor(model_directory, size) for size in sorted(of_lead_set, reverse=True)
     }
-    output_directory = Path(output_directory)
-    output_directory.mkdir(parents=True, exist_ok=True)
     answers = (
         answer
         for size, model in models.items()

@@ -66,7 +66,11 @@ class Bags(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         """Shuffles the order for the next epoch; Keras calls it."""
-        self.epoch += 1
+        self.skip_epochs(1)
+
+    def skip_epochs(self, n_epochs: int) -> None:
+        """Goes on as after so many epochs more."""
+        self.epoch += n_epochs
         if self.seed is not None:
             random = np.random.default_rng([self.seed, self.epoch])
             self.order = random.permutation(self.indices)

@@ -79,7 +79,8 @@ def per_code(values) -> list:
 def read_weights(path: str | Path = WEIGHTS_FILE) -> np.ndarray:
     """The Challenge's reward matrix (26, 26), float64; rows are true classes, columns outputs.
 
-    Raises ValueError where the file's rows or columns are not the 26 classes in their order.
+    Raises ValueError where the file's rows or columns are not the 26 classes in their order, or a
+    number is not finite.
     """
     with open(path, newline="") as file:
         header, *rows = csv.reader(file)
@@ -88,4 +89,7 @@ def read_weights(path: str | Path = WEIGHTS_FILE) -> np.ndarray:
             raise ValueError(
                 f"{path}: expected the {what} {','.join(GROUPS)}; found {','.join(found)}"
             )
-    return np.array([row[1:] for row in rows], float)
+    weights = np.array([row[1:] for row in rows], float)
+    if not np.isfinite(weights).all():
+        raise ValueError(f"{path}: expected finite numbers, found others")
+    return weights

@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import json
 import math
-import tempfile
+import shutil
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
@@ -12,32 +14,18 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from ecg.classes import N_CLASSES, encode_dx
-from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
-from ecg.files import digest_files, move_whole
+from ecg.corpus_parts import write_part
+from ecg.files import check_room, make_folder, move_whole, naming, temporary_folder
 from ecg.leads import TWELVE_LEADS
-from ecg.measurements import N_RHYTHM, N_WAVES, prepare_and_measure
 from ecg.progress import track
 from ecg.record_files import RecordFiles, find_records, sources_of
-from ecg.records import RecordError, read_record, select_leads
-from ecg.signals import Preparation, lead_deviation
+from ecg.signals import Preparation
 
 MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
-_LARGE_BLOCK = 2**25 - 2**16  # bytes; from 32 MiB on glibc does not learn from a block
-CORPUS_FORMAT = 4  # of the cached files; part of a cache's name, so that older ones are not taken
-
-_COLUMNS = {  # that a worker fills in: type, and shape of a row
-    "first": (np.int64, ()),
-    "n_windows": (np.int64, ()),
-    "labels": (bool, (N_CLASSES,)),
-    "demographics": (np.float32, (N_DEMOGRAPHICS,)),
-    "lead_deviation_mv": (np.float32, (len(TWELVE_LEADS),)),
-    "rhythm": (np.float32, (N_RHYTHM,)),
-    "waves": (np.float32, (len(TWELVE_LEADS), N_WAVES)),
-    "digest": (str, ()),
-}
+CORPUS_FORMAT = 5  # of the cached files; part of a cache's name, so that older ones are not taken
+_DAMAGE = (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class CorpusError(ValueError):
@@ -53,8 +41,8 @@ class Corpus:
     `windows`. With the records go names, sources, labels (n_records, 26) bool, demographics
     (n_records, 4), lead_deviation_mv (n_records, 12), the standard deviation of each lead as
     recorded, and the measurements rhythm (n_records, N_RHYTHM) and waves (n_records, 12, N_WAVES)
-    of what the windows span. bad: name -> why it was left out. fingerprint: of the records' names,
-    headers and signals.
+    of what the windows span. bad: name -> why it was left out. momentary: whether some of that
+    may not come again. fingerprint: of the records' names, headers and signals.
     """
 
     place: Path
@@ -70,6 +58,7 @@ class Corpus:
     rhythm: np.ndarray
     waves: np.ndarray
     bad: dict[str, str]
+    momentary: bool
     fingerprint: str
 
     def __len__(self):
@@ -91,8 +80,8 @@ def corpus_cache(kept: Path | None, work_directory: Path):
     if kept is not None:
         yield kept
         return
-    with tempfile.TemporaryDirectory(prefix=".prepared-", dir=work_directory) as folder:
-        yield Path(folder)
+    with temporary_folder(work_directory, ".prepared-") as folder:
+        yield folder
 
 
 def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) -> Corpus:
@@ -100,35 +89,73 @@ def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) 
 
     A record that cannot be read, or that has no diagnosis code at all, is left out and named.
     Memory does not grow with the number of records: every process writes windows as it goes.
-    Raises CorpusError where the folder holds no records or more than MAX_BAD_SHARE are bad.
+    Raises CorpusError where the folder holds no records or more than MAX_BAD_SHARE are bad, OSError
+    where the cache cannot be written or has not the room.
     """
     files = find_records(folder)
     if not files:
         raise CorpusError(f"{folder}: expected records (NAME.hea beside NAME.mat), found none")
     sources = sources_of(files)
     place = cache / f"corpus-{_cache_key(files, sources, preparation)}"
-    if not place.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{place.name}.unfinished-", dir=cache) as made:
-            _write(Path(made) / "corpus", files, sources, preparation, workers)
-            move_whole(Path(made) / "corpus", place)
-    corpus = read_corpus(place)
+    corpus = find_corpus(place)
+    if corpus is None:
+        n_bytes = size_of(len(files), preparation)
+        check_room(make_folder(cache), n_bytes, f"the prepared arrays of {len(files)} records")
+        with temporary_folder(cache, unfinished(place)) as made:
+            _write(made / "corpus", files, sources, preparation, workers)
+            move_whole(made / "corpus", place)
+        corpus = read_corpus(place)
     _report_bad(folder, corpus, len(files))
     return corpus
 
 
+def find_corpus(place: Path) -> Corpus | None:
+    """The corpus in the folder `place`; None where there is none, or it cannot be taken again:
+    it is damaged, or records were left out for an error that may not come again."""
+    if not place.is_dir():
+        return None
+    try:
+        corpus = read_corpus(place)
+    except _DAMAGE:
+        why = "damaged"
+    else:
+        if not corpus.momentary:
+            return corpus
+        why = "without records that could not be read then"
+    print(f"{place}: {why}, prepared anew", flush=True)
+    shutil.rmtree(place)
+    return None
+
+
 def read_corpus(place: Path) -> Corpus:
-    """The corpus that `prepare_corpus` left in the folder `place`."""
+    """The corpus that `prepare_corpus` left in the folder `place`.
+
+    Raises one of `_DAMAGE` where its files are not whole or do not fit each other.
+    """
     facts = json.loads((place / "facts.json").read_text())
     shape = (-1, len(TWELVE_LEADS), facts["n_samples"])
-    with np.load(place / "table.npz", allow_pickle=False) as table:
-        return Corpus(
-            place=place,
-            parts=tuple(_map(place / name).reshape(shape) for name in facts["parts"]),
-            **table,
-            bad=facts["bad"],
-            fingerprint=facts["fingerprint"],
-        )
+    # numpy would leave the file open where it is damaged.
+    with (
+        open(place / "table.npz", "rb") as file,
+        np.load(file, allow_pickle=False) as stored,
+    ):
+        table = dict(stored)
+    parts = tuple(_map(place / name).reshape(shape) for name in facts["parts"])
+    n_windows = np.bincount(table["part"], table["n_windows"], len(parts))
+    if [len(part) for part in parts] != n_windows.tolist():
+        raise ValueError(f"{place}: expected parts of {n_windows} windows, found others")
+    del facts["parts"], facts["n_samples"]
+    return Corpus(place=place, parts=parts, **table, **facts)
+
+
+def size_of(n_records: int, preparation: Preparation) -> int:
+    """Bytes that the windows of so many records take at least."""
+    return n_records * len(TWELVE_LEADS) * preparation.n_samples * np.dtype(np.float32).itemsize
+
+
+def unfinished(place: Path) -> str:
+    """What the name of a folder begins with in which the corpus `place` is made."""
+    return f".{place.name}.unfinished-"
 
 
 def _write(
@@ -143,30 +170,33 @@ def _write(
     starts = range(0, len(files), chunk)
     names = [f"part-{i:05d}.f32" for i in range(len(starts))]
     tasks = (
-        delayed(_prepare_chunk)(files[start : start + chunk], place / name, preparation)
+        delayed(write_part)(files[start : start + chunk], place / name, preparation)
         for start, name in zip(starts, names, strict=True)
     )
-    tables = []  # one a chunk, in half the memory that rows as objects take
+    parts = []
 
     def errors_as_they_come():
-        for table, chunk_errors in Parallel(n_jobs=workers, return_as="generator")(tasks):
-            tables.append(table)
-            yield from chunk_errors
+        for part in Parallel(n_jobs=workers, return_as="generator")(tasks):
+            parts.append(part)
+            yield from part.errors
 
     errors = list(track(errors_as_they_come(), len(files), "preparing records"))
-    table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
+    columns = [part.columns for part in parts]
+    table = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
     good = [error is None for error in errors]
-    table["part"] = np.repeat(np.arange(len(tables)), [len(part["first"]) for part in tables])
+    table["part"] = np.repeat(np.arange(len(parts)), [len(one["first"]) for one in columns])
     table["names"] = np.array([file.name for file in compress(files, good)], str)
     table["sources"] = np.array(list(compress(sources, good)), str)
     digest = hashlib.sha256()
     for name, of_files in zip(table["names"], table.pop("digest"), strict=True):
         digest.update(f"{name} {of_files}\n".encode())
-    np.savez(place / "table.npz", **table)
+    with naming(place / "table.npz"):
+        np.savez(place / "table.npz", **table)
     description = {
         "parts": names,
         "n_samples": preparation.n_samples,
         "bad": {file.name: why for file, why in zip(files, errors, strict=True) if why},
+        "momentary": any(part.momentary for part in parts),
         "fingerprint": digest.hexdigest(),
     }
     (place / "facts.json").write_text(json.dumps(description, indent=1))
@@ -175,56 +205,6 @@ def _write(
 def _map(path: Path) -> np.ndarray:
     # A chunk without any good record leaves an empty file, which cannot be mapped.
     return np.memmap(path, np.float32, "r") if path.stat().st_size else np.empty(0, np.float32)
-
-
-def _prepare_chunk(files, part_file: Path, preparation: Preparation) -> tuple[dict, list]:
-    """Writes the windows of these records; columns of those that can be used, see `_COLUMNS`, and
-    of every record what is wrong with it, or None."""
-    _keep_freed_memory()
-    rows, errors, n_written = [], [], 0
-    with open(part_file, "wb") as part:
-        for file in files:
-            try:
-                windows, facts = _prepare_record(file, preparation)
-            except (OSError, ValueError) as error:  # RecordError is a ValueError
-                errors.append(str(error))
-                continue
-            part.write(windows)
-            rows.append({"first": n_written, "n_windows": len(windows), **facts})
-            errors.append(None)
-            n_written += len(windows)
-    columns = {
-        # With their types and widths even where there are no rows.
-        name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
-        for name, (dtype, shape) in _COLUMNS.items()
-    }
-    return columns, errors
-
-
-def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.ndarray, dict]:
-    """A record's windows (n_windows, 12, n_samples), float32, and what the table says of it."""
-    record = read_record(file, preparation.duration_s)
-    if not record.dx:
-        raise RecordError("has no diagnosis code in a '#Dx' line")
-    signal = select_leads(record, TWELVE_LEADS)
-    windows, rhythm, waves = prepare_and_measure(signal, record.fs, preparation)
-    return windows, {
-        "labels": encode_dx(record.dx),
-        "demographics": encode_demographics(record.age, record.sex),
-        "lead_deviation_mv": lead_deviation(signal),
-        "rhythm": rhythm,
-        "waves": waves,
-        "digest": digest_files(file.header, file.recording),
-    }
-
-
-def _keep_freed_memory() -> None:
-    """Lets this process use its memory again without asking the system for it.
-
-    glibc gives back what is free above a limit, and asking anew for each record's arrays takes a
-    fifth of the time; the limit rises to twice the largest block freed so far, see mallopt(3).
-    """
-    np.empty(_LARGE_BLOCK, np.uint8)
 
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ecg.command_line import one_line_errors, whole_number
 from ecg.corpus import corpus_cache, prepare_corpus
-from ecg.files import written_whole
+from ecg.files import make_folder, written_whole
 from ecg.fold_scores import measured_in, score_rows
 from ecg.folds import (
     Fold,
@@ -27,7 +27,7 @@ from ecg.folds import (
 )
 from ecg.leads import LEAD_SETS
 from ecg.methods import METHODS, Method, find_method, with_epochs
-from ecg.parallel import run_jobs
+from ecg.parallel import on_cluster, run_jobs
 from ecg.pretraining import simulated_for
 from ecg.settings import Settings, read_settings
 from ecg.tables import tables_for
@@ -97,16 +97,20 @@ def plan_folds(
     return folds
 
 
-def cross_validate(folds: list[Fold], n_at_once: int | None) -> list[dict]:
-    """The rows of scores.csv; trains the folds whose file is not there, and says how they score."""
+def cross_validate(folds: list[Fold], n_at_once: int | None, client=None) -> list[dict]:
+    """The rows of scores.csv; trains the folds whose file is not there, and says how they score.
+
+    client: of a cluster that trains them, see `ecg.parallel.on_cluster`.
+    """
     missing = [fold for fold in folds if not fold.file.exists()]
     print(f"{len(folds)} folds, {len(folds) - len(missing)} of them are there already", flush=True)
     stages = dict.fromkeys(fold.pretraining for fold in missing if fold.pretraining is not None)
     to_train = [stage for stage in stages if not stage.file.exists()]
-    for stage, _ in run_jobs(run_pretraining, to_train, n_at_once):
+    for stage, _ in run_jobs(run_pretraining, to_train, n_at_once, client):
         print(f"{stage.file.name}: trained on simulated records", flush=True)
     started = time.monotonic()
-    for n_done, (fold, _) in enumerate(run_jobs(run_fold, missing, n_at_once), start=1):
+    trained = run_jobs(run_fold, missing, n_at_once, client)
+    for n_done, (fold, _) in enumerate(trained, start=1):
         answers = read_answers(fold.file)
         scores = answers.scores
         print(
@@ -139,19 +143,20 @@ def _run(options: argparse.Namespace) -> None:
         with_epochs(method, settings.epochs): variants
         for method, variants in choose_variants(methods, options.variant).items()
     }
-    (options.out / "folds").mkdir(parents=True, exist_ok=True)
-    with corpus_cache(settings.cache, options.out) as cache:
+    out = options.out.resolve()
+    make_folder(out / "folds")
+    with on_cluster(settings.dask) as client, corpus_cache(settings.cache, out) as cache:
         folds = plan_folds(
             chosen,
             options.data,
-            options.out,
-            cache,
+            out,
+            cache.resolve(),
             dict.fromkeys(options.leads or settings.lead_sets),
             None if options.by_source else options.folds,
             dict.fromkeys(options.seeds or [settings.seed]),
             settings,
         )
-        rows = cross_validate(folds, options.jobs)
+        rows = cross_validate(folds, options.jobs, client)
     stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, stands_for))
     text = "\n\n".join([_heading(options, settings, chosen), *tables]) + "\n"
@@ -182,7 +187,9 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, nargs="+", help="a training of each fold per seed; default: ECG_SEED"
     )
     parser.add_argument(
-        "--jobs", type=whole_number(1), help="folds at a time; default: the number of GPUs, or 1"
+        "--jobs",
+        type=whole_number(1),
+        help="folds at a time; default: the number of GPUs, or of ECG_DASK's workers, or 1",
     )
     return parser
 

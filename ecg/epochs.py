@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import keras
 
+from ecg.checkpoints import Checkpoint, Keeper, State
+
+_LOOK_EVERY = 32  # steps; to look at a loss waits for its step
 _CHOICES = {
     "optimizer": ("adam", "adamw"),
     "schedule": ("plateau", "step", "cosine"),
@@ -73,6 +76,10 @@ class TrainingOptions:
                 )
 
 
+class NotFiniteError(ArithmeticError):
+    """A training whose loss is no number any more; the message says where."""
+
+
 @dataclass(frozen=True)
 class PretrainingOptions:
     """How a network learns from simulated records first; by default there are none.
@@ -119,22 +126,34 @@ def run_epochs(
     jit_compile: bool | str,
     label: str,
     time_limit_s: float,
+    checkpoint: Checkpoint | None = None,
 ) -> dict:
     """The course of the training, for a model's JSON; the network has its best epoch's weights.
 
     challenge_metric: of the validation records with the weights as they are, asked after every
     epoch where that chooses the best one. A line an epoch is printed, headed by `label`.
+    checkpoint: where the state is kept after every epoch; a training that was stopped goes on from
+    there, as if it had not been.
+    Raises NotFiniteError where the loss is no finite number.
     """
     # An epoch of fewer steps than make an update would end without any.
     optimizer = make_optimizer(options, min(options.accumulation_steps, len(training)))
-    # Built inside the first step, its variables would make TensorFlow trace that step twice.
-    optimizer.build(network.trainable_variables)
     network.compile(optimizer, loss, jit_compile=jit_compile)
-    lines = _EpochLines(label, options.epochs, time_limit_s)
-    callbacks = [_schedule(options, len(training), time_limit_s), lines]
+    # Built inside the first step, its variables would make TensorFlow trace that step twice.
+    network.optimizer.build(network.trainable_variables)
+    state = (checkpoint and checkpoint.read()) or State()
+    if state.n_epochs:
+        print(f"{label}: goes on after epoch {state.n_epochs}/{options.epochs}", flush=True)
+        state.set_variables(network)
+        training.skip_epochs(state.n_epochs)
+    started, limit_s = time.monotonic() - state.seconds, state.seconds + time_limit_s
+    schedule = _schedule(options, len(training), started, limit_s)
+    lines = _EpochLines(label, options.epochs, started, limit_s)
+    callbacks = [_Finite(label), schedule, lines]
+    followed = {"schedule": (schedule, _FOLLOWED[options.schedule])}
     best = None
     if options.best == "challenge_metric":
-        callbacks.insert(0, _Score(challenge_metric))
+        callbacks.insert(1, _Score(challenge_metric))
     if options.best != "last":
         best = keras.callbacks.EarlyStopping(
             monitor="val_loss" if options.best == "loss" else _Score.NAME,
@@ -143,21 +162,25 @@ def run_epochs(
             restore_best_weights=True,
         )
         callbacks.append(best)
-    started = time.monotonic()
-    history = network.fit(
+        followed["best"] = (best, ("best", "wait", "best_epoch", "stopped_epoch"))
+    keeper = Keeper(checkpoint, state, started, followed, best)
+    stopped = state.callbacks.get("best", {}).get("stopped_epoch")
+    network.fit(
         training,
         validation_data=validation,
+        initial_epoch=options.epochs if stopped else state.n_epochs,
         epochs=options.epochs,
         shuffle=False,  # the batches shuffle themselves, by the seed
-        callbacks=callbacks,
+        callbacks=[*callbacks, keeper],
         verbose=0,
-    ).history
+    )
+    n_epochs = len(keeper.history["loss"])
     return {
-        "epochs": len(history["loss"]),
-        "best_epoch": len(history["loss"]) if best is None else best.best_epoch + 1,
+        "epochs": n_epochs,
+        "best_epoch": n_epochs if best is None else best.best_epoch + 1,
         "cut_by_time_limit": lines.cut,
         "seconds": round(time.monotonic() - started, 1),
-        "history": {name: [float(value) for value in values] for name, values in history.items()},
+        "history": keeper.history,
     }
 
 
@@ -172,17 +195,23 @@ def make_optimizer(options: TrainingOptions, n_steps: int) -> keras.optimizers.O
     )
 
 
-def _schedule(options: TrainingOptions, n_steps: int, time_limit_s) -> keras.callbacks.Callback:
+def _schedule(
+    options: TrainingOptions, n_steps: int, started: float, time_limit_s: float
+) -> keras.callbacks.Callback:
     if options.schedule == "plateau":
         return keras.callbacks.ReduceLROnPlateau(
             factor=options.lr_factor, patience=options.lr_patience
         )
     if options.schedule == "cosine":
-        return _Cosine(options, n_steps, time_limit_s)
+        return _Cosine(options, n_steps, started, time_limit_s)
     first, later = options.learning_rate, options.learning_rate * options.lr_factor
     return keras.callbacks.LearningRateScheduler(
         lambda epoch: later if epoch >= options.lr_patience else first
     )
+
+
+# What changes in the schedules' callbacks.
+_FOLLOWED = {"plateau": ("best", "wait"), "step": (), "cosine": ("n_done",)}
 
 
 class _Cosine(keras.callbacks.Callback):
@@ -192,10 +221,11 @@ class _Cosine(keras.callbacks.Callback):
     early has come down to a low rate by then, at the end of its first epoch at the earliest.
     """
 
-    def __init__(self, options, n_steps, time_limit_s):
+    def __init__(self, options, n_steps, started, time_limit_s):
         super().__init__()
-        self.options, self.n_steps, self.time_limit_s = options, n_steps, time_limit_s
-        self.n_done, self.started = 0, time.monotonic()
+        self.options, self.n_steps = options, n_steps
+        self.started, self.time_limit_s = started, time_limit_s
+        self.n_done = 0
 
     def on_train_batch_begin(self, batch, logs=None):
         # The middle of the step, so that the first and the last one have a rate above 0 too.
@@ -208,6 +238,32 @@ class _Cosine(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class _Finite(keras.callbacks.Callback):
+    """Ends a training whose loss is no number: what it goes on from would be none either."""
+
+    def __init__(self, label):
+        super().__init__()
+        self.label, self.epoch = label, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % _LOOK_EVERY == 0:
+            self._look(("loss",), logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._look(("loss", "val_loss"), logs)
+
+    def _look(self, names, logs):
+        for name in names:
+            if not math.isfinite(value := float(logs[name])):
+                raise NotFiniteError(
+                    f"{self.label}, epoch {self.epoch + 1}: expected a finite {name}, found {value}"
+                    f" at a learning rate of {float(self.model.optimizer.learning_rate):.2g}"
+                )
 
 
 class _Score(keras.callbacks.Callback):
@@ -226,10 +282,10 @@ class _Score(keras.callbacks.Callback):
 class _EpochLines(keras.callbacks.Callback):
     """Prints a line an epoch and stops training before its time is over."""
 
-    def __init__(self, label, epochs, time_limit_s):
+    def __init__(self, label, epochs, started, time_limit_s):
         super().__init__()
-        self.label, self.epochs, self.time_limit_s = label, epochs, time_limit_s
-        self.started = time.monotonic()
+        self.label, self.epochs = label, epochs
+        self.started, self.time_limit_s = started, time_limit_s
         self.cut = False
 
     def on_epoch_end(self, epoch, logs=None):

@@ -1,46 +1,151 @@
-"""Files that are written whole or not at all; bytes of small ones, and digests of any."""
+"""Files that are written whole or not at all; folders that no killed process leaves behind; bytes
+of small files, and digests of any."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
+import shutil
+import tempfile
 from pathlib import Path
 
 _SMALL = 2**16  # bytes
+_MOST = 2**22  # bytes of a small file; a header has some 2000
 _PIECE = 2**18  # bytes, read at a time
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path):
+def written_whole(path: str | Path, lasting: bool = False):
     """The path of a temporary file beside `path`, which becomes `path` where the block ends well
-    and is removed where it does not. Its name starts with a dot and keeps the ending."""
+    and is removed where it does not. Its name starts with a dot and keeps the ending.
+
+    lasting: what it holds is on the disk before it gets its name, so that a power failure leaves
+    no half of it either; that takes some milliseconds. An OSError of the block that names no file,
+    as that of a full disk, names `path`.
+    """
     path = Path(path)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    # Threads, and machines that share a disk, may have the same process number.
+    unfinished = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
     try:
-        yield unfinished
-        unfinished.replace(path)
+        with naming(path, unfinished):
+            yield unfinished
+            if lasting:
+                flush(unfinished)
+            unfinished.replace(path)
+            if lasting:
+                flush(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """A small file's content, by fewer system calls than `open` makes."""
+@contextlib.contextmanager
+def naming(path: str | Path, *stand_ins: Path):
+    """Gives an OSError of the block the name of `path`, where it has none or that of a stand-in."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, *map(str, stand_ins)):
+            raise
+        if error.errno is None:
+            raise OSError(f"{path}: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def flush(path: Path) -> None:
+    """Waits until a file's bytes, or a folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        content = os.read(descriptor, _SMALL)
-        while piece := os.read(descriptor, _SMALL):
-            content += piece
-        return content
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def make_folder(folder: str | Path) -> Path:
+    """The folder, made if missing. Raises OSError naming it where no file can be written there."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: expected a folder, found a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
+    return folder
+
+
+def check_room(folder: Path, n_bytes: int, what: str) -> None:
+    """Raises OSError where the folder's disk has less than `n_bytes` free for `what`."""
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise OSError(
+            f"{folder}: expected at least {n_bytes / 1e9:.2f} GB of room for {what}, found "
+            f"{free / 1e9:.2f} GB"
+        )
+
+
+@contextlib.contextmanager
+def held(path: Path):
+    """Whether this process alone holds the file or folder for the length of the block; None where
+    its file system has no locks. The system lets go of it when the process ends, however it does.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str):
+    """A new folder in `parent`, removed at the end of the block. Those of the same prefix that
+    killed processes have left are removed first."""
+    for left in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError), held(left) as alone:
+            if alone:
+                shutil.rmtree(left, ignore_errors=True)
+    # Between its making and its locking another process may take the folder for one left behind.
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with contextlib.suppress(FileNotFoundError), held(folder):
+            if folder.exists():
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+                return
+
+
 def move_whole(folder: Path, place: Path) -> None:
-    """Gives the folder its name, unless another process, whose folder then stays, was faster."""
+    """Gives the folder its name, once its files are on the disk, unless another process, whose
+    folder then stays, was faster."""
+    for file in folder.iterdir():
+        flush(file)
+    flush(folder)
     try:
         folder.rename(place)
     except OSError:
         if not place.is_dir():
             raise
+    flush(place.parent)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A small file's content, by fewer system calls than `open` makes.
+
+    Raises ValueError naming the file where it is larger than a text of the Challenge can be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(descriptor, _SMALL)
+        while piece := os.read(descriptor, _SMALL):
+            content += piece
+            if len(content) > _MOST:
+                raise ValueError(f"{path}: expected a text of at most {_MOST} bytes, found more")
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def digest_files(*paths: str | Path) -> str:
@@ -51,3 +156,13 @@ def digest_files(*paths: str | Path) -> str:
             while piece := file.read(_PIECE):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def _lock(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -113,7 +113,7 @@ def run_pretraining(pretraining: Pretraining) -> None:
     simulated = read_corpus(pretraining.simulated)
     what = (pretraining.method, simulated, pretraining.lead_set, pretraining.seed)
     start = pretrain(*what, find_devices())
-    with written_whole(pretraining.file) as unfinished:
+    with written_whole(pretraining.file, lasting=True) as unfinished:
         np.savez(unfinished, *start.weights, prevalence=start.prevalence)
 
 
@@ -131,7 +131,7 @@ def run_fold(fold: Fold) -> None:
     facts = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
     facts["temperature"] = model.decision.temperature
     facts["seconds"] = round(time.monotonic() - started)
-    with written_whole(fold.file) as unfinished:
+    with written_whole(fold.file, lasting=True) as unfinished:
         np.savez(
             unfinished,
             names=corpus.names[fold.held_out],

@@ -17,7 +17,7 @@ from ecg.devices import find_devices
 from ecg.headers import RecordError, parse_header
 from ecg.inputs import network_inputs, read_inputs
 from ecg.model_files import TrainedModel, load_trained_model
-from ecg.parallel import read_ahead
+from ecg.parallel import alone, read_ahead
 from ecg.record_files import RecordFiles
 from ecg.records import Record, to_record
 
@@ -93,7 +93,13 @@ class Predictor:
         lead_set, preparation, names = self._what_it_takes
         read = partial(read_inputs, lead_set=lead_set, preparation=preparation, names=names)
         chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
-        inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers))
+
+        def lost(chunk) -> list:
+            if len(chunk) == 1:
+                return [RecordError("the process that read it was killed")]
+            return [one for files in chunk for one in alone(read, [files], lost)]
+
+        inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers, lost))
         outcomes = _in_batches(self.model.network, zip(files, inputs, strict=True))
         while together := list(itertools.islice(outcomes, _BATCH)):
             yield from self._answer_together(together)

@@ -30,6 +30,8 @@ from ecg.losses import LossOptions
 from ecg.selection import SelectionOptions
 from ecg.signals import Preparation
 
+_LARGEST = 4096  # of all numbers in a description: widths, layers, Hz, windows
+
 
 @dataclass(frozen=True)
 class Method:
@@ -282,9 +284,19 @@ def _read(part: type, values: dict):
     missing = {option.name for option in dataclasses.fields(part)} - values.keys()
     if missing:
         raise KeyError(", ".join(sorted(missing)))
-    return part(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-    )
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    if part is not PretrainingOptions:
+        _check_sizes(part, values)
+    return part(**values)
+
+
+def _check_sizes(part: type, values: dict) -> None:
+    """Refuses what would only fill the memory: a description may come from anywhere."""
+    for name, value in values.items():
+        for size in value if isinstance(value, tuple) else (value,):
+            if isinstance(size, int | float) and size > _LARGEST:
+                raise ValueError(
+                    f"{part.__name__}: {name}: expected at most {_LARGEST}, found {size}"
+                )

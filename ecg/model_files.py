@@ -50,8 +50,11 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, json_file = model_paths(folder, model.lead_set)
     # Keras insists on the ending .weights.h5.
-    with written_whole(weights_file) as unfinished:
-        model.network.save_weights(unfinished)
+    with written_whole(weights_file, lasting=True) as unfinished:
+        try:
+            model.network.save_weights(unfinished)
+        except RuntimeError as error:  # h5py's, of a disk that is full when it closes the file
+            raise OSError(f"{weights_file}: cannot be written: {error}") from error
     method = method_to_dict(model.method)
     description = {
         "format": FORMAT,
@@ -64,18 +67,23 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
         "weights": {"file": weights_file.name, "sha256": digest_files(weights_file)},
         "choices": choices_of(method),
         "evidence": model.evidence,
-        "versions": {
-            "python": platform.python_version(),
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-            keras.backend.backend(): sys.modules[keras.backend.backend()].__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "joblib": joblib.__version__,
-        },
+        "versions": versions(),
     }
-    with written_whole(json_file) as unfinished:
+    with written_whole(json_file, lasting=True) as unfinished:
         unfinished.write_text(json.dumps(description, indent=1) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, and of the packages that a training depends on, the backend's name among them."""
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        keras.backend.backend(): sys.modules[keras.backend.backend()].__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "joblib": joblib.__version__,
+    }
 
 
 def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
@@ -114,4 +122,6 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
         network.load_weights(weights_file)
     except (OSError, ValueError, KeyError) as error:
         raise ModelFolderError(f"{weights_file}: does not fit the network: {error}") from error
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise ModelFolderError(f"{weights_file}: expected finite weights, found others")
     return TrainedModel(network, method, lead_set, decision, prevalence, evidence)

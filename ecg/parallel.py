@@ -1,5 +1,8 @@
-"""Work in other processes: long jobs, each in one of its own, and reading ahead."""
+"""Work in other processes: reading ahead, and long jobs, each in a process of its own, on this
+machine or on those of a Dask cluster."""
 
+import contextlib
+import itertools
 import math
 import multiprocessing
 import os
@@ -18,43 +21,122 @@ from ecg.devices import find_devices
 # Each process computes on one core.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _AHEAD = 4  # tasks a process: enough that none waits, few enough to hold their results
+_END = object()
+_ANSWER_S = 30  # s in which a cluster is to answer
+_ON_WORKER = threading.Lock()  # a worker of a cluster does one job at a time, whatever its threads
 
 
-def read_ahead(function: Callable, tasks: Sequence, workers: int) -> Iterator:
+def read_ahead(
+    function: Callable, tasks: Sequence, workers: int, lost: Callable | None = None
+) -> Iterator:
     """function(task) of each task, in their order, by `workers` processes that are a bounded number
     of tasks ahead of what was taken.
 
     joblib.Parallel goes on to the last task however slowly its results are taken. The processes
-    import the function's module and nothing else. One worker: no other process.
+    import the function's module and nothing else. One worker: no other process. Where a process is
+    killed, what was under way is done again; lost: task -> what stands for the result of one whose
+    process is killed a second time, alone.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
         yield from map(function, tasks)
         return
-    executor, pending = loky.ProcessPoolExecutor(workers, env=_ONE_THREAD), deque()
+    executor, pending = _readers(workers), deque()  # of (task, its future)
     try:
-        for task in tasks:
-            pending.append(executor.submit(function, task))
-            if len(pending) > _AHEAD * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        for task in itertools.chain(tasks, itertools.repeat(_END)):
+            if task is not _END:
+                pending.append((task, _submit(executor, function, task)))
+                if len(pending) <= _AHEAD * workers:
+                    continue
+            elif not pending:
+                return
+            first, future = pending.popleft()
+            try:
+                result = future.result()
+            except loky.BrokenProcessPool:
+                executor.shutdown(kill_workers=True)
+                result = alone(function, first, lost)
+                executor = _readers(workers)
+                again = [one for one, _ in pending]
+                pending = deque((one, _submit(executor, function, one)) for one in again)
+            yield result
     finally:
-        for future in pending:
+        for _, future in pending:
             future.cancel()
         executor.shutdown()
 
 
-def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -> Iterator[tuple]:
+def alone(function: Callable, task, lost: Callable | None):
+    """function(task) by a process of its own; lost(task) where that is killed, if there is such."""
+    with _readers(1) as executor:
+        try:
+            return executor.submit(function, task).result()
+        except loky.BrokenProcessPool:
+            if lost is None:
+                raise
+    return lost(task)
+
+
+def _readers(workers: int) -> loky.ProcessPoolExecutor:
+    return loky.ProcessPoolExecutor(workers, env=_ONE_THREAD)
+
+
+def _submit(executor, function: Callable, task) -> Future:
+    """The task's future; one that says so where a process of the executor was killed before."""
+    try:
+        return executor.submit(function, task)
+    except loky.BrokenProcessPool as error:
+        broken = Future()
+        broken.set_exception(error)
+        return broken
+
+
+@contextlib.contextmanager
+def on_cluster(address: str | None):
+    """A client of the Dask scheduler there, to which joblib sends its tasks within the block; None
+    without an address. Raises ValueError where no scheduler answers, or it has no workers."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError("ECG_DASK: run pip install -r requirements-dask.txt") from error
+    try:
+        client = Client(address, timeout=_ANSWER_S)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"ECG_DASK: expected a Dask scheduler at {address}, found none") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_ANSWER_S)
+        except TimeoutError as error:
+            raise ValueError(f"ECG_DASK: expected workers of {address}, found none") from error
+        with joblib.parallel_config("dask", client=client):
+            yield client
+
+
+def n_workers(client) -> int:
+    """How many workers a cluster has, at least 1."""
+    return max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
+
+
+def run_jobs(
+    function: Callable, jobs: Iterable, n_at_once: int | None = None, client=None
+) -> Iterator[tuple]:
     """(job, function(job)) of each job as it ends, `n_at_once` of them at a time.
 
     Each has a GPU to itself, where there are any, so that there are no more at a time than GPUs;
     else its share of the CPU cores. None: as many as there are GPUs, or one. A job's memory ends
     with its process: what a backend keeps of one training would add up over hundreds. After an
-    error no further job starts; it is raised when those under way have ended.
+    error no further job starts; it is raised when those under way have ended. client: of a cluster
+    that does the jobs, see `on_cluster`, a worker one at a time; a job whose worker is lost is done
+    again by another.
     """
     jobs = list(jobs)
     if not jobs:  # to count the GPUs takes a process of its own
+        return
+    if client is not None:
+        yield from _run_on_cluster(function, jobs, n_at_once or math.inf, client)
         return
     gpus = _visible_gpus()
     n_at_once = min(n_at_once or len(gpus) or 1, len(gpus) or math.inf, len(jobs))
@@ -70,6 +152,45 @@ def run_jobs(function: Callable, jobs: Iterable, n_at_once: int | None = None) -
                 yield running[done], done.result()
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) -> Iterator[tuple]:
+    # By the client and not by joblib, which does the work itself where a cluster has one thread.
+    from distributed import as_completed as as_completed_there
+    from distributed import wait
+
+    waiting, running, done = iter(jobs), {}, as_completed_there()
+
+    def start() -> None:
+        # As many as there are workers now: they may come and go.
+        n_more = int(min(n_at_once, n_workers(client))) - len(running)
+        for job in itertools.islice(waiting, max(n_more, 0)):
+            future = client.submit(_run_on_worker, function, job, pure=False)
+            running[future] = job
+            done.add(future)
+
+    try:
+        start()
+        for future in done:
+            result = future.result()
+            job = running.pop(future)
+            start()
+            yield job, result
+    finally:
+        if running:
+            wait(list(running))
+
+
+def _run_on_worker(function: Callable, job):
+    """function(job) in a new process of this worker's, on the threads and the GPU that it has."""
+    from distributed import get_worker
+
+    # Workers are daemons as a rule, which multiprocessing forbids to have processes; these end with
+    # their worker, see `_end_with_parent`.
+    multiprocessing.current_process()._config["daemon"] = False
+    share = None, get_worker().state.nthreads
+    with _ON_WORKER, _process(_take_share, *share) as process:
+        return process.submit(function, job).result()
 
 
 def _cancel_after_error(done: Future, threads: ThreadPoolExecutor) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import tempfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,11 +10,20 @@ from pathlib import Path
 import numpy as np
 
 import ecg.simulation
+from ecg.checkpoints import Checkpoint
 from ecg.classes import N_CLASSES
-from ecg.corpus import CORPUS_FORMAT, Corpus, prepare_corpus, read_corpus
+from ecg.corpus import (
+    CORPUS_FORMAT,
+    Corpus,
+    find_corpus,
+    prepare_corpus,
+    read_corpus,
+    size_of,
+    unfinished,
+)
 from ecg.decisions import DecisionOptions
 from ecg.devices import Devices
-from ecg.files import digest_files, move_whole
+from ecg.files import check_room, digest_files, make_folder, move_whole, temporary_folder
 from ecg.methods import Method, build_network
 from ecg.model_files import TrainedModel
 from ecg.signals import Preparation
@@ -25,6 +33,7 @@ from ecg.training import Start, fit
 # Of the simulation, the same for every training; no small number, lest it be one that somebody
 # simulates a test with.
 _SEED = 882_530
+_RECORD_BYTES = 210_000  # of a simulated record's files
 
 
 def simulated_for(method: Method, cache: Path, workers: int) -> Corpus | None:
@@ -39,16 +48,19 @@ def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, work
     """The corpus of so many simulated records, made by `workers` processes or found in `cache`.
 
     While it is made, the records themselves take some 210 kB each there.
+    Raises OSError where there is not the room for them.
     """
     place = cache / f"simulated-{_cache_key(n_records, preparation)}"
-    if not place.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{place.name}.unfinished-", dir=cache) as made:
-            records = Path(made) / "records"
+    corpus = find_corpus(place)
+    if corpus is None:
+        n_bytes = n_records * _RECORD_BYTES + size_of(n_records, preparation)
+        check_room(make_folder(cache), n_bytes, f"{n_records} simulated records")
+        with temporary_folder(cache, unfinished(place)) as made:
+            records = made / "records"
             simulate_folder(records, n_records, _SEED, workers=workers)
-            corpus = prepare_corpus(records, preparation, Path(made), workers)
-            move_whole(corpus.place, place)
-    return read_corpus(place)
+            move_whole(prepare_corpus(records, preparation, made, workers).place, place)
+        corpus = read_corpus(place)
+    return corpus
 
 
 def pretrain(
@@ -58,19 +70,23 @@ def pretrain(
     seed: int,
     devices: Devices,
     time_limit_s: float = math.inf,
+    checkpoint: Checkpoint | None = None,
 ) -> Start:
     """Where `fit` goes on from: the method's network trained on simulated records.
 
     Its weights are those of the last epoch; the records set aside only show how it went.
+    checkpoint: see `ecg.epochs.run_epochs`; each of the stages has one of its own.
     """
     started = time.monotonic()
     own, what = pretraining_method(method), (simulated, np.arange(len(simulated)), lead_set, seed)
     start = None
     if method.pretraining.measured_epochs:
-        first = fit(_measurements_alone(own), *what, devices, time_limit_s)
+        stage = checkpoint and checkpoint.stage("measurements")
+        first = fit(_measurements_alone(own), *what, devices, time_limit_s, checkpoint=stage)
         start = Start(_grown(first, own), first.prevalence, first.evidence)
     left = time_limit_s - (time.monotonic() - started)
-    model = fit(own, *what, devices, left, start)
+    stage = checkpoint and checkpoint.stage("simulated")
+    model = fit(own, *what, devices, left, start=start, checkpoint=stage)
     return Start(model.network.get_weights(), model.prevalence, model.evidence)
 
 

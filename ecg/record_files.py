@@ -70,8 +70,14 @@ def sources_of(records: list[RecordFiles]) -> list[str]:
 
 
 def read_header_text(path: str | Path) -> str:
-    """The text of a header file, UTF-8 or else Latin-1 (in comments, or as the µ of µV)."""
-    content = read_bytes(path)
+    """The text of a header file, UTF-8 or else Latin-1 (in comments, or as the µ of µV).
+
+    Raises RecordError where the file is far larger than a header.
+    """
+    try:
+        content = read_bytes(path)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
     try:
         return content.decode()
     except UnicodeDecodeError:

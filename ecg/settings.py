@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ METHOD_NAMES = (
     "antialiased_resnet18",
 )
 PRESET_NAMES = ("full", "demo")
+_ADDRESS = re.compile(r"(tcp|tls)://\S+:\d{1,5}", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -32,7 +34,8 @@ class Settings:
 
     epochs: at most so many, None for the method's own. cache: folder of prepared arrays, None for
     a temporary one. workers: processes that read records. time_limit_h: hours for all models.
-    debug: whether errors keep their trace, see `ecg.command_line`.
+    debug: whether errors keep their trace, see `ecg.command_line`. dask: address of a scheduler,
+    None for this machine alone.
     """
 
     method: str = "multiscale_se"
@@ -44,6 +47,7 @@ class Settings:
     workers: int = 1
     time_limit_h: float = 40.0
     debug: bool = False
+    dask: str | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -110,6 +114,12 @@ def _flag(name, text):
     return text == "1"
 
 
+def _address(name, text):
+    if not _ADDRESS.fullmatch(text):
+        raise SettingsError(f"{name}: expected tcp://HOST:PORT or tls://HOST:PORT; found '{text}'")
+    return text
+
+
 def _folder(name, text):
     return Path(text)
 
@@ -124,4 +134,5 @@ _READERS = {
     "ECG_WORKERS": ("workers", _whole_number(1)),
     "ECG_TIME_LIMIT_H": ("time_limit_h", _hours),
     "ECG_DEBUG": ("debug", _flag),
+    "ECG_DASK": ("dask", _address),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.signal import butter, firwin, resample_poly, sosfilt, sosfilt_zi
 
 MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
+_LONGEST_WINDOW_S = 3600.0
 # A lead whose standard deviation is below this carries no ECG: the Challenge's files resolve
 # 1e-3 mV, and the filter leaves some 1e-12 mV of a constant.
 _DEAD_MV = 1e-6
@@ -50,8 +51,11 @@ class Preparation:
             raise ValueError(
                 f"band_hz: expected 0 < low < high < {self.fs / 2}, found {self.band_hz}"
             )
-        if self.window_s <= 0:
-            raise ValueError(f"window_s: expected a positive length, found {self.window_s}")
+        if not 0 < self.window_s <= _LONGEST_WINDOW_S:
+            raise ValueError(
+                f"window_s: expected a positive length of at most {_LONGEST_WINDOW_S:g} s, found "
+                f"{self.window_s}"
+            )
         if self.max_windows < 1:
             raise ValueError(f"max_windows: expected at least 1, found {self.max_windows}")
         if self.scale not in ("z_score", "mV"):
@@ -92,10 +96,16 @@ def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
 
 
 def scale_windows(windows, preparation) -> np.ndarray:
-    """Network input, as `prepare` makes it, of what `condition_windows` gives."""
+    """Network input, as `prepare` makes it, of what `condition_windows` gives.
+
+    Raises ValueError where a number in it is not finite.
+    """
     scale = standardise if preparation.scale == "z_score" else bound
     fitted = [fit_length(scale(window), preparation.n_samples) for window in windows]
-    return np.stack(fitted, dtype=np.float32, casting="same_kind")
+    prepared = np.stack(fitted, dtype=np.float32, casting="same_kind")
+    if not np.isfinite(prepared).all():
+        raise ValueError("expected a signal that stays finite when it is filtered, found another")
+    return prepared
 
 
 def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:

@@ -1,18 +1,20 @@
 """Fits one method on one lead set."""
 
 import math
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
 
 from ecg.bags import bag_network
 from ecg.batches import Bags, Windows
+from ecg.checkpoints import Checkpoint
 from ecg.classes import N_CLASSES, read_weights
 from ecg.corpus import Corpus, CorpusError
 from ecg.decisions import best_metric, calibrate, decide, fit_decision, pool_windows
 from ecg.devices import Devices
-from ecg.epochs import run_epochs
+from ecg.epochs import NotFiniteError, run_epochs
 from ecg.leads import lead_rows
 from ecg.losses import make_loss
 from ecg.methods import Method, build_network
@@ -22,6 +24,11 @@ from ecg.selection import select_records
 from ecg.splits import hold_out
 
 _PREDICTION_BATCH = 128
+_SLOWER = 0.1  # of the learning rate, where the loss has not stayed finite
+
+
+class TrainingError(ValueError):
+    """A training that cannot come to a model; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,46 @@ def fit(
     devices: Devices,
     time_limit_s: float = math.inf,
     start: Start | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedModel:
     """The method trained on the corpus's records at `indices`, leads of `lead_set`.
 
     A part of them is set aside to choose the epoch and the learning rate, and to fit the decision.
     Stops before `time_limit_s` seconds are over, but not before one epoch. start: of this method
-    and lead set; without, training starts from the seed.
-    Raises CorpusError where the method's selection leaves no record to train on.
+    and lead set; without, training starts from the seed. checkpoint: see `ecg.epochs.run_epochs`.
+    Where the loss does not stay finite, all begins anew once, at a tenth of the learning rate.
+    Raises CorpusError where the method's selection leaves no record to train on, TrainingError
+    where the loss is not finite the second time either.
     """
+    started = time.monotonic()
+    what = (corpus, indices, lead_set, seed, devices)
+    try:
+        return _fit_once(method, *what, time_limit_s, start, checkpoint)
+    except NotFiniteError as error:
+        first = error
+    rate = _SLOWER * method.training.learning_rate
+    print(f"{first}; begins anew at {rate:.2g}", flush=True)
+    slower = replace(method, training=replace(method.training, learning_rate=rate))
+    left = time_limit_s - (time.monotonic() - started)
+    checkpoint = checkpoint and checkpoint.stage("slower")
+    try:
+        model = _fit_once(slower, *what, left, start, checkpoint)
+    except NotFiniteError as error:
+        raise TrainingError(f"{first}; then {error}") from error
+    return replace(model, evidence=model.evidence | {"slower_because": str(first)})
+
+
+def _fit_once(
+    method: Method,
+    corpus: Corpus,
+    indices,
+    lead_set: int,
+    seed: int,
+    devices: Devices,
+    time_limit_s: float,
+    start: Start | None,
+    checkpoint: Checkpoint | None,
+) -> TrainedModel:
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     options = method.training
@@ -87,6 +126,7 @@ def fit(
         devices.jit_compile,
         f"{method.name}, {lead_set} leads",
         time_limit_s,
+        checkpoint,
     )
     # Answers are computed in float32 on every device, so the thresholds have to be too.
     answering = build_network(method, lead_set, N_CLASSES)
@@ -131,9 +171,13 @@ def predict(
     network: keras.Model, method: Method, corpus: Corpus, indices, lead_set: int
 ) -> np.ndarray:
     """Probabilities (n_records, 26) of a network for the corpus's records at `indices`, by the
-    method's vote over all windows of each."""
+    method's vote over all windows of each. Raises NotFiniteError where one is no number."""
     windows = Windows(corpus, indices, lead_set, network.input, _PREDICTION_BATCH)
     probabilities = np.asarray(network.predict(windows, verbose=0), float)
+    if not np.isfinite(probabilities).all():
+        raise NotFiniteError(
+            f"{method.name}, {lead_set} leads: expected finite probabilities, found others"
+        )
     return pool_windows(probabilities, corpus.n_windows[indices], method.decision.vote)
 
 

@@ -109,8 +109,7 @@ def test_the_rate_of_a_cosine_changes_with_every_step(warmup_share):
 
 def test_where_the_time_limit_is_nearer_the_rate_follows_the_time(monkeypatch):
     def at_once_half_of_the_limit_is_over():
-        # The training, its schedule and its lines each look at the clock when they start.
-        clock = chain(repeat(0.0, 3), repeat(50.0))
+        clock = chain([0.0], repeat(50.0))
         monkeypatch.setattr(epochs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
 
     options = TrainingOptions(epochs=4, learning_rate=0.08, schedule="cosine", best="last")

@@ -23,8 +23,9 @@ ORDER = (
         "choices",
         "command_line",
     ),
-    ("layers", "losses", "augmentation", "epochs", "measurements"),
+    ("layers", "losses", "augmentation", "checkpoints", "measurements"),
     (
+        "epochs",
         "settings",
         "headers",
         "outputs",
@@ -42,15 +43,15 @@ ORDER = (
     ("records", "decisions", "tables", *NETWORKS),
     (
         "architectures",
-        "corpus",
+        "corpus_parts",
         "inputs",
         "sheets",
         "other_formats",
         "explanation",
         "evaluation",
     ),
-    ("methods", "batches"),
-    ("model_files", "variants"),
+    ("methods", "corpus"),
+    ("batches", "model_files", "variants"),
     ("training", "inference"),
     ("predictions",),
     ("explanation_pages",),
@@ -73,6 +74,7 @@ ONLY_IN = {
         "augmentation",
         "bags",
         "batches",
+        "checkpoints",
         "devices",
         "epochs",
         "inference",
@@ -85,6 +87,7 @@ ONLY_IN = {
     "jax": {"devices"},
     "wfdb": {"records"},
     "matplotlib": {"figures"},
+    "distributed": {"parallel"},
 }
 
 

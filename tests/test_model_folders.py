@@ -1,3 +1,6 @@
+import errno
+import fcntl
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -6,10 +9,14 @@ import pytest
 
 from ecg import model_folders, pretraining
 from ecg.corpus import CorpusError
+from ecg.devices import Devices
+from ecg.files import held
 from ecg.model_files import load_trained_model
 from ecg.model_folders import train_model_folder
 from ecg.settings import Settings
+from ecg.training import TrainingError
 from tests.narrow import narrow_method, untrained_model
+from tests.synthetic import beats, write_folder, write_record
 
 
 def models_of(*lead_sets) -> set[str]:
@@ -61,20 +68,25 @@ def test_a_folder_is_trained_on_simulated_records_first(
 def trainings(monkeypatch):
     """(what, time limit, further facts) of each training, which takes as long as `take_s` says
     next; none is run, and the clock shows what they have taken."""
-    seen = SimpleNamespace(calls=[], take_s=[], now_s=1000.0)
+    seen = SimpleNamespace(calls=[], take_s=[], now_s=1000.0, cut=())
 
     def take(*call):
         seen.calls.append(call)
         seen.now_s += seen.take_s.pop(0) if seen.take_s else 1.0
 
-    def pretrain(method, simulated, lead_set, seed, devices, time_limit_s):
+    def pretrain(method, simulated, lead_set, seed, devices, time_limit_s, checkpoint):
         take("simulated", lead_set, time_limit_s, len(simulated), seed)
         return f"start of {lead_set} leads"
 
-    def fit(method, corpus, indices, lead_set, seed, devices, time_limit_s, start):
+    def fit(method, corpus, indices, lead_set, seed, devices, time_limit_s, start, checkpoint):
         np.testing.assert_array_equal(indices, np.arange(len(corpus)))
         take("real", lead_set, time_limit_s, start, seed)
-        evidence = {"validation_scores": {}, "validated_on_training_records": True}
+        evidence = {
+            "validation_scores": {},
+            "validated_on_training_records": True,
+            "cut_by_time_limit": lead_set in seen.cut,
+            "start": None,
+        }
         return replace(untrained_model("multiscale_se", lead_set), evidence=evidence)
 
     clock = SimpleNamespace(monotonic=lambda: seen.now_s)
@@ -119,9 +131,7 @@ def test_the_method_is_the_settings_own(training_folder, tmp_path, trainings, mo
         return narrow_method(name, epochs=9)
 
     monkeypatch.setattr(model_folders, "find_method", find)
-    monkeypatch.setattr(model_folders, "_train", lambda method, *rest: asked.append(method))
-    monkeypatch.setattr(model_folders, "save_model", lambda *arguments: None)
-    monkeypatch.setattr(model_folders, "_print_scores", lambda model: None)
+    monkeypatch.setattr(model_folders, "_train", lambda task, *rest: asked.append(task.method))
     settings = Settings(method="mtfnet", preset="demo", lead_sets=(2,), epochs=4)
     train_model_folder(training_folder, tmp_path, settings)
     assert asked == [("mtfnet", "demo"), narrow_method("mtfnet", epochs=4)]
@@ -148,17 +158,114 @@ def test_a_kept_cache_has_the_simulated_records_for_the_next_training(
     assert len(names_in(cache)) == 2
 
 
-def test_a_training_that_breaks_off_leaves_nothing_temporary(
-    pretrained, training_folder, tmp_path, monkeypatch
+def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_then(
+    pretrained, training_folder, tmp_path, trainings, monkeypatch, capsys
 ):
-    def break_off(*arguments):
-        raise KeyboardInterrupt
+    folder, settings = tmp_path / "model", Settings(lead_sets=(6, 3, 2))
+    fit = model_folders.fit
+
+    def break_off(method, corpus, indices, lead_set, *rest):
+        if lead_set == 3:
+            raise KeyboardInterrupt
+        return fit(method, corpus, indices, lead_set, *rest)
 
     monkeypatch.setattr(model_folders, "fit", break_off)
-    monkeypatch.setattr(model_folders, "pretrain", lambda *arguments: None)
     with pytest.raises(KeyboardInterrupt):
-        train_model_folder(training_folder, tmp_path / "model", Settings(lead_sets=(2,)))
-    assert not names_in(tmp_path / "model")
+        train_model_folder(training_folder, folder, settings)
+    assert names_in(folder) == models_of(6) | {".training"}
+    # Prepared records are the larger part of what a stopped training has done.
+    monkeypatch.setattr(model_folders, "fit", fit)
+    capsys.readouterr()
+    train_model_folder(training_folder, folder, settings)
+    assert names_in(folder) == models_of(6, 3, 2)
+    printed, progress = capsys.readouterr()
+    assert "6 leads: trained already, kept" in printed
+    assert "preparing" not in progress
+    assert "simulating" not in progress
+    assert [call[1] for call in trainings.calls if call[0] == "real"] == [6, 3, 2]
+
+
+@pytest.mark.parametrize("change", ["seed", "epochs", "record", "weights", "code"])
+def test_a_model_is_kept_only_where_the_training_would_come_to_the_same(
+    change, tmp_path, trainings, monkeypatch
+):
+    method = narrow_method("multiscale_se", epochs=3)
+    monkeypatch.setattr(model_folders, "find_method", lambda name, preset: method)
+    data, folder = write_folder(tmp_path / "data", 4), tmp_path / "model"
+    settings = Settings(lead_sets=(2,))
+    for _ in range(2):
+        train_model_folder(data, folder, settings)
+    assert len(trainings.calls) == 1
+    if change == "seed":
+        settings = replace(settings, seed=1)
+    elif change == "epochs":
+        settings = replace(settings, epochs=2)
+    elif change == "record":
+        write_record(data, "T120001", beats(4000, 500), 500)
+    elif change == "weights":
+        (folder / "2_leads.weights.h5").write_bytes(b"cut off")
+    else:
+        monkeypatch.setattr(model_folders, "digest_files", lambda *paths: "of other code")
+    train_model_folder(data, folder, settings)
+    assert len(trainings.calls) == 2
+
+
+def test_a_model_that_its_time_limit_has_cut_is_trained_anew(
+    training_folder, tmp_path, trainings, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        model_folders, "find_method", lambda name, preset: narrow_method("multiscale_se")
+    )
+    trainings.cut = (3,)
+    for _ in range(2):
+        train_model_folder(training_folder, tmp_path, Settings(lead_sets=(3, 2)))
+    assert [call[1] for call in trainings.calls] == [3, 2, 3]
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("; cut by the time limit") for line in lines) == 2
+
+
+def test_two_trainings_do_not_share_a_folder(pretrained, training_folder, tmp_path, trainings):
+    work = tmp_path / ".training"
+    work.mkdir()
+    (work / "2_leads.records.npz").touch()
+    with held(tmp_path):
+        with pytest.raises(TrainingError, match=f"{tmp_path}: another training is at work"):
+            train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
+    assert names_in(work) == {"2_leads.records.npz"}
+
+
+def test_a_file_system_without_locks_trains_too(
+    pretrained, training_folder, tmp_path, trainings, monkeypatch
+):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
+    assert names_in(tmp_path) == models_of(2)
+
+
+def test_several_gpus_train_a_model_each_with_an_equal_share_of_the_time(
+    training_folder, tmp_path, monkeypatch, capsys
+):
+    devices = Devices(("one", "two"), "mixed_bfloat16", "auto")
+    monkeypatch.setattr(model_folders, "find_devices", lambda: devices)
+    method = narrow_method("multiscale_se")
+    monkeypatch.setattr(model_folders, "find_method", lambda name, preset: method)
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(model_folders, "time", clock)
+    seen = []
+
+    def run_jobs(function, tasks, client):
+        assert client is None
+        for task in tasks:
+            seen.append((task.lead_set, task.time_limit_s))
+            yield task, f"scores of {task.lead_set}"
+
+    monkeypatch.setattr(model_folders, "run_jobs", run_jobs)
+    train_model_folder(training_folder, tmp_path, Settings(time_limit_h=3.0))
+    assert seen == [(lead_set, 3600.0) for lead_set in (12, 6, 4, 3, 2)]
+    assert "scores of 4" in capsys.readouterr().out
 
 
 def test_a_folder_without_records_is_told_before_anything_is_simulated(
