@@ -1,11 +1,15 @@
+import errno
 import hashlib
 import os
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ecg import corpus as corpus_module
+from ecg import corpus_parts
 from ecg.classes import encode_dx
 from ecg.corpus import CorpusError, corpus_cache, prepare_corpus, read_corpus
 from ecg.demographics import encode_demographics
@@ -271,6 +275,74 @@ def test_two_runs_may_fill_one_cache(tmp_path, monkeypatch):
     corpus = prepare_corpus(folder, PREPARATION, cache, workers=1)
     assert len(corpus) == 4
     assert len(list(cache.iterdir())) == 1
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: cut_off(place / "table.npz"),
+        lambda place: cut_off(place / "facts.json"),
+        lambda place: cut_off(place / "part-00000.f32"),
+        lambda place: (place / "part-00000.f32").unlink(),
+        lambda place: (place / "facts.json").unlink(),
+        lambda place: (place / "table.npz").write_bytes(b""),
+    ],
+)
+def test_a_damaged_cache_is_prepared_anew(damage, tmp_path, made, capsys):
+    folder, cache = write_folder(tmp_path / "data", 4), tmp_path / "cache"
+    whole = prepare_corpus(folder, PREPARATION, cache, workers=1)
+    damage(whole.place)
+    again = prepare_corpus(folder, PREPARATION, cache, workers=1)
+    assert len(made) == 2
+    assert f"{whole.place}: damaged, prepared anew" in capsys.readouterr().out
+    assert again.fingerprint == whole.fingerprint
+    assert_holds(again, folder, PREPARATION)
+
+
+def test_an_error_of_the_machine_is_not_kept_with_the_records(tmp_path, made, monkeypatch, capsys):
+    folder, cache = write_folder(tmp_path / "data", 11), tmp_path / "cache"
+    read = corpus_parts.read_record
+
+    def too_many_files(file, duration_s):
+        if file.name == "T120003":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(file.header))
+        return read(file, duration_s)
+
+    monkeypatch.setattr(corpus_parts, "read_record", too_many_files)
+    assert len(prepare_corpus(folder, PREPARATION, cache, workers=1)) == 10
+    monkeypatch.setattr(corpus_parts, "read_record", read)
+    assert len(prepare_corpus(folder, PREPARATION, cache, workers=1)) == 11
+    assert len(prepare_corpus(folder, PREPARATION, cache, workers=1)) == 11
+    assert len(made) == 2
+    assert "without records that could not be read then, prepared anew" in capsys.readouterr().out
+
+
+def test_a_lack_of_handles_costs_no_cache(tmp_path, monkeypatch):
+    folder, cache = write_folder(tmp_path / "data", 2), tmp_path / "cache"
+    place = prepare_corpus(folder, PREPARATION, cache, workers=1).place
+
+    def too_many_files(path):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr(corpus_module, "_map", too_many_files)
+    with pytest.raises(OSError, match="Too many open files"):
+        prepare_corpus(folder, PREPARATION, cache, workers=1)
+    assert place.is_dir()
+
+
+def test_too_small_a_disk_is_told_before_a_record_is_read(tmp_path, made, monkeypatch):
+    folder = write_folder(tmp_path / "data", 2)
+    usage = SimpleNamespace(free=2 * 12 * 1000 * 4 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"cache: expected at least .* the prepared arrays of 2 rec"):
+        prepare_corpus(folder, PREPARATION, tmp_path / "cache", workers=1)
+    assert not made
+    usage.free += 1
+    assert len(prepare_corpus(folder, PREPARATION, tmp_path / "cache", workers=1)) == 2
 
 
 def test_every_real_record_is_prepared(shared_records, tmp_path):

@@ -1,8 +1,25 @@
+import errno
+import fcntl
 import hashlib
+import os
+import subprocess
+import sys
 
 import pytest
 
-from ecg.files import digest_files, move_whole, written_whole
+from ecg import files
+from ecg.files import (
+    check_room,
+    digest_files,
+    held,
+    make_folder,
+    move_whole,
+    naming,
+    read_bytes,
+    temporary_folder,
+    written_whole,
+)
+from tests.conftest import ROOT
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -30,6 +47,91 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_lasting_file_is_on_the_disk_before_it_has_its_name(lasting, tmp_path, monkeypatch):
+    path, flushed = tmp_path / "X.json", []
+    monkeypatch.setattr(files, "flush", lambda one: flushed.append((one.name, path.exists())))
+    with written_whole(path, lasting) as unfinished:
+        unfinished.write_text("{}")
+    assert path.read_text() == "{}"
+    of_file, of_folder = (unfinished.name, False), (tmp_path.name, True)
+    assert flushed == ([of_file, of_folder] if lasting else [])
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def fill():
+        with written_whole(tmp_path / "X.csv"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/X\.csv'") as caught:
+        fill()
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_that_names_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), naming(tmp_path / "X"):
+        (tmp_path / "nowhere").read_bytes()
+
+
+def test_a_folder_is_made_where_files_can_be_written(tmp_path):
+    folder = make_folder(tmp_path / "new" / "folder")
+    assert folder.is_dir()
+    assert make_folder(folder) == folder
+    assert not list(folder.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file: expected a folder, found a file"):
+        make_folder(tmp_path / "file")
+
+
+def test_too_little_room_is_told(tmp_path):
+    check_room(tmp_path, 1, "a byte")
+    expected = rf"{tmp_path}: expected at least 1000000000\.00 GB of room for arrays, found \d"
+    with pytest.raises(OSError, match=expected):
+        check_room(tmp_path, 10**18, "arrays")
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path):
+    with held(tmp_path) as first, held(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with held(tmp_path) as again:
+        assert again
+
+
+def test_where_there_are_no_locks_nobody_knows(tmp_path, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with held(tmp_path) as alone:
+        assert alone is None
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ecg.files import temporary_folder
+with temporary_folder(Path(sys.argv[1]), ".made-") as folder:
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_makes_is_not(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, check=False)
+    (left,) = tmp_path.iterdir()
+    with temporary_folder(tmp_path, ".made-") as one, temporary_folder(tmp_path, ".made-") as two:
+        assert set(tmp_path.iterdir()) == {one, two}
+        assert left not in (one, two)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_of_no_end_is_refused(tmp_path):
+    (tmp_path / "A1.hea").write_bytes(b"x" * 5_000_000)
+    with pytest.raises(ValueError, match=r"A1\.hea: expected a text of at most 4194304 bytes"):
+        read_bytes(tmp_path / "A1.hea")
 
 
 def test_a_folder_gets_its_name_unless_another_has_it(tmp_path):

@@ -228,9 +228,9 @@ def test_two_trainings_do_not_share_a_folder(pretrained, training_folder, tmp_pa
     work = tmp_path / ".training"
     work.mkdir()
     (work / "2_leads.records.npz").touch()
-    with held(tmp_path):
-        with pytest.raises(TrainingError, match=f"{tmp_path}: another training is at work"):
-            train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
+    refused = pytest.raises(TrainingError, match=f"{tmp_path}: another training is at work")
+    with held(tmp_path), refused:
+        train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
     assert names_in(work) == {"2_leads.records.npz"}
 
 

@@ -8,8 +8,9 @@ import joblib
 import pytest
 
 from ecg import parallel
-from ecg.parallel import read_ahead, run_jobs
+from ecg.parallel import on_cluster, read_ahead, run_jobs
 from tests.conftest import ROOT
+from tests.reading_tasks import die_once, fifth_of, lost, touch
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_process_that_dies_is_an_error(gpus):
 
 def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from ecg.parallel import read_ahead, run_jobs; "
+        "import sys; from pathlib import Path; from ecg.parallel import run_jobs; "
         "from tests.test_parallel import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
     )
     log = tmp_path / "log"
@@ -141,22 +142,12 @@ def test_without_jobs_nothing_is_started(monkeypatch):
     assert list(run_jobs(print, iter(()))) == []
 
 
-def fifth_of(number: int) -> int:
-    if number < 0:
-        raise ValueError("negative")
-    return number // 5
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_read_ahead_come_in_the_order_of_their_tasks(workers):
     assert list(read_ahead(fifth_of, range(100), workers)) == [i // 5 for i in range(100)]
     assert list(read_ahead(fifth_of, [], workers)) == []
     with pytest.raises(ValueError, match="negative"):
         list(read_ahead(fifth_of, [3, -1], workers))
-
-
-def touch(path: Path) -> None:
-    path.touch()
 
 
 def test_reading_ahead_stays_a_bounded_number_of_tasks_ahead(tmp_path):
@@ -167,3 +158,30 @@ def test_reading_ahead_stays_a_bounded_number_of_tasks_ahead(tmp_path):
     time.sleep(0.5)  # in which it would go on
     assert len(list(tmp_path.iterdir())) < 20
     results.close()
+
+
+def test_a_process_that_is_killed_once_costs_nothing(tmp_path):
+    names = [*"abc", "once", *"defghijklmnop"]
+    assert list(read_ahead(die_once, [tmp_path / name for name in names], 2, lost)) == names
+
+
+def test_a_task_that_kills_its_process_costs_itself(tmp_path):
+    names = [*"abc", "always", *"defghijklmnop"]
+    tasks = [tmp_path / name for name in names]
+    expected = ["always lost" if name == "always" else name for name in names]
+    assert list(read_ahead(die_once, tasks, 2, lost)) == expected
+    with pytest.raises(RuntimeError, match="terminated"):
+        list(read_ahead(die_once, tasks, 2))
+
+
+def test_without_an_address_there_is_no_cluster():
+    with on_cluster(None) as client:
+        assert client is None
+
+
+def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(parallel, "_ANSWER_S", 1)
+    told = r"ECG_DASK: expected a Dask scheduler at tcp://127\.0\.0\.1:9, found none"
+    with pytest.raises(ValueError, match=told), on_cluster("tcp://127.0.0.1:9"):
+        pass
