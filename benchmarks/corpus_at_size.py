@@ -14,7 +14,6 @@ in FOLDER meanwhile.
 import argparse
 import os
 import tempfile
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 import joblib
 from joblib.externals.loky import get_reusable_executor
 
+from benchmarks.processes import watched
 from ecg.corpus import prepare_corpus
 from ecg.signals import Preparation
 from ecg.simulation.recordings import simulate_folder
@@ -31,7 +31,6 @@ from ecg.simulation.recordings import simulate_folder
 N_RECORDS = 88_253
 REACH_SPEED, REACH_MEMORY_GIB, REACH_SECOND_START_S = 0.9, 2.0, 10.0
 _GROUP = 1000  # records
-_SAMPLED_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,9 @@ def cost_of_corpus(folder: Path, cache: Path, workers: int) -> Cost:
     drop_from_cache(folder)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         pid = process.submit(os.getpid).result()
-        preparing = process.submit(_prepare, folder, cache, workers)
-        ended, peak = threading.Event(), 0
-        preparing.add_done_callback(lambda _: ended.set())
-        while not ended.wait(_SAMPLED_S):
-            peak = max(peak, memory_of_tree(pid))
-        n_records, seconds = preparing.result()
-        return Cost(n_records, seconds, max(peak, memory_of_tree(pid)))
+        with watched(pid) as samples:
+            n_records, seconds = process.submit(_prepare, folder, cache, workers).result()
+        return Cost(n_records, seconds, max(samples.memory))
 
 
 def _prepare(folder: Path, cache: Path, workers: int) -> tuple[int, float]:
@@ -94,33 +89,6 @@ def _prepare(folder: Path, cache: Path, workers: int) -> tuple[int, float]:
     seconds = time.perf_counter() - started
     get_reusable_executor().shutdown()  # its idle workers would keep this process for minutes
     return len(corpus), seconds
-
-
-def memory_of_tree(pid: int) -> int:
-    """Bytes: the proportional set sizes of a process and all below it, which count shared pages
-    once. Processes that end meanwhile count nothing."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            # pid (name) state parent …; a name may hold anything.
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(entry.name))
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        waiting += children.get(one, [])
-        total += _proportional_set_size(one)
-    return total
-
-
-def _proportional_set_size(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def report(tenth: Cost, whole: Cost, again: Cost, workers: int) -> list[str]:

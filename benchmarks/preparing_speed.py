@@ -25,7 +25,7 @@ import numpy as np
 import wfdb
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from ecg import corpus
+from ecg import corpus_parts
 from ecg.headers import parse_header
 from ecg.leads import TWELVE_LEADS
 from ecg.measurements import N_RHYTHM, N_WAVES
@@ -40,7 +40,7 @@ _MAT4_START = 24  # bytes before the samples
 
 def prepare_as_a_worker(files: list[RecordFiles], part_file: Path) -> None:
     """All that `prepare_corpus` has a worker do with these records."""
-    _, errors = corpus._prepare_chunk(files, part_file, PREPARATION)
+    errors = corpus_parts.write_part(files, part_file, PREPARATION).errors
     if any(errors):
         raise ValueError(f"expected records that can be used, found: {errors}")
 
@@ -52,7 +52,7 @@ def prepare_without_measurements(files: list[RecordFiles], part_file: Path) -> N
     def prepared(signal, fs, preparation):
         return prepare(signal, fs, preparation), rhythm, waves
 
-    with mock.patch.object(corpus, "prepare_and_measure", prepared):
+    with mock.patch.object(corpus_parts, "prepare_and_measure", prepared):
         prepare_as_a_worker(files, part_file)
 
 

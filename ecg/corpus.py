@@ -24,6 +24,7 @@ from ecg.signals import Preparation
 MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
+UNFINISHED = ".unfinished-"  # begins the names of folders in which corpora are made
 CORPUS_FORMAT = 5  # of the cached files; part of a cache's name, so that older ones are not taken
 _DAMAGE = (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -101,7 +102,7 @@ def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) 
     if corpus is None:
         n_bytes = size_of(len(files), preparation)
         check_room(make_folder(cache), n_bytes, f"the prepared arrays of {len(files)} records")
-        with temporary_folder(cache, unfinished(place)) as made:
+        with temporary_folder(cache, UNFINISHED) as made:
             _write(made / "corpus", files, sources, preparation, workers)
             move_whole(made / "corpus", place)
         corpus = read_corpus(place)
@@ -151,11 +152,6 @@ def read_corpus(place: Path) -> Corpus:
 def size_of(n_records: int, preparation: Preparation) -> int:
     """Bytes that the windows of so many records take at least."""
     return n_records * len(TWELVE_LEADS) * preparation.n_samples * np.dtype(np.float32).itemsize
-
-
-def unfinished(place: Path) -> str:
-    """What the name of a folder begins with in which the corpus `place` is made."""
-    return f".{place.name}.unfinished-"
 
 
 def _write(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ecg.classes import N_CLASSES, encode_dx
 from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
@@ -50,7 +51,8 @@ def write_part(files: Sequence[RecordFiles], part_file: Path, preparation: Prepa
     """
     _keep_freed_memory()
     rows, errors, n_written, momentary = [], [], 0, False
-    with naming(part_file), open(part_file, "wb") as part:
+    # One thread, so that the sums are those of any machine.
+    with naming(part_file), open(part_file, "wb") as part, threadpool_limits(1, "blas"):
         for file in files:
             try:
                 windows, facts = _prepare_record(file, preparation)

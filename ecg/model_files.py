@@ -5,11 +5,13 @@ the JSON, then takes its weights.
 """
 
 import json
+import math
 import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import joblib
 import keras
 import numpy as np
@@ -119,9 +121,29 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
     if digest_files(weights_file) != expected_digest:
         raise ModelFolderError(f"{weights_file}: not the weights that {json_file.name} describes")
     try:
+        _check_sizes(weights_file, network)
         network.load_weights(weights_file)
     except (OSError, ValueError, KeyError) as error:
         raise ModelFolderError(f"{weights_file}: does not fit the network: {error}") from error
     if not all(np.isfinite(weights).all() for weights in network.get_weights()):
         raise ModelFolderError(f"{weights_file}: expected finite weights, found others")
     return TrainedModel(network, method, lead_set, decision, prevalence, evidence)
+
+
+def _check_sizes(weights_file: Path, network: keras.Model) -> None:
+    """Refuses a file of more numbers than the network can have: a small one may unpack to any size,
+    or hold something else. Raises ValueError."""
+    n_numbers = 0
+
+    def count(name, part):
+        nonlocal n_numbers
+        if isinstance(part, h5py.Dataset):
+            if part.dtype.kind not in "fiu" or part.external:
+                raise ValueError(f"expected numbers, found {part.dtype} in {name}")
+            n_numbers += part.size
+
+    with h5py.File(weights_file) as file:
+        file.visititems(count)
+    n_expected = sum(math.prod(variable.shape) for variable in network.variables)
+    if n_numbers > n_expected:
+        raise ValueError(f"expected at most {n_expected} numbers, found {n_numbers}")

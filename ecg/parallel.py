@@ -172,8 +172,9 @@ def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) ->
     try:
         start()
         for future in done:
-            result = future.result()
-            job = running.pop(future)
+            result, job = future.result(), running.pop(future)
+            # What nobody holds is not computed again where the worker that has it is lost.
+            del future
             start()
             yield job, result
     finally:

@@ -14,12 +14,12 @@ from ecg.checkpoints import Checkpoint
 from ecg.classes import N_CLASSES
 from ecg.corpus import (
     CORPUS_FORMAT,
+    UNFINISHED,
     Corpus,
     find_corpus,
     prepare_corpus,
     read_corpus,
     size_of,
-    unfinished,
 )
 from ecg.decisions import DecisionOptions
 from ecg.devices import Devices
@@ -55,7 +55,7 @@ def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, work
     if corpus is None:
         n_bytes = n_records * _RECORD_BYTES + size_of(n_records, preparation)
         check_room(make_folder(cache), n_bytes, f"{n_records} simulated records")
-        with temporary_folder(cache, unfinished(place)) as made:
+        with temporary_folder(cache, UNFINISHED) as made:
             records = made / "records"
             simulate_folder(records, n_records, _SEED, workers=workers)
             move_whole(prepare_corpus(records, preparation, made, workers).place, place)

@@ -8,6 +8,7 @@ from ecg.classes import (
     GROUPS,
     OUTPUT_CODES,
     SINUS_RHYTHM,
+    WEIGHTS_FILE,
     encode_dx,
     per_code,
     read_weights,
@@ -60,3 +61,11 @@ def test_names_and_codes_are_those_of_the_challenge(shared_records):
         of_its_codes = {abbreviations[code] for code in diagnosis.codes}
         assert any(diagnosis.abbreviation in one for one in of_its_codes)
     assert (shared_records.parent / "weights.csv").read_text().startswith(f",{','.join(GROUPS)}")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_refused(number, tmp_path):
+    text = WEIGHTS_FILE.read_text().replace("0.5", number, 1)
+    (tmp_path / "weights.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"weights\.csv: expected finite numbers, found others"):
+        read_weights(tmp_path / "weights.csv")

@@ -21,6 +21,7 @@ from ecg.records import Record, read_recording
 from ecg.signals import prepare
 from ecg.training import answer_corpus
 from tests.narrow import untrained_model
+from tests.reading_tasks import die_at_one_record
 from tests.synthetic import beats, digitise, header_text, write_record
 
 
@@ -263,6 +264,26 @@ def test_many_records_are_answered_as_one_by_one(name, workers, odd_folder, tmp_
             )
             assert found[one].labels == expected.labels
     assert_whole(found[files[-1]])
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_a_record_that_kills_its_reader_costs_no_other(odd_folder, tmp_path, capsys, monkeypatch):
+    for files in find_records(odd_folder):
+        for i in range(4):
+            for path in (files.header, files.recording):
+                shutil.copy(path, tmp_path / f"{i}{path.name}")
+    files = find_records(tmp_path)
+    predictor = Predictor(untrained_model("multiscale_se", 2))
+    expected = dict(predictor.answer_files(files))
+    monkeypatch.setattr(inference, "read_inputs", die_at_one_record)
+    found = dict(predictor.answer_files(files, workers=2))
+    assert list(found) == files
+    for one in files:
+        if one.name != "1R1":
+            given = found[one].probabilities
+            np.testing.assert_allclose(given, expected[one].probabilities, atol=1e-5)
+    told = "1R1: answered as sinus rhythm, unread: the process that read it was killed\n"
+    assert capsys.readouterr().err == told
 
 
 class Wide:

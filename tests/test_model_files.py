@@ -2,11 +2,13 @@ import json
 import shutil
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 
 from ecg.classes import GROUPS
 from ecg.decisions import Decision, DecisionOptions, decide
+from ecg.files import digest_files
 from ecg.leads import LEAD_SETS
 from ecg.methods import METHODS
 from ecg.model_descriptions import ModelFolderError, missing_models
@@ -198,4 +200,66 @@ def test_a_damaged_description_is_refused(folder, change, message):
 def test_a_description_that_is_no_json_object_is_refused(folder, content):
     (folder / "2_leads.json").write_text(content)
     with pytest.raises(ModelFolderError, match=r"2_leads\.json: "):
+        load_trained_model(folder, 2)
+
+
+def rewrite_weights(folder, change):
+    """Changes the two-lead model's weights file, and the digest with it."""
+    weights, description = folder / "2_leads.weights.h5", folder / "2_leads.json"
+    with h5py.File(weights, "r+") as file:
+        change(file)
+    values = json.loads(description.read_text())
+    values["weights"]["sha256"] = digest_files(weights)
+    description.write_text(json.dumps(values))
+
+
+def first_dataset(file) -> h5py.Dataset:
+    found = []
+    file.visititems(lambda name, part: found.append(part) if hasattr(part, "shape") else None)
+    return found[0]
+
+
+def test_weights_that_are_no_numbers_are_refused(folder):
+    def spoil(file):
+        first_dataset(file)[...] = np.nan
+
+    rewrite_weights(folder, spoil)
+    with pytest.raises(ModelFolderError, match=r"2_leads\.weights\.h5: expected finite weights"):
+        load_trained_model(folder, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        # Three terabytes that take some bytes of the file.
+        ({"shape": (2**20, 2**20), "dtype": "f4", "chunks": (64, 64)}, "expected at most"),
+        ({"data": ["text"], "dtype": h5py.string_dtype()}, "expected numbers, found object"),
+    ],
+)
+def test_weights_that_hold_more_than_the_network_are_refused(folder, options, message):
+    def add(file):
+        file.create_dataset("more", **options)
+
+    rewrite_weights(folder, add)
+    with pytest.raises(ModelFolderError, match=f"does not fit the network: {message}"):
+        load_trained_model(folder, 2)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("network", {"widths": [8, 8, 8, 8, 10**7]}),
+        ("network", {"measured_width": 10**9}),
+        ("preparation", {"window_s": 1e7}),
+        ("preparation", {"max_windows": 10**9}),
+        ("training", {"batch_size": 10**9}),
+    ],
+)
+def test_a_description_that_would_fill_the_memory_is_refused(folder, part, change):
+    path = folder / "2_leads.json"
+    description = json.loads(path.read_text())
+    assert change.keys() < description["method"][part].keys()
+    description["method"][part] |= change
+    path.write_text(json.dumps(description))
+    with pytest.raises(ModelFolderError, match=r"2_leads\.json: unreadable: .* at most"):
         load_trained_model(folder, 2)

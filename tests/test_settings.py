@@ -29,8 +29,12 @@ def test_every_setting_is_read():
             "ECG_CACHE": "/cache",
             "ECG_WORKERS": "4",
             "ECG_TIME_LIMIT_H": "1.5",
+            "ECG_DEBUG": "1",
+            "ECG_DASK": "tcp://10.0.0.1:8786",
         }
-    ) == Settings("mtfnet", "demo", (12, 2), 3, 7, Path("/cache"), 4, 1.5)
+    ) == Settings(
+        *("mtfnet", "demo", (12, 2), 3, 7, Path("/cache"), 4, 1.5, True, "tcp://10.0.0.1:8786")
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,7 @@ def test_every_setting_is_read():
         ("ECG_SEED", "-1", "expected a whole number from 0 to 4294967295; found '-1'"),
         ("ECG_SEED", "4294967296", "expected a whole number from 0 to 4294967295; found"),
         ("ECG_WORKERS", "many", "expected a whole number from 1 to 1000000; found 'many'"),
+        ("ECG_DASK", "10.0.0.1", "expected tcp://HOST:PORT or tls://HOST:PORT; found '10.0.0.1'"),
         ("ECG_TIME_LIMIT_H", "0", "expected a positive number of hours; found '0'"),
         ("ECG_TIME_LIMIT_H", "nan", "expected a positive number of hours; found 'nan'"),
     ],

@@ -115,6 +115,12 @@ def test_rates_that_no_ecg_has_are_refused(fs):
         prepare_one(beats(100, 500), fs)
 
 
+def test_a_signal_that_overflows_is_refused():
+    signal = np.where(np.arange(5000) % 7, 1e200, -1e200) * np.ones((2, 1))
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="a signal that stays finite"):
+        prepare_one(signal, 500)
+
+
 ANY_SIGNAL = arrays(
     np.float32,
     st.tuples(st.integers(1, 3), st.integers(1, 300)),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import train_model
 from ecg import cross_validation, model_folders
+from ecg.variants import DEFAULT
 from tests.narrow import narrow_method
 
 
@@ -19,6 +20,7 @@ if __name__ == "__main__":
     model_folders.find_method = cross_validation.find_method = find_small
     if "--cross-validate" in sys.argv:
         sys.argv.remove("--cross-validate")
+        cross_validation.choose_variants = lambda methods, names: dict.fromkeys(methods, (DEFAULT,))
         cross_validation.main([*sys.argv[1:], "--folds", "3"])
     else:
         train_model.main()

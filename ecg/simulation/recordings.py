@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 from ecg.headers import Header
 from ecg.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
@@ -119,6 +120,13 @@ def source_at(name: str, fs: float | None = None) -> Source:
 
 def _write_chunk(folder, positions, seed, sources, lead_set, fs) -> int:
     """Writes the records at these positions; how many they are."""
+    # On several threads sums come out otherwise, and now and then a sample.
+    with threadpool_limits(1, "blas"):
+        _write_records(folder, positions, seed, sources, lead_set, fs)
+    return len(positions)
+
+
+def _write_records(folder, positions, seed, sources, lead_set, fs) -> None:
     for position in positions:
         source_name = sources[position % len(sources)]
         source, i = source_at(source_name, fs), position // len(sources)
@@ -126,4 +134,3 @@ def _write_chunk(folder, positions, seed, sources, lead_set, fs) -> int:
         name = f"SIM{source.letter}{seed}_{lead_set}_{i:05d}"
         header, recording = simulate_record(name, source, lead_set, rng)
         write_record(folder, header, recording, source.physionet)
-    return len(positions)

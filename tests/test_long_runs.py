@@ -1,0 +1,20 @@
+from benchmarks.long_runs import WAYS, Samples, line_of, main
+
+
+def test_a_leak_shows():
+    flat = Samples([0, 10 * 2**20] + [100 * 2**20] * 98, [5] * 100)
+    assert line_of("run_model", 1000, flat) == (
+        "run_model, 1,000 records: at most 100 MiB; last fifth over second 1.00; handles 5 after 5"
+    )
+    growing = Samples([i * 2**20 for i in range(101)], list(range(101)))
+    assert line_of("run_model", 1000, growing).endswith(
+        "at most 100 MiB; last fifth over second 3.02; handles 99 after 39"
+    )
+
+
+def test_both_ways_are_watched(model_folder, capsys):
+    main([str(model_folder), "--records", "3", "8"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        f"{way}, {size} records" for way in WAYS for size in (3, 8)
+    ]
