@@ -118,12 +118,12 @@ def find_corpus(place: Path) -> Corpus | None:
     try:
         corpus = read_corpus(place)
     except _DAMAGE:
-        why = "damaged"
+        why = "damaged, prepared anew"
     else:
         if not corpus.momentary:
             return corpus
-        why = "without records that could not be read then"
-    print(f"{place}: {why}, prepared anew", flush=True)
+        why = "without records that could not be read then, prepared anew"
+    print(f"{place}: {why}", flush=True)
     shutil.rmtree(place)
     return None
 

@@ -45,10 +45,8 @@ def naming(path: str | Path, *stand_ins: Path):
     try:
         yield
     except OSError as error:
-        if error.filename not in (None, *map(str, stand_ins)):
+        if error.filename not in (None, *map(str, stand_ins)) or error.errno is None:
             raise
-        if error.errno is None:
-            raise OSError(f"{path}: {error}") from error
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 

@@ -20,10 +20,12 @@ import scipy
 from ecg.choices import choices_of
 from ecg.classes import GROUPS, N_CLASSES
 from ecg.decisions import Decision, decision_from_dict, decision_to_dict
-from ecg.files import digest_files, written_whole
+from ecg.files import check_room, digest_files, written_whole
 from ecg.leads import LEAD_SETS
 from ecg.methods import Method, build_network, method_from_dict, method_to_dict
 from ecg.model_descriptions import FORMAT, ModelFolderError, model_paths, read_description
+
+_SPARE_BYTES = 2**20  # of HDF5's own, and the description
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,17 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
     """Writes `12_leads.weights.h5` and `12_leads.json` (and so on), each whole or not at all.
 
     The JSON goes last and holds the weights' digest: a pair that was cut off does not load.
+    Raises OSError where there is not the room for them.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, json_file = model_paths(folder, model.lead_set)
+    # HDF5 crashes, and not always with an error, where the disk is full.
+    n_bytes = sum(weights.nbytes for weights in model.network.get_weights())
+    check_room(folder, 2 * n_bytes + _SPARE_BYTES, f"the model of {model.lead_set} leads")
     # Keras insists on the ending .weights.h5.
     with written_whole(weights_file, lasting=True) as unfinished:
-        try:
-            model.network.save_weights(unfinished)
-        except RuntimeError as error:  # h5py's, of a disk that is full when it closes the file
-            raise OSError(f"{weights_file}: cannot be written: {error}") from error
+        model.network.save_weights(unfinished)
     method = method_to_dict(model.method)
     description = {
         "format": FORMAT,

@@ -211,15 +211,14 @@ def corpus_of(training_folder, tmp_path_factory):
     return lambda method: prepare_corpus(training_folder, method.preparation, cache, workers=1)
 
 
+@pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize(
-    ("name", "precision", "graphs"),
-    [("multiscale_se", "mixed_bfloat16", True), ("antialiased_resnet18", "float32", False)],
+    ("name", "precision"),
+    [("multiscale_se", "mixed_bfloat16"), ("antialiased_resnet18", "float32")],
 )
 def test_a_method_that_is_stopped_comes_to_the_same_model(
-    name, precision, graphs, corpus_of, tmp_path, stop_after, request
+    name, precision, corpus_of, tmp_path, stop_after
 ):
-    if not graphs:
-        request.getfixturevalue("without_graphs")
     method, devices = narrow_method(name, epochs=2), replace(CPU, precision=precision)
     corpus = corpus_of(method)
     what = (method, corpus, np.arange(len(corpus)), 2, 0, devices)

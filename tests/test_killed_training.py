@@ -30,12 +30,12 @@ def data(tmp_path_factory):
     return training, folder / "test"
 
 
-def start(data, model, lead_sets=LEAD_SETS) -> subprocess.Popen:
+def start(data, model, *options, lead_sets=LEAD_SETS) -> subprocess.Popen:
     """A training in a session of its own, so that it can be killed with all its processes."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("ECG_")}
     environ = clean | {"ECG_LEADS": ",".join(map(str, lead_sets)), "ECG_WORKERS": "2"}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.training_process", data[0], model],
+        [sys.executable, "-m", "tests.training_process", data[0], model, *options],
         cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
@@ -95,18 +95,21 @@ def assert_nothing_is_left(model, lead_sets=LEAD_SETS):
 
 
 def test_a_training_killed_in_its_midst_comes_to_the_same(data, tmp_path):
-    finish(start(data, tmp_path / "whole", [2]))
-    model = tmp_path / "model"
-    process = start(data, model, [2])
+    def start_short(model):
+        return start(data, model, "--one-stage", lead_sets=[2])
+
+    whole, model = tmp_path / "whole", tmp_path / "model"
+    finish(start_short(whole))
+    process = start_short(model)
     for line in process.stdout:
-        if line.startswith("multiscale_se, simulated records, 2 leads, epoch 2/2"):
+        if line.startswith("multiscale_se, 2 leads, epoch 2/3"):
             break
     assert kill_after(process, 0, all_of_it=True)
     assert (model / ".training").is_dir()
-    printed = finish(start(data, model, [2]))
-    assert "multiscale_se, simulated records, 2 leads: goes on after epoch" in printed
+    printed = finish(start_short(model))
+    assert "multiscale_se, 2 leads: goes on after epoch" in printed
     assert "preparing" not in printed
-    assert weights(model) == weights(tmp_path / "whole")
+    assert weights(model) == weights(whole)
     assert_nothing_is_left(model, [2])
 
 

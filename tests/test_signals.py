@@ -115,10 +115,12 @@ def test_rates_that_no_ecg_has_are_refused(fs):
         prepare_one(beats(100, 500), fs)
 
 
-def test_a_signal_that_overflows_is_refused():
-    signal = np.where(np.arange(5000) % 7, 1e200, -1e200) * np.ones((2, 1))
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match="a signal that stays finite"):
-        prepare_one(signal, 500)
+@pytest.mark.parametrize("largest_mv", [1e30, 1e200, 1e308])
+@pytest.mark.parametrize("preparation", [Preparation(), Preparation(scale="mV")])
+def test_a_signal_that_overflows_comes_out_finite(largest_mv, preparation):
+    signal = np.where(np.arange(5000) % 7, largest_mv, -largest_mv) * np.ones((2, 1))
+    with np.errstate(all="ignore"):
+        assert np.isfinite(prepare(signal, 500, preparation)).all()
 
 
 ANY_SIGNAL = arrays(

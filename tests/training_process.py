@@ -1,25 +1,32 @@
 """`python -m tests.training_process DATA MODEL`: train_model.py with a network of next to no size,
-all stages and a few epochs of each; the `ECG_…` variables say the rest. With `--cross-validate` it
-is `python -m ecg.cross_validation DATA OUT`, of three folds."""
+all stages and a few epochs of each; the `ECG_…` variables say the rest.
+
+With `--cross-validate` it is `python -m ecg.cross_validation DATA OUT`, of three folds; with
+`--one-stage` there is no training on simulated records first."""
 
 import sys
 from dataclasses import replace
 
 import train_model
 from ecg import cross_validation, model_folders
+from ecg.epochs import PretrainingOptions
 from ecg.variants import DEFAULT
 from tests.narrow import narrow_method
+
+OPTIONS = {"--cross-validate", "--one-stage"} & set(sys.argv)
 
 
 def find_small(name, preset="full"):
     method = narrow_method(name, n_simulated=32, epochs=3, batch_size=4)
+    if "--one-stage" in OPTIONS:
+        return replace(method, pretraining=PretrainingOptions())
     return replace(method, pretraining=replace(method.pretraining, measured_epochs=2, epochs=2))
 
 
 if __name__ == "__main__":
     model_folders.find_method = cross_validation.find_method = find_small
-    if "--cross-validate" in sys.argv:
-        sys.argv.remove("--cross-validate")
+    sys.argv = [one for one in sys.argv if one not in OPTIONS]
+    if "--cross-validate" in OPTIONS:
         cross_validation.choose_variants = lambda methods, names: dict.fromkeys(methods, (DEFAULT,))
         cross_validation.main([*sys.argv[1:], "--folds", "3"])
     else:
