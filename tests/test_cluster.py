@@ -1,4 +1,4 @@
-"""A Dask scheduler and two workers on loopback. Slow: `bash scripts/test.sh -m slow`."""
+"""A Dask scheduler and two workers on loopback. Slow: `bash scripts/test.sh -m slow -n 0 -s`."""
 
 import contextlib
 import os

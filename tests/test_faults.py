@@ -20,13 +20,14 @@ from tests.test_troubleshooting import SAID
 
 GUIDE = (ROOT / "docs" / "faults.md").read_text()
 ROWS = [line.split(" | ") for line in GUIDE.splitlines() if line.startswith("| ")][1:]
+MESSAGES = sorted({message for row in ROWS for message in re.findall("`([^`]*)`", row[1])})
 # The system's own messages.
 SYSTEM = [os.strerror(number) for number in (errno.ENOSPC, errno.EACCES, errno.EROFS)]
 OF_JOBLIB = "A worker process managed by the executor was unexpectedly terminated"
 OF_PYTHON = "terminated abruptly"  # tests/test_parallel.py brings it about
 
 
-@pytest.mark.parametrize("message", {m for row in ROWS for m in re.findall("`([^`]*)`", row[1])})
+@pytest.mark.parametrize("message", MESSAGES)
 def test_every_message_of_the_table_is_one_that_the_program_has(message):
     if message.startswith(("ECG_", "--")):
         return

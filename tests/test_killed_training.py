@@ -1,6 +1,6 @@
 """Trainings that are killed, and given the same command again.
 
-One kill is a part of every run of the tests; `bash scripts/test.sh -m slow` does twenty.
+One kill is a part of every run of the tests; `bash scripts/test.sh -m slow -n 0 -s` does twenty.
 """
 
 import contextlib
