@@ -106,13 +106,16 @@ def temporary_folder(parent: Path, prefix: str):
     # Between its making and its locking another process may take the folder for one left behind.
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with contextlib.suppress(FileNotFoundError), held(folder):
-            if folder.exists():
-                try:
-                    yield folder
-                finally:
-                    shutil.rmtree(folder, ignore_errors=True)
-                return
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(FileNotFoundError):
+                stack.enter_context(held(folder))
+            if not folder.exists():
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
 
 
 def move_whole(folder: Path, place: Path) -> None:

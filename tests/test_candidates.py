@@ -59,6 +59,7 @@ def corpus() -> Corpus:
         rhythm=random.normal(size=(N_RECORDS, N_RHYTHM)).astype(np.float32),
         waves=random.normal(size=(N_RECORDS, 12, N_WAVES)).astype(np.float32),
         bad={},
+        momentary=False,
         fingerprint="0f",
     )
 

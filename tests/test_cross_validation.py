@@ -141,7 +141,8 @@ def trained(monkeypatch):
     on from. pretrainings: (method, lead set, seed, number of records) of each."""
     seen = SimpleNamespace(fits=[], fails={}, at_once=[], starts=[], pretrainings=[])
 
-    def run_jobs(function, jobs, n_at_once):
+    def run_jobs(function, jobs, n_at_once, client):
+        assert client is None
         seen.at_once.append(n_at_once)
         for job in jobs:
             yield job, function(job)

@@ -128,6 +128,14 @@ def test_what_a_killed_process_left_is_removed_and_what_another_makes_is_not(tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, OSError, KeyboardInterrupt])
+def test_an_error_of_the_block_leaves_no_temporary_folder(error, tmp_path):
+    with pytest.raises(error), temporary_folder(tmp_path, ".made-") as folder:
+        (folder / "half").touch()
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_text_of_no_end_is_refused(tmp_path):
     (tmp_path / "A1.hea").write_bytes(b"x" * 5_000_000)
     with pytest.raises(ValueError, match=r"A1\.hea: expected a text of at most 4194304 bytes"):
