@@ -130,9 +130,13 @@ def test_what_a_killed_process_left_is_removed_and_what_another_makes_is_not(tmp
 
 @pytest.mark.parametrize("error", [FileNotFoundError, OSError, KeyboardInterrupt])
 def test_an_error_of_the_block_leaves_no_temporary_folder(error, tmp_path):
-    with pytest.raises(error), temporary_folder(tmp_path, ".made-") as folder:
-        (folder / "half").touch()
-        raise error
+    def fail():
+        with temporary_folder(tmp_path, ".made-") as folder:
+            (folder / "half").touch()
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert not list(tmp_path.iterdir())
 
 
