@@ -38,7 +38,6 @@ def cluster(log, n_workers):
     Each has as many threads as this machine has cores: on other numbers sums come out otherwise in
     their last bits.
     """
-    kinds = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     with open(log, "w") as written:
         processes = []
 
@@ -55,7 +54,8 @@ def cluster(log, n_workers):
             return processes[-1]
 
         try:
-            run(*kinds, "--no-dashboard")
+            place = ("--host", "127.0.0.1", "--port", "0")
+            run("distributed.cli.dask_scheduler", *place, "--no-dashboard")
             address = scheduler_in(log)
             options = (
                 "--nthreads",
@@ -64,11 +64,10 @@ def cluster(log, n_workers):
                 "--local-directory",
                 log.parent,
             )
+            # One with a nanny, as workers have by default, whose processes are daemons.
+            nannies = [(), *[("--no-nanny",)] * (n_workers - 1)]
             workers = [
-                run("distributed.cli.dask_worker", address, *options, "--no-nanny")
-                if i
-                else run("distributed.cli.dask_worker", address, *options)
-                for i in range(n_workers)
+                run("distributed.cli.dask_worker", address, *options, *nanny) for nanny in nannies
             ]
             yield address, workers
         finally:
