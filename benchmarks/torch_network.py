@@ -102,15 +102,17 @@ class MultiscaleSE(nn.Module):
 
 
 def torch_training_step(lead_set: int, batch):
-    """A call that trains one batch (inputs, labels) of NumPy arrays, as Keras takes them."""
+    """A call that trains one batch (inputs, labels) of NumPy arrays, as Keras takes them; on the
+    GPU where there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inputs, labels = batch
-    signal = torch.from_numpy(inputs["signal"][:, 0])
-    measurements = torch.from_numpy(inputs["measurements"])
-    network = MultiscaleSE(lead_set, METHOD.network).to(memory_format=torch.channels_last)
-    weight = torch.from_numpy(class_weights(METHOD.loss, labels > 0))
+    signal = torch.from_numpy(inputs["signal"][:, 0]).to(device)
+    measurements = torch.from_numpy(inputs["measurements"]).to(device)
+    network = MultiscaleSE(lead_set, METHOD.network).to(device, memory_format=torch.channels_last)
+    weight = torch.from_numpy(class_weights(METHOD.loss, labels > 0)).to(device)
     loss = nn.BCEWithLogitsLoss(weight=weight)
     optimizer = torch.optim.AdamW(network.parameters(), METHOD.training.learning_rate)
-    truth = torch.from_numpy(labels)
+    truth = torch.from_numpy(labels).to(device)
 
     def step():
         optimizer.zero_grad(set_to_none=True)

@@ -3,8 +3,9 @@
 Prints, for the default method's network, multiply-adds a second (three times those of the forward
 way, for the gradients of maps and of weights) over the machine's own float32 matrix-product rate;
 the same in this machine's reduced precision, where it has one; and, where PyTorch is installed
-(`pip install torch==2.13.0`), the same network written in PyTorch, channels last, on the CPU. All
-in turns within one run, medians over rounds. Steps are on noise of a batch's shape.
+(`pip install torch==2.13.0`), the same network written in PyTorch, channels last, on the GPU where
+PyTorch sees one. All in turns within one run, medians over rounds. Steps are on noise of a batch's
+shape.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from ecg.methods import build_network, find_method
 METHOD = find_method("multiscale_se")
 BATCH = METHOD.training.batch_size
 ROUNDS, SECONDS = 5, 4.0  # of each contender in each round
-MATRIX = 2048  # rows and columns
+MATRIX, MATRIX_ON_GPU = 2048, 8192  # rows and columns
 REACH = {"of the matrix rate": 0.5, "of PyTorch": 1.2, "of float32": 1.5}
 
 
@@ -63,10 +64,10 @@ def rate(step, seconds: float = SECONDS) -> float:
     return n_steps / elapsed
 
 
-def matrix_step():
-    """A call that multiplies two float32 matrices on the backend."""
+def matrix_step(size: int):
+    """A call that multiplies two float32 matrices of so many rows and columns on the backend."""
     random = np.random.default_rng(0)
-    one, other = (random.standard_normal((MATRIX, MATRIX), np.float32) for _ in range(2))
+    one, other = (random.standard_normal((size, size), np.float32) for _ in range(2))
     one, other = ops.convert_to_tensor(one), ops.convert_to_tensor(other)
     return lambda: ops.convert_to_numpy(ops.matmul(one, other)[0, 0])
 
@@ -94,10 +95,12 @@ def main() -> None:
     )
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12])
     options = parser.parse_args()
-    reduced = find_devices().precision
+    devices = find_devices()
+    reduced, size = devices.precision, MATRIX_ON_GPU if devices.gpus else MATRIX
+    print(devices, flush=True)
     for lead_set in options.leads:
         n_multiply_adds = 3 * BATCH * multiply_adds(build_network(METHOD, lead_set, N_CLASSES))
-        steps = {"matrix": matrix_step(), "float32": keras_step(lead_set, "float32")}
+        steps = {"matrix": matrix_step(size), "float32": keras_step(lead_set, "float32")}
         if reduced != "float32":
             steps[reduced] = keras_step(lead_set, reduced)
         steps["PyTorch"] = torch_step(lead_set)
@@ -107,7 +110,7 @@ def main() -> None:
                 step()
         rounds = [{name: rate(step) for name, step in steps.items()} for _ in range(ROUNDS)]
         rates = {name: np.array([one[name] for one in rounds]) for name in steps}
-        products = rates["matrix"] * MATRIX**3
+        products = rates["matrix"] * size**3
         print(
             f"training step, {lead_set} leads, float32: "
             f"{np.median(rates['float32']) * n_multiply_adds / 1e9:.0f} G multiply-adds/s, "

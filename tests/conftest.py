@@ -1,3 +1,5 @@
+import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +11,12 @@ import tensorflow
 from tests.synthetic import write_folder
 
 ROOT = Path(__file__).parents[1]
+
+# For tests on jax, in processes of their own: to compile their small networks well takes longer
+# than to run them.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 
 def run_script(script, *arguments, root=ROOT, **environ) -> subprocess.CompletedProcess:
@@ -55,13 +63,21 @@ def training_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(training_folder, tmp_path_factory):
-    """(model folder, finished process) of train_model.py: five narrow models, one epoch each."""
-    folder = tmp_path_factory.mktemp("trained") / "model"
-    process = run_script(
-        "train_model.py", training_folder, folder, ECG_PRESET="demo", ECG_EPOCHS="1"
-    )
-    assert process.returncode == 0, process.stderr
-    return folder, process
+    """(model folder, printed lines, lines on stderr) of train_model.py: five narrow models, one
+    epoch each. Tests that run side by side share them; none may change the folder."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folder, lines = place / "trained", place / "trained.json"
+    with open(place / "trained.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lines.exists():
+            process = run_script(
+                "train_model.py", training_folder, folder, ECG_PRESET="demo", ECG_EPOCHS="1"
+            )
+            assert process.returncode == 0, process.stderr
+            lines.write_text(json.dumps([process.stdout, process.stderr]))
+    return folder, *json.loads(lines.read_text())
 
 
 @pytest.fixture(scope="session")

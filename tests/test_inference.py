@@ -391,7 +391,7 @@ def test_an_absurd_amplitude_is_answered(name, gain):
     assert_whole(given)
 
 
-def test_thousands_of_answers_take_no_more_memory(predictor):
+def test_a_thousand_answers_more_take_no_more_memory(predictor):
     statm = Path("/proc/self/statm")
     if not statm.exists():
         pytest.skip("this system does not tell a process's memory")
@@ -403,9 +403,9 @@ def test_thousands_of_answers_take_no_more_memory(predictor):
     for _ in range(200):
         predictor.answer(text, recording)
     before = resident_mib()
-    for _ in range(2000):
+    for _ in range(1000):
         predictor.answer(text, recording)
-    assert resident_mib() - before < 20
+    assert resident_mib() - before < 10
 
 
 def test_real_records_are_answered_like_their_rewritten_selves(predictor, shared_records_v103):
