@@ -28,8 +28,7 @@ wanted=$({ "$python" --version && echo "$tensorflow" && cat requirements*.txt co
 if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
     "$python" -m venv --clear .venv
     sed "s/^tensorflow\[and-cuda\]/$tensorflow/" requirements.txt >.venv/requirements.txt
-    # Python compiles what it imports; of the packages that is a small part.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --requirement .venv/requirements.txt --requirement requirements-dev.txt \
         --constraint constraints.txt
     echo "$wanted" >.venv/installed
