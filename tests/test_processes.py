@@ -3,24 +3,38 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
 from benchmarks.processes import memory_of_tree, open_files_of_tree, watched
+
+# A process that holds memory, and starts another one that does; a line in, a step on.
+PARENT = f"""
+import subprocess, sys
+child = "held = bytearray({2**26}); print('ready', flush=True); input()"
+print("ready", flush=True), input()
+held = bytearray({2**27})
+print("ready", flush=True), input()
+with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, text=True) as process:
+    input()
+    process.communicate("\\n")
+"""
 
 
 def test_memory_is_that_of_a_process_and_all_below_it():
-    alone = memory_of_tree(os.getpid())
-    assert alone > 10 * 2**20
-    held = np.ones(2**24)
-    assert memory_of_tree(os.getpid()) > alone + 0.9 * held.nbytes
-    code = f"held = bytearray({2**26}); print('ready', flush=True); input()"
+    # Not of this process, whose other threads let go of memory as they like.
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        child.stdout.readline()
-        assert memory_of_tree(os.getpid()) > alone + 0.9 * (held.nbytes + 2**26)
-        child.communicate("\n")
-    assert memory_of_tree(child.pid) == 0
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+
+        def memory_at_next_step():
+            parent.stdout.readline()
+            found = memory_of_tree(parent.pid)
+            print(file=parent.stdin, flush=True)
+            return found
+
+        empty, holding, with_child = (memory_at_next_step() for _ in range(3))
+    assert empty > 2**20
+    assert holding > empty + 0.9 * 2**27
+    assert with_child > holding + 0.9 * 2**26
+    assert memory_of_tree(parent.pid) == 0
 
 
 def test_handles_are_counted(tmp_path):
