@@ -96,8 +96,9 @@ def main() -> None:
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12])
     options = parser.parse_args()
     devices = find_devices()
-    reduced, size = devices.precision, MATRIX_ON_GPU if devices.gpus else MATRIX
     print(devices, flush=True)
+    reduced = devices.precision
+    size = MATRIX_ON_GPU if devices.gpus else MATRIX
     for lead_set in options.leads:
         n_multiply_adds = 3 * BATCH * multiply_adds(build_network(METHOD, lead_set, N_CLASSES))
         steps = {"matrix": matrix_step(size), "float32": keras_step(lead_set, "float32")}

@@ -1,4 +1,4 @@
-"""The commands as others call them: each in its own process."""
+"""The commands as others call them: each in its own process, but for those that end at once."""
 
 import csv
 import importlib
