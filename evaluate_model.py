@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg.classes import GROUPS, encode_dx, read_weights
-from ecg.command_line import one_line_errors
+from ecg.classes import DIAGNOSES, encode_dx, read_weights
+from ecg.command_line import running
+from ecg.files import write_text
 from ecg.headers import RecordError, read_dx
 from ecg.outputs import read_answers
 from ecg.progress import track
@@ -47,9 +48,10 @@ def format_scores(scores: Scores) -> str:
 
 
 def format_class_scores(scores: Scores) -> str:
-    """Four lines: Classes, AUROC, AUPRC, F-measure; a column per class."""
+    """Four lines, Classes, AUROC, AUPRC, F-measure; a column a class, its codes sorted as text."""
+    classes = ("|".join(sorted(diagnosis.codes)) for diagnosis in DIAGNOSES)
     return (
-        f"Classes,{','.join(GROUPS)}\n"
+        f"Classes,{','.join(classes)}\n"
         f"AUROC,{_decimals(scores.auroc)}\n"
         f"AUPRC,{_decimals(scores.auprc)}\n"
         f"F-measure,{_decimals(scores.f_measure)}\n"
@@ -70,14 +72,14 @@ def main(arguments=None) -> None:
     parser.add_argument("score_file", nargs="?", type=Path)
     parser.add_argument("class_score_file", nargs="?", type=Path)
     options = parser.parse_args(arguments)
-    with one_line_errors("evaluate_model.py"):
+    with running("evaluate_model.py"):
         scores = evaluate_model(options.label_directory, options.output_directory)
         if options.score_file is None:
             print(format_scores(scores), end="")
         else:
-            options.score_file.write_text(format_scores(scores))
+            write_text(options.score_file, format_scores(scores))
         if options.class_score_file is not None:
-            options.class_score_file.write_text(format_class_scores(scores))
+            write_text(options.class_score_file, format_class_scores(scores))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,21 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 _SMALL = 2**16  # bytes
 _MOST = 2**22  # bytes of a small file; a header has some 2000
 _PIECE = 2**18  # bytes, read at a time
+_KEPT_NAME = 32  # characters of a file's name in that of its temporary file
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 
 
 @contextlib.contextmanager
@@ -25,8 +34,9 @@ def written_whole(path: str | Path, lasting: bool = False):
     as that of a full disk, names `path`.
     """
     path = Path(path)
-    # Threads, and machines that share a disk, may have the same process number.
-    unfinished = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
+    # Threads, and machines that share a disk, may have the same process number. Only the end of the
+    # name is kept: with all of a long one the temporary name would be too long for the file system.
+    unfinished = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name[-_KEPT_NAME:]}")
     try:
         with naming(path, unfinished):
             yield unfinished
@@ -37,6 +47,40 @@ def written_whole(path: str | Path, lasting: bool = False):
                 flush(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text`, UTF-8, to a file that a user named: whole or not at all.
+
+    The target of a link is replaced, not the link. What exists and is no regular file
+    (`/dev/stdout`, a named pipe) is written to directly. Raises OSError naming the path.
+    """
+    path = Path(path)
+    if _is_stream(path):
+        with naming(path):
+            path.write_text(text, encoding="utf-8")
+        return
+    with written_whole(path.resolve()) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether the path is a device, pipe or socket, or a link by which the system names one of this
+    process's open files, such as /dev/stdout."""
+    if not path.exists():
+        return False
+    folder = path.parent.resolve()
+    is_open_file = path.is_symlink() and folder.parts[1:2] in (("dev",), ("proc",))
+    return is_open_file or not path.is_file()
+
+
+def printable(name: str) -> str:
+    """The name of a file, or a text that holds one, on one line of valid UTF-8.
+
+    Bytes that are no UTF-8, and characters that cannot be printed, are written as escapes.
+    """
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 @contextlib.contextmanager
@@ -71,6 +115,15 @@ def make_folder(folder: str | Path) -> Path:
     except OSError as error:
         raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
     return folder
+
+
+def check_place(file: str | Path) -> None:
+    """Raise OSError where the file cannot be written, before the work rather than after it."""
+    file = Path(file)
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{file}: expected an existing folder {file.parent}, found none")
+    if file.is_dir():
+        raise IsADirectoryError(f"{file}: expected a file to write to, found a folder")
 
 
 def check_room(folder: Path, n_bytes: int, what: str) -> None:
@@ -132,12 +185,40 @@ def move_whole(folder: Path, place: Path) -> None:
     flush(place.parent)
 
 
+def open_regular(path: str | Path) -> int:
+    """Open a regular file for reading and return its descriptor.
+
+    Raises ValueError naming the file where it is, after links, a named pipe, a socket, a device or
+    a folder: to read one of those may take for ever.
+    """
+    try:
+        # Without O_NONBLOCK a named pipe would be waited for before it could be looked at.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _check_regular(path, Path(path).stat().st_mode)  # a socket cannot even be opened
+        raise
+    try:
+        _check_regular(path, os.fstat(descriptor).st_mode)
+    except ValueError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: str | Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        found = _KINDS.get(stat.S_IFMT(mode), "another kind of file")
+        raise ValueError(f"{path}: expected a regular file, found {found}")
+
+
 def read_bytes(path: str | Path) -> bytes:
     """A small file's content, by fewer system calls than `open` makes.
 
-    Raises ValueError naming the file where it is larger than a text of the Challenge can be.
+    Raises ValueError naming the file where it is larger than a text of the Challenge can be, or no
+    regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = open_regular(path)
     try:
         content = os.read(descriptor, _SMALL)
         while piece := os.read(descriptor, _SMALL):

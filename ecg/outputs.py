@@ -10,20 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from ecg.classes import CLASS_OF_CODE, N_CLASSES
-from ecg.files import read_bytes, written_whole
+from ecg.files import printable, read_bytes, written_whole
+
+_TRUE = {"True", "true", "T", "t"}  # Python's booleans end up in other teams' files
 
 
 def write_output(path: str | Path, record_id: str, codes, labels, probabilities) -> None:
-    """Writes one output file, whole or not at all; the three sequences are equally long."""
+    """Write one output file, UTF-8, whole or not at all; the three sequences are equally long.
+
+    Characters of the id that cannot be printed, a line break say, are written as escapes.
+    """
     path = Path(path)
     lines = (
-        f"#{record_id}",
+        f"#{printable(record_id)}",
         ",".join(str(code) for code in codes),
         ",".join(str(int(label)) for label in labels),
         ",".join(repr(float(probability)) for probability in probabilities),
     )
     with written_whole(path) as unfinished:
-        unfinished.write_text("\n".join(lines) + "\n")
+        unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_output(
@@ -31,8 +36,8 @@ def read_output(
 ) -> tuple[str, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
     """(record id, codes, labels, probabilities) of an output file.
 
-    A label is 1 where its text is the number 1, else 0; a probability that is no finite number
-    is 0. What a short or empty file lacks is 0 as well.
+    A label is 1 where its text is the number 1 or one of "True", "true", "T" and "t", else 0; a
+    probability that is no finite number is 0. What a short or empty file lacks is 0 as well.
     Raises FileNotFoundError naming the file where there is none.
     """
     record_line, code_line, label_line, probability_line = _read_lines(path)
@@ -76,14 +81,22 @@ def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
 
     labels, probabilities: (…, n_codes), of one output or of many that list the same codes.
     A class is positive where any of its codes is; its probability is the mean over its codes that
-    are there. Codes that are not scored are left out.
+    are there. Codes that are not scored are left out. A code may be several, joined by bars, and
+    then stands for every class that has one of them.
     """
     of_class = np.zeros((len(codes), N_CLASSES))
-    for i, code in enumerate(codes):
-        if code in CLASS_OF_CODE:
-            of_class[i, CLASS_OF_CODE[code]] = 1
+    for i, joined in enumerate(codes):
+        for code in joined.split("|"):
+            if code in CLASS_OF_CODE:
+                of_class[i, CLASS_OF_CODE[code]] = 1
     positive = np.equal(labels, 1) @ of_class > 0
-    return positive, probabilities @ of_class / np.maximum(of_class.sum(axis=0), 1)
+    total = np.zeros((*np.shape(probabilities)[:-1], N_CLASSES))
+    with np.errstate(over="ignore"):
+        # One by one: a matrix product adds in an order that depends on the other columns, and
+        # answers that tie would tie no more.
+        for i, k in np.argwhere(of_class):
+            total[..., k] += np.asarray(probabilities)[..., i]
+    return positive, total / np.maximum(of_class.sum(axis=0), 1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,7 @@ def _numbers(line: str, count: int) -> list[float]:
 
 @lru_cache(1024)
 def _label(text: str) -> int:
-    return int(_number(text) == 1)
+    return int(text.strip() in _TRUE or _number(text) == 1)
 
 
 def _number(text: str) -> float:

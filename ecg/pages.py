@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ecg.files import written_whole
+from ecg.files import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,5 +20,4 @@ def write_page(path: str | Path, template: str, **values) -> None:
         lstrip_blocks=True,
     )
     text = environment.get_template(template).render(values)
-    with written_whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(path, text)

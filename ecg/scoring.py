@@ -118,8 +118,9 @@ def challenge_metric(labels, outputs, weights, sinus_rhythm=SINUS_RHYTHM) -> flo
 
 def macro_mean(figures) -> float:
     """Mean of the figures that are defined; NaN where none is."""
-    defined = figures[~np.isnan(figures)]
-    return float(defined.mean()) if len(defined) else np.nan
+    n_defined = np.count_nonzero(~np.isnan(figures))
+    # Over all places, as the Challenge adds: the order can move the last printed digit.
+    return float(np.nansum(figures) / n_defined) if n_defined else np.nan
 
 
 def _confusion(labels, outputs) -> np.ndarray:

@@ -1,6 +1,9 @@
+import os
+import sys
+
 import pytest
 
-from evaluate_model import evaluate_model, format_class_scores, format_scores
+from evaluate_model import evaluate_model, format_class_scores, format_scores, main
 
 
 def write_case(folder, cases):
@@ -39,7 +42,7 @@ def test_a_case_worked_by_hand(tmp_path):
         "AUROC,AUPRC,Accuracy,F-measure,Challenge metric\n0.750,0.750,1.000,1.000,1.000\n"
     )
     lines = format_class_scores(scores).splitlines()
-    assert lines[0].startswith("Classes,164889003,164890007,6374002,426627000,733534002|164909002,")
+    assert lines[0].startswith("Classes,164889003,164890007,6374002,426627000,164909002|733534002,")
     assert lines[1].split(",")[5] == "0.500"
     assert lines[1].split(",")[1] == "nan"
 
@@ -106,3 +109,100 @@ def test_outputs_that_list_other_codes_each_keep_their_place(tmp_path):
     scores = evaluate_model(*write_case(tmp_path, cases))
     assert scores.accuracy == 1
     assert scores.summary["AUROC"] == 1
+
+
+# The command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def case(tmp_path, monkeypatch):
+    """A small case, as arguments of the command: labels, outputs."""
+    monkeypatch.delenv("ECG_DEBUG", raising=False)
+    cases = [("A", "426783006", "426783006\n1\n0.9"), ("B", "164889003", "426783006\n1\n0.8")]
+    return [str(folder) for folder in write_case(tmp_path, cases)]
+
+
+def test_scores_are_printed_where_no_file_is_named(case, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    main(case)
+    assert capsys.readouterr().out == format_scores(evaluate_model(*case))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_scores_go_to_the_file_that_is_named_and_are_not_printed(case, tmp_path, capsys):
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    (folder / "all.csv").write_text("of another run, and much longer than what follows\n" * 20)
+    main([*case, str(folder / "all.csv")])
+    assert capsys.readouterr().out == ""
+    assert (folder / "all.csv").read_text() == format_scores(evaluate_model(*case))
+    assert [path.name for path in folder.iterdir()] == ["all.csv"]
+
+
+def test_scores_of_the_classes_go_to_a_second_file(case, tmp_path, capsys):
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    main([*case, str(folder / "all.csv"), str(folder / "classes.csv")])
+    assert capsys.readouterr().out == ""
+    scores = evaluate_model(*case)
+    assert (folder / "all.csv").read_text() == format_scores(scores)
+    assert (folder / "classes.csv").read_text() == format_class_scores(scores)
+    assert sorted(path.name for path in folder.iterdir()) == ["all.csv", "classes.csv"]
+
+
+def test_scores_go_through_a_named_pipe_that_stays_one(case, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # lets a writer open it at once
+    try:
+        main([*case, str(pipe)])
+        assert os.read(reader, 4096).decode() == format_scores(evaluate_model(*case))
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_what_cannot_be_scored_ends_the_command_and_leaves_the_files_of_before(
+    case, tmp_path, capsys
+):
+    labels, outputs = case
+    files = [tmp_path / "all.csv", tmp_path / "classes.csv"]
+    for file in files:
+        file.write_text("of before")
+    (tmp_path / "outputs" / "B.csv").unlink()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, message in (
+        ((labels, outputs), f"{outputs}/B.csv: expected an output file, found none"),
+        ((empty, outputs), f"{empty}: expected header files (NAME.hea), found none"),
+        ((f"{labels}/no", outputs), f"{labels}/no: expected a folder of records, found none"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, (*arguments, *files))])
+        assert end.value.code == f"evaluate_model.py: {message}"
+        assert [file.read_text() for file in files] == ["of before"] * 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("written", [[], ["all.csv"]])
+def test_a_file_that_cannot_be_written_ends_the_command_and_is_named(case, tmp_path, written):
+    files = [*(tmp_path / name for name in written), tmp_path / "nowhere" / "last.csv"]
+    with pytest.raises(SystemExit) as end:
+        main([*case, *map(str, files)])
+    assert end.value.code.startswith("evaluate_model.py: ")
+    assert "nowhere/last.csv" in end.value.code
+
+
+@pytest.mark.parametrize("n_arguments", [0, 1, 5])
+def test_a_wrong_number_of_arguments_ends_the_command_with_its_usage(n_arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["x"] * n_arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_the_help_is_the_text_that_heads_the_program(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert not end.value.code
+    assert sys.modules[main.__module__].__doc__.strip() in capsys.readouterr().out

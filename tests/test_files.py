@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,11 @@ from ecg.files import (
     make_folder,
     move_whole,
     naming,
+    open_regular,
+    printable,
     read_bytes,
     temporary_folder,
+    write_text,
     written_whole,
 )
 from tests.conftest import ROOT
@@ -170,3 +174,61 @@ def test_a_digest_is_that_of_the_files_one_after_another(tmp_path):
     together = one.read_bytes() + two.read_bytes()
     assert digest_files(one, two) == hashlib.sha256(together).hexdigest()
     assert digest_files(one) == hashlib.sha256(b"header").hexdigest()
+
+
+def test_a_text_replaces_a_file_or_a_links_target_as_a_whole(tmp_path):
+    file, link = tmp_path / "scores.csv", tmp_path / "link.csv"
+    link.symlink_to(file)
+    for path in (file, link):
+        inode = file.stat().st_ino if file.exists() else None
+        write_text(path, f"µ {path.name}")
+        assert file.read_text(encoding="utf-8") == f"µ {path.name}"
+        assert file.stat().st_ino != inode
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_text_goes_into_what_is_no_regular_file(tmp_path):
+    code = "import sys; from ecg.files import write_text; write_text(sys.argv[1], 'whole')"
+    for target in ("/dev/stdout", "/proc/self/fd/1"):
+        command = [sys.executable, "-c", code, target]
+        piped = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+        assert piped.stdout == b"whole"
+        with open(tmp_path / "stdout", "wb") as file:
+            subprocess.run(command, cwd=ROOT, stdout=file, check=True)
+        assert (tmp_path / "stdout").read_text() == "whole"
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        write_text("/dev/full", "text")
+    assert not Path("/dev/full").is_file()
+
+
+def test_a_text_has_no_place_in_a_folder(tmp_path):
+    (tmp_path / "X.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"X\.csv"):
+        write_text(tmp_path / "X.csv", "text")
+
+
+@pytest.mark.parametrize("length", [251, 255])
+def test_a_name_as_long_as_can_be_is_written(tmp_path, length):
+    path = tmp_path / ("ä" * (length // 2) + "x")
+    with written_whole(path) as unfinished:
+        unfinished.write_text("text")
+    assert path.read_text() == "text"
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path, kind in (
+        (tmp_path / "link", "a named pipe"),
+        (tmp_path, "a folder"),
+        ("/dev/null", "a device"),
+    ):
+        with pytest.raises(ValueError, match=f"{path}: expected a regular file, found {kind}"):
+            open_regular(path)
+
+
+def test_names_are_printable_on_one_line():
+    assert printable("ä name") == "ä name"
+    assert printable("two\nlines\x1b") == "two\\nlines\\x1b"
+    assert printable(b"\xff\xc3\xa4".decode("ascii", "surrogateescape")) == "\\xffä"

@@ -100,3 +100,22 @@ def test_bytes_that_are_no_text_cost_the_line_alone(tmp_path):
     path = tmp_path / "A.csv"
     path.write_bytes(b"#\xff\n1,2\n1,\xff\n\xfe,0.5\n")
     assert read_output(path)[1:] == (("1", "2"), (1, 0), (0.0, 0.5))
+
+
+@pytest.mark.parametrize("label", ["1", "1.0", " 1 ", "1e0", "True", "true", "T", "t", " T"])
+def test_labels_of_other_teams_files_are_positive(tmp_path, label):
+    (tmp_path / "X.csv").write_text(f"#X\n426783006,164889003\n{label},0\n0.5,0.5\n")
+    assert read_output(tmp_path / "X.csv")[2] == (1, 0)
+
+
+@pytest.mark.parametrize("label", ["TRUE", "yes", "2", "nan", "inf", "", "False", "tt"])
+def test_other_labels_are_negative(tmp_path, label):
+    (tmp_path / "X.csv").write_text(f"#X\n426783006\n{label}\n0.5\n")
+    assert read_output(tmp_path / "X.csv")[2] == (0,)
+
+
+def test_a_joined_name_stands_for_each_class_that_it_shares_a_code_with():
+    codes = ("733534002|164909002", "164889003|164890007|1", "164909002")
+    positive, probability = to_classes(codes, [0, 1, 0], np.array([0.2, 0.6, 0.4]))
+    assert np.flatnonzero(positive).tolist() == [0, 1]
+    np.testing.assert_allclose(probability[[0, 1, 4]], [0.6, 0.6, 0.3])
