@@ -5,10 +5,9 @@ import argparse
 import sys
 from collections import defaultdict
 
-from ecg.command_line import one_line_errors
+from ecg.command_line import running
 from ecg.files import make_folder
 from ecg.headers import RecordError, parse_header
-from ecg.inference import load_predictor
 from ecg.leads import LEAD_SETS, lead_set_for
 from ecg.outputs import write_output
 from ecg.progress import track
@@ -23,13 +22,16 @@ def test_model(model_directory, data_directory, output_directory, workers: int) 
     together: `workers` processes read ahead. One that cannot be read is answered as sinus rhythm,
     by any of the models where not even its leads are known, and named on stderr.
     """
+    from ecg.inference import load_predictor, print_warnings  # loads TensorFlow
+
     records = find_records(data_directory)
     if not records:
         raise RecordError(f"{data_directory}: expected records (NAME.hea), found none")
     ids, of_lead_set = {}, defaultdict(list)
     for files in records:
-        ids[files.name], lead_set = _look(files)
+        ids[files.name], lead_set, warnings = _look(files)
         of_lead_set[lead_set].append(files)
+        print_warnings(files.name, warnings)
     unknown = of_lead_set.pop(None, [])
     of_lead_set[max(of_lead_set, default=max(LEAD_SETS))] += unknown
     # What is missing or forbidden should show before hours of answers, not after.
@@ -47,14 +49,14 @@ def test_model(model_directory, data_directory, output_directory, workers: int) 
     return sum(model.n_unusable for model in models.values())
 
 
-def _look(files: RecordFiles) -> tuple[str, int | None]:
-    """The id that the header gives the record, and the lead set whose model answers it; the files'
-    name and None where the header is unreadable."""
+def _look(files: RecordFiles) -> tuple[str, int | None, tuple[str, ...]]:
+    """The id that the header gives the record, the lead set whose model answers it, and warnings;
+    the files' name, None and no warnings where the header is unreadable."""
     try:
         header = parse_header(read_header_text(files.header))
     except (RecordError, OSError):
-        return files.name, None
-    return header.name, lead_set_for(header.leads)
+        return files.name, None, ()
+    return header.name, lead_set_for(header.leads), header.warnings
 
 
 def main(arguments=None) -> None:
@@ -67,7 +69,7 @@ def main(arguments=None) -> None:
         "--strict", action="store_true", help="exit with 1 if a record was unreadable"
     )
     options = parser.parse_args(arguments)
-    with one_line_errors("test_model.py"):
+    with running("test_model.py"):
         settings = read_settings()
         n_unusable = test_model(
             options.model_directory,

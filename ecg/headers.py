@@ -16,6 +16,7 @@ from ecg.leads import canonical_lead
 
 DEFAULT_FS = 250.0  # Hz, where line 1 gives none (header(5))
 DEFAULT_GAIN = 200.0  # per unit, where the gain is missing or 0 (header(5))
+_LEAST_GAIN = 10.0  # per mV; below, a step is larger than many P waves: "1000/V" for "1000/mV"
 
 # mV in one of the unit; the keys are lower case because headers spell them mV, mv, MV.
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
@@ -39,6 +40,7 @@ class Header:
     leads: in the header's order, standard spelling; adc_gains (per mV) and baselines (ADC units)
     follow them, a gain being NaN where the lead's unit is no voltage. files: of each
     signal line. age: years or NaN. sex: "Male", "Female" or "Unknown". dx: codes, each once.
+    warnings: what can be read but is doubtful, a phrase each.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Header:
     age: float
     sex: str
     dx: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def parse_header(text: str) -> Header:
@@ -81,6 +84,7 @@ def parse_header(text: str) -> Header:
         age=_parse_age(comments.get("age", "")),
         sex=_parse_sex(comments.get("sex", "")),
         dx=_parse_dx(comments.get("dx", "")),
+        warnings=_warnings(signals),
     )
 
 
@@ -150,15 +154,42 @@ def _parse_signal_line(name: str, line: str) -> dict:
     if len(fields) > 3 and not gain_field:
         raise RecordError(f"{name}: unreadable gain '{fields[2]}' in '{line}'")
     gain, baseline, unit = gain_field.groups() if gain_field else (None, None, None)
-    adc_gain = _number(name, "gain", gain or "0") or DEFAULT_GAIN
+    adc_gain = _number(name, "gain", gain or str(DEFAULT_GAIN))
     adc_zero = fields[4] if len(fields) > 5 else "0"
     millivolts = _MILLIVOLTS.get(unit.lower() if unit else "mv", math.nan)
     return {
         "file": fields[0],
         "lead": canonical_lead(fields[-1]),
-        "adc_gain": adc_gain / millivolts,
+        "adc_gain": (adc_gain or DEFAULT_GAIN) / millivolts,
+        "gain_doubt": _gain_doubt(adc_gain, adc_gain / millivolts),
         "baseline": _number(name, "baseline", adc_zero if baseline is None else baseline),
     }
+
+
+def _gain_doubt(written: float, per_mv: float) -> str:
+    """What is doubtful about a gain as the header writes it; empty where nothing is."""
+    if written == 0:
+        return f"a gain of 0, read as {DEFAULT_GAIN:g} per unit"
+    if written < 0:
+        return "a gain below 0, which turns the signal upside down"
+    if per_mv < _LEAST_GAIN:
+        return f"a gain of {per_mv:g} per mV, too coarse for an ECG"
+    return ""
+
+
+def _warnings(signals: list[dict]) -> tuple[str, ...]:
+    """The doubts about a header's signal lines, each with the leads that it is about."""
+    doubts: dict[str, list[str]] = {}
+    seen = set()
+    for signal in signals:
+        if signal["gain_doubt"]:
+            doubts.setdefault(signal["gain_doubt"], []).append(signal["lead"])
+        if signal["lead"] in seen:
+            doubts.setdefault("named more than once, the first one is read", []).append(
+                signal["lead"]
+            )
+        seen.add(signal["lead"])
+    return tuple(f"{', '.join(dict.fromkeys(leads))}: {doubt}" for doubt, leads in doubts.items())
 
 
 def _comments(lines) -> dict[str, str]:

@@ -14,6 +14,7 @@ import numpy as np
 from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
 from ecg.decisions import calibrate, decide, pool_windows
 from ecg.devices import find_devices
+from ecg.files import printable
 from ecg.headers import RecordError, parse_header
 from ecg.inputs import network_inputs, read_inputs
 from ecg.model_files import TrainedModel, load_trained_model
@@ -75,7 +76,9 @@ class Predictor:
             header = parse_header(header_text)
             name = header.name
             duration_s = self.model.method.preparation.duration_s
-            probabilities = self.probabilities(to_record(header, recording, duration_s))
+            record = to_record(header, recording, duration_s)
+            print_warnings(name, record.warnings)
+            probabilities = self.probabilities(record)
         except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
             # and that scores below sinus rhythm; so this one place lets nothing through.
             return self.answer_unusable(name, error)
@@ -107,7 +110,8 @@ class Predictor:
     def answer_unusable(self, name: str, error: Exception) -> Answer:
         """Sinus rhythm with the training prevalence as probabilities; says so on stderr."""
         reason = error if isinstance(error, ValueError) else f"unexpected {error!r}"
-        print(f"{name}: answered as sinus rhythm, unread: {reason}", file=sys.stderr, flush=True)
+        line = printable(f"{name}: could not be read; answered as sinus rhythm: {reason}")
+        print(line, file=sys.stderr, flush=True)
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
@@ -150,6 +154,13 @@ class Predictor:
         decision = self.model.decision
         pooled = pool_windows(probabilities, [len(probabilities)], decision.options.vote)[0]
         return calibrate(pooled, decision.temperature)
+
+
+def print_warnings(name: str, warnings: Sequence[str]) -> None:
+    """Name on stderr, in one line, what is doubtful about a record that is answered anyhow."""
+    if warnings:
+        line = printable(f"{name}: warning: {'; '.join(warnings)}")
+        print(line, file=sys.stderr, flush=True)
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecg.files import open_regular
 from ecg.headers import RecordError
 
 # Types of stored numbers.
@@ -36,9 +37,14 @@ Read = Callable[[int], bytes]
 def read_matrix(path: Path, key: str, n_columns: int | None = None) -> np.ndarray:
     """The matrix `key` (n_rows, n_columns) of a file, in its stored type, or its first columns.
 
-    Raises RecordError naming the file where it has no such matrix, or is cut short or broken.
+    Raises RecordError naming the file where it has no such matrix, is cut short or broken, or is no
+    regular file.
     """
-    with open(path, "rb") as file:
+    try:
+        descriptor = open_regular(path)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
+    with open(descriptor, "rb") as file:
         left = os.fstat(file.fileno()).st_size
 
         def read(n_bytes: int) -> bytes:

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,11 +18,13 @@ import joblib
 from joblib.externals import loky
 
 from ecg.devices import find_devices
+from ecg.files import naming
 
 # Each process computes on one core.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _AHEAD = 4  # tasks a process: enough that none waits, few enough to hold their results
 _END = object()
+_SHM = "/dev/shm"  # where Linux keeps the semaphores of processes
 _ANSWER_S = 30  # s in which a cluster is to answer
 _ON_WORKER = threading.Lock()  # a worker of a cluster does one job at a time, whatever its threads
 
@@ -41,7 +44,13 @@ def read_ahead(
     if workers <= 1:
         yield from map(function, tasks)
         return
-    executor, pending = _readers(workers), deque()  # of (task, its future)
+    try:
+        executor = _readers(workers)
+    except OSError as error:  # some containers have no writable /dev/shm, which semaphores need
+        print(f"warning: reading with one process, not {workers}: {_SHM}: {error}", file=sys.stderr)
+        yield from map(function, tasks)
+        return
+    pending = deque()  # of (task, its future)
     try:
         for task in itertools.chain(tasks, itertools.repeat(_END)):
             if task is not _END:
@@ -212,7 +221,8 @@ def _run_alone(function: Callable, job, free: queue.SimpleQueue):
 
 def _process(initializer=None, *arguments) -> ProcessPoolExecutor:
     # A new one: a fork of a process in which TensorFlow has started hangs.
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
+    with naming(_SHM):
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
 
 
 def _visible_gpus() -> list[str]:

@@ -72,7 +72,7 @@ def sources_of(records: list[RecordFiles]) -> list[str]:
 def read_header_text(path: str | Path) -> str:
     """The text of a header file, UTF-8 or else Latin-1 (in comments, or as the µ of µV).
 
-    Raises RecordError where the file is far larger than a header.
+    Raises RecordError where the file is far larger than a header, or no regular file.
     """
     try:
         content = read_bytes(path)

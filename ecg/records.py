@@ -12,7 +12,7 @@ from ecg.files import written_whole
 from ecg.headers import Header, RecordError, format_header, parse_header
 from ecg.mat_files import read_matrix
 from ecg.record_files import RecordFiles, read_header_text
-from ecg.signals import window_length
+from ecg.signals import check_fs, window_length
 
 # Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
 _MISSING = (-32768, -(2**31))
@@ -24,7 +24,7 @@ class Record:
 
     signal: (n_leads, n_samples), float32, mV, NaN where a sample is missing; leads name its rows
     in standard spelling. fs: Hz. age: years or NaN. sex: "Male", "Female" or "Unknown".
-    dx: SNOMED CT codes of the header.
+    dx: SNOMED CT codes of the header. warnings: what is doubtful about the header.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Record:
     age: float
     sex: str
     dx: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
@@ -43,7 +44,8 @@ def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
     """
     try:
         header = parse_header(read_header_text(files.header))
-    except (OSError, RecordError) as error:
+        check_fs(header.fs)
+    except (OSError, ValueError) as error:  # RecordError is a ValueError
         raise RecordError(f"{files.header}: {error}") from error
     n_samples = None if duration_s is None else window_length(header.fs, duration_s)
     return to_record(header, read_recording(files.recording, n_samples))
@@ -68,7 +70,16 @@ def to_record(header: Header, recording, duration_s: float | None = None) -> Rec
     if duration_s is not None:
         recording = recording[:, : window_length(header.fs, duration_s)]
     signal = _to_millivolts(recording, header.adc_gains, header.baselines)
-    return Record(header.name, signal, header.fs, header.leads, header.age, header.sex, header.dx)
+    return Record(
+        header.name,
+        signal,
+        header.fs,
+        header.leads,
+        header.age,
+        header.sex,
+        header.dx,
+        header.warnings,
+    )
 
 
 def _to_millivolts(recording, adc_gains, baselines) -> np.ndarray:

@@ -13,6 +13,7 @@ from scipy.signal import butter, firwin, resample_poly, sosfilt, sosfilt_zi
 
 MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
 _LONGEST_WINDOW_S = 3600.0
+_HIGHEST_ORDER = 8  # of the band-pass; rounding spoils much higher ones at .05 Hz
 # A lead whose standard deviation is below this carries no ECG: the Challenge's files resolve
 # 1e-3 mV, and the filter leaves some 1e-12 mV of a constant.
 _DEAD_MV = 1e-6
@@ -47,6 +48,8 @@ class Preparation:
     def __post_init__(self):
         if not MIN_FS <= self.fs <= MAX_FS:
             raise ValueError(f"fs: expected {MIN_FS:g} to {MAX_FS:g} Hz, found {self.fs}")
+        if not 1 <= self.band_order <= _HIGHEST_ORDER:
+            raise ValueError(f"band_order: expected 1 to {_HIGHEST_ORDER}, found {self.band_order}")
         if self.band_hz is not None and not 0 < self.band_hz[0] < self.band_hz[1] < self.fs / 2:
             raise ValueError(
                 f"band_hz: expected 0 < low < high < {self.fs / 2}, found {self.band_hz}"
@@ -88,8 +91,7 @@ def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
 
     What `prepare` makes first; `scale_windows` does the rest.
     """
-    if not MIN_FS <= fs <= MAX_FS:
-        raise ValueError(f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found {fs:g}")
+    check_fs(fs)
     length = window_length(fs, preparation.window_s)
     starts = window_starts(signal.shape[1], length, preparation.max_windows, preparation.drop_tail)
     return [_condition(signal[:, i : i + length], fs, preparation) for i in starts]
@@ -132,6 +134,12 @@ def _condition(signal, fs, preparation) -> np.ndarray:
     if preparation.band_hz is None:
         return signal
     return band_pass(signal, preparation.fs, preparation.band_hz, preparation.band_order)
+
+
+def check_fs(fs) -> None:
+    """Raise ValueError for a sampling rate outside MIN_FS..MAX_FS."""
+    if not MIN_FS <= fs <= MAX_FS:
+        raise ValueError(f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found {fs:g}")
 
 
 def bound(signal) -> np.ndarray:

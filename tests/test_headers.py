@@ -39,7 +39,7 @@ def test_both_dialects_say_the_same():
 
 @given(
     fs=st.sampled_from([50.0, 257.0, 500.0, 1000.0]),
-    gain=st.floats(0.5, 1e5).map(lambda gain: float(f"{gain:.6g}")),
+    gain=st.floats(10, 1e5).map(lambda gain: float(f"{gain:.6g}")),
     baseline=st.integers(-2000, 2000),
     age=st.integers(0, 120),
     dx=st.lists(st.integers(1, 10**10).map(str), unique=True, max_size=5).map(tuple),
@@ -114,6 +114,23 @@ def test_missing_gain_means_200_per_mv_and_missing_baseline_adc_zero():
     header = one_lead("X.mat 16+24 II")
     assert header.leads == ("II",)
     assert (header.adc_gains, header.baselines) == ((200.0,), (0.0,))
+
+
+@pytest.mark.parametrize(
+    ("fields", "baseline"),
+    [
+        ("500", 0),
+        ("500 16", 0),
+        ("500 16 7", 7),
+        ("500 16 7 3", 7),
+        ("500 16 7 3 4", 7),
+        ("500 16 7 3 4 0", 7),
+    ],
+)
+def test_a_signal_line_may_leave_out_its_last_fields(fields, baseline):
+    header = one_lead(f"X.mat 16 {fields} II")
+    assert header.leads == ("II",)
+    assert (header.adc_gains, header.baselines) == ((500.0,), (baseline,))
 
 
 def test_a_lead_that_is_no_voltage_has_no_gain():

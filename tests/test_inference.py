@@ -140,7 +140,11 @@ def test_leads_that_the_record_lacks_are_taken_as_zeros(predictor):
 @pytest.mark.parametrize(
     ("text", "recording", "message"),
     [
-        ("", np.zeros((12, 10)), "(unreadable header): answered as sinus rhythm, unread: empty"),
+        (
+            "",
+            np.zeros((12, 10)),
+            "(unreadable header): could not be read; answered as sinus rhythm: empty",
+        ),
         (header_text("A1", 500, 10, TWELVE_LEADS), None, "A1: expected numbers"),
         (header_text("A1", 500, 10, TWELVE_LEADS), np.zeros((2, 10)), "A1: expected 12 leads"),
         (header_text("A1", 500, 10, TWELVE_LEADS), np.zeros((12, 10)), "found none"),
@@ -282,7 +286,7 @@ def test_a_record_that_kills_its_reader_costs_no_other(odd_folder, tmp_path, cap
         if one.name != "1R1":
             given = found[one].probabilities
             np.testing.assert_allclose(given, expected[one].probabilities, atol=1e-5)
-    told = "1R1: answered as sinus rhythm, unread: the process that read it was killed\n"
+    told = "1R1: could not be read; answered as sinus rhythm: the process that read it was killed\n"
     assert capsys.readouterr().err == told
 
 
