@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import shutil
 import zipfile
 import zlib
@@ -14,8 +15,16 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
+from ecg.cache_keys import cache_key
 from ecg.corpus_parts import write_part
-from ecg.files import check_room, make_folder, move_whole, naming, temporary_folder
+from ecg.files import (
+    check_room,
+    make_folder,
+    move_whole,
+    naming,
+    printable,
+    temporary_folder,
+)
 from ecg.leads import TWELVE_LEADS
 from ecg.progress import track
 from ecg.record_files import RecordFiles, find_records, sources_of
@@ -25,7 +34,6 @@ MAX_BAD_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _MAX_PARTS = 256  # a memory map keeps its file open, and many systems allow a process 1024
 UNFINISHED = ".unfinished-"  # begins the names of folders in which corpora are made
-CORPUS_FORMAT = 5  # of the cached files; part of a cache's name, so that older ones are not taken
 _DAMAGE = (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -185,7 +193,7 @@ def _write(
     table["sources"] = np.array(list(compress(sources, good)), str)
     digest = hashlib.sha256()
     for name, of_files in zip(table["names"], table.pop("digest"), strict=True):
-        digest.update(f"{name} {of_files}\n".encode())
+        digest.update(os.fsencode(f"{name} {of_files}\n"))
     with naming(place / "table.npz"):
         np.savez(place / "table.npz", **table)
     description = {
@@ -204,24 +212,26 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:
-    """Changes with any file's name, source, size or time of change, and with the preparation."""
-    digest = hashlib.sha256(json.dumps([CORPUS_FORMAT, asdict(preparation)]).encode())
-    for file, source in zip(files, sources, strict=True):
-        digest.update(f"{source}\n".encode())
-        for path in (file.header, file.recording):
-            try:
-                found = path.stat()
-                stamp = f"{found.st_size} {found.st_mtime_ns}"
-            except OSError:
-                stamp = "absent"
-            digest.update(f"{path.name} {stamp}\n".encode())
-    return digest.hexdigest()[:16]
+    """Changes with any file's name, source, size or time of change, the preparation and code."""
+    records = [
+        [source, *map(_stamp, (file.header, file.recording))]
+        for file, source in zip(files, sources, strict=True)
+    ]
+    return cache_key([asdict(preparation), records], __name__)[:16]
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return f"{path.name} absent"
+    return f"{path.name} {found.st_size} {found.st_mtime_ns}"
 
 
 def _report_bad(folder, corpus: Corpus, n_files: int) -> None:
     if not corpus.bad:
         return
-    lines = "\n".join(f"  {name}: {why}" for name, why in corpus.bad.items())
+    lines = "\n".join(printable(f"  {name}: {why}") for name, why in corpus.bad.items())
     summary = f"{folder}: {len(corpus.bad)} of {n_files} records cannot be used"
     if len(corpus.bad) > MAX_BAD_SHARE * n_files:
         raise CorpusError(f"{summary}; expected at most {MAX_BAD_SHARE:.0%}\n{lines}")

@@ -1,6 +1,5 @@
 """One fold of a cross-validation: trained, answered, and kept in a file of its own."""
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecg.cache_keys import cache_key
 from ecg.classes import read_weights
 from ecg.corpus import Corpus, read_corpus
 from ecg.devices import find_devices
@@ -98,13 +98,14 @@ def fold_file(
     first = None if pretraining is None else pretraining.file.name
     facts = [method_to_dict(method), lead_set, seed, records, first]
     head = f"{method.name}.{variant}.{lead_set}_leads.seed{seed}"
-    return folder / f"{head}.fold_{name}.{_key(facts)}.npz"
+    return folder / f"{head}.fold_{name}.{cache_key(facts, __name__)[:12]}.npz"
 
 
 def pretraining_of(folder: Path, method: Method, lead_set, seed, simulated: Corpus) -> Pretraining:
     """The pre-training whose weights are in a file of a name like `fold_file`'s."""
     facts = [method_to_dict(pretraining_method(method)), lead_set, seed, simulated.fingerprint]
-    file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{_key(facts)}.npz"
+    key = cache_key(facts, "ecg.pretraining")[:12]
+    file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{key}.npz"
     return Pretraining(method, lead_set, seed, simulated.place, file)
 
 
@@ -152,7 +153,3 @@ def _read_start(file: Path) -> Start:
     with np.load(file, allow_pickle=False) as stored:
         weights = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
         return Start(weights, stored["prevalence"])
-
-
-def _key(facts: list) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]

@@ -1,8 +1,6 @@
 """Trains a model folder: one method, one lead set after another, on all records of a folder."""
 
 import contextlib
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -12,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-import ecg
+from ecg.cache_keys import cache_key
 from ecg.checkpoints import Checkpoint
+from ecg.classes import WEIGHTS_FILE
 from ecg.corpus import Corpus, prepare_corpus, read_corpus
 from ecg.devices import Devices, find_devices
 from ecg.files import digest_files, held, make_folder
@@ -115,7 +114,7 @@ def training_key(
     simulated: Corpus | None,
     devices: Devices,
 ) -> str:
-    """Changes with all that a model depends on, this package's code included."""
+    """Changes with all that a model depends on, the code that trains it included."""
     facts = [
         lead_set,
         method_to_dict(method),
@@ -124,9 +123,9 @@ def training_key(
         None if simulated is None else simulated.fingerprint,
         devices.precision,
         versions(),
-        digest_files(*sorted(Path(ecg.__path__[0]).rglob("*.py"))),
+        digest_files(WEIGHTS_FILE),
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return cache_key(facts, "ecg.pretraining", "ecg.training")
 
 
 def _train(

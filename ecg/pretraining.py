@@ -1,7 +1,5 @@
 """Training on simulated records, before a network sees real ones."""
 
-import hashlib
-import json
 import math
 import time
 from dataclasses import asdict, replace
@@ -9,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-import ecg.simulation
+from ecg.cache_keys import cache_key
 from ecg.checkpoints import Checkpoint
 from ecg.classes import N_CLASSES
 from ecg.corpus import (
-    CORPUS_FORMAT,
     UNFINISHED,
     Corpus,
     find_corpus,
@@ -23,7 +20,7 @@ from ecg.corpus import (
 )
 from ecg.decisions import DecisionOptions
 from ecg.devices import Devices
-from ecg.files import check_room, digest_files, make_folder, move_whole, temporary_folder
+from ecg.files import check_room, make_folder, move_whole, temporary_folder
 from ecg.methods import Method, build_network
 from ecg.model_files import TrainedModel
 from ecg.signals import Preparation
@@ -129,7 +126,6 @@ def _grown(part: TrainedModel, method: Method) -> list[np.ndarray]:
 
 
 def _cache_key(n_records: int, preparation: Preparation) -> str:
-    """Changes with what is asked for, and with the simulation's own code."""
-    code = digest_files(*sorted(Path(ecg.simulation.__path__[0]).glob("*.py")))
-    facts = json.dumps([CORPUS_FORMAT, asdict(preparation), n_records, _SEED, code])
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+    """Changes with what is asked for, and with the code of simulation and preparation."""
+    makers = "ecg.simulation.recordings", "ecg.corpus"
+    return cache_key([asdict(preparation), n_records, _SEED], *makers)[:16]

@@ -1,0 +1,95 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ecg
+from ecg.cache_keys import source_files
+from ecg.corpus import prepare_corpus
+from ecg.folds import run_fold
+from ecg.pretraining import pretrain
+from ecg.simulation.recordings import simulate_folder
+from ecg.training import fit
+
+PACKAGE = Path(ecg.__path__[0])
+CACHED = {
+    "prepared arrays": prepare_corpus,
+    "simulated records": simulate_folder,
+    "folds": run_fold,
+    "first stages": pretrain,
+    "models": fit,
+}
+# What a change of a file makes anew.
+MAKES_ANEW = {
+    "signals.py": {"prepared arrays", "folds", "first stages", "models", "simulated records"},
+    "measurements.py": {"prepared arrays", "folds", "first stages", "models"},
+    "architectures/multiscale_se.py": {"folds", "first stages", "models"},
+    "simulation/heart.py": {"simulated records", "folds", "first stages"},
+    "folds.py": {"folds"},
+    "report.py": set(),
+    "explanation.py": set(),
+    "predictions.py": set(),
+    "tables.py": set(),
+}
+
+
+@pytest.mark.parametrize("changed", MAKES_ANEW)
+def test_a_cache_follows_the_files_that_making_it_imports_and_no_others(changed):
+    anew = {
+        what
+        for what, maker in CACHED.items()
+        if PACKAGE / changed in source_files(maker.__module__)
+    }
+    assert anew == MAKES_ANEW[changed]
+
+
+def test_keys_change_with_the_files_content(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "ecg", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "from ecg.cache_keys import cache_key\n"
+        "from ecg.corpus import prepare_corpus\n"
+        "print(cache_key([1], prepare_corpus.__module__))"
+    )
+
+    def key() -> str:
+        command = [sys.executable, "-c", code]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return process.stdout
+
+    first = key()
+    with open(tmp_path / "ecg" / "report.py", "a") as file:
+        file.write("# changed\n")
+    assert key() == first
+    with open(tmp_path / "ecg" / "signals.py", "a") as file:
+        file.write("# changed\n")
+    assert key() != first
+    (tmp_path / "ecg" / "signals.py").write_text((PACKAGE / "signals.py").read_text())
+    assert key() == first
+
+
+def test_imports_in_every_form_are_followed(tmp_path):
+    package = tmp_path / "ecg"
+    (package / "room").mkdir(parents=True)
+    for name, text in {
+        "__init__": "",
+        "room/__init__": "",
+        "a": "import numpy\nimport ecg.b\nfrom ecg import c\n",
+        "b": "def f():\n    from ecg.room.d import name\n",
+        "c": "from ecg.room import e\n",
+        "room/d": "",
+        "room/e": "import ecg.a\n",
+        "unrelated": "",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    found = [path.relative_to(package).as_posix() for path in source_files("ecg.a", root=tmp_path)]
+    assert found == [
+        "__init__.py",
+        "a.py",
+        "b.py",
+        "c.py",
+        "room/__init__.py",
+        "room/d.py",
+        "room/e.py",
+    ]
