@@ -9,7 +9,8 @@ from ecg.classes import N_CLASSES, SINUS_RHYTHM, read_weights
 from ecg.expected_score import climb
 from ecg.scoring import challenge_metric
 
-_TEMPERATURES = (0.5, 3.0)
+_TEMPERATURES = (0.5, 3.0)  # between which one is fitted
+_POSSIBLE_TEMPERATURES = (0.1, 10.0)  # beyond which probabilities are all but 0, 1 or 1/2
 # One number follows from few records, but from a handful it is chance.
 _FEWEST_TO_CALIBRATE = 20
 
@@ -48,9 +49,9 @@ class DecisionOptions:
                 raise ValueError(
                     f"{name}: expected {' or '.join(known)}, found {getattr(self, name)}"
                 )
-        if self.divisor < 1:
+        if not self.divisor >= 1:
             raise ValueError(f"divisor: expected at least 1, found {self.divisor}")
-        if self.shrinkage < 0 or self.n_candidates < 1 or not 0 < self.lowest < 0.5:
+        if not (self.shrinkage >= 0 and self.n_candidates >= 1 and 0 < self.lowest < 0.5):
             raise ValueError(
                 "expected shrinkage >= 0, n_candidates >= 1 and 0 < lowest < 0.5; found "
                 f"{self.shrinkage}, {self.n_candidates}, {self.lowest}"
@@ -74,10 +75,16 @@ class Decision:
 
     def __post_init__(self):
         n_thresholds = N_CLASSES if self.options.rule == "fitted" else 0
-        if self.thresholds.shape != (n_thresholds,) or not np.isfinite(self.thresholds).all():
-            raise ValueError(f"expected {n_thresholds} finite thresholds, found {self.thresholds}")
-        if not 0 < self.temperature < np.inf:
-            raise ValueError(f"expected a positive temperature, found {self.temperature}")
+        in_range = ((self.thresholds >= 0) & (self.thresholds <= 1)).all()
+        if self.thresholds.shape != (n_thresholds,) or not in_range:
+            raise ValueError(
+                f"expected {n_thresholds} thresholds between 0 and 1, found {self.thresholds}"
+            )
+        low, high = _POSSIBLE_TEMPERATURES
+        if not low <= self.temperature <= high:
+            raise ValueError(
+                f"expected a temperature of {low:g} to {high:g}, found {self.temperature}"
+            )
 
 
 def pool_windows(probabilities, n_windows, vote: str) -> np.ndarray:

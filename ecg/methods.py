@@ -13,7 +13,9 @@ and the label set of the largest expected score. `as_published` gives the method
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field, replace
+from typing import get_args, get_origin, get_type_hints
 
 from ecg.architectures import (
     ARCHITECTURES,
@@ -287,9 +289,31 @@ def _read(part: type, values: dict):
     values = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
+    for option, kind in get_type_hints(part).items():
+        if not _is_of(values[option], kind):
+            raise ValueError(
+                f"{part.__name__}: {option}: expected {kind}, found {values[option]!r}"
+            )
     if part is not PretrainingOptions:
         _check_sizes(part, values)
     return part(**values)
+
+
+def _is_of(value, kind) -> bool:
+    """Whether a value from JSON is of an option's type: a plain one, a tuple, or a union of these.
+    Numbers have to be finite."""
+    arguments = get_args(kind)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if arguments[-1] is Ellipsis:
+            return all(_is_of(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(_is_of, value, arguments))
+    if arguments:
+        return any(_is_of(value, argument) for argument in arguments)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
 
 
 def _check_sizes(part: type, values: dict) -> None:

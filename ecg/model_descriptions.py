@@ -28,11 +28,21 @@ def read_description(folder: str | Path, lead_set: int) -> dict:
         raise ModelFolderError(
             f"{path}: expected a trained model, found none (the folder lacks {missing} leads)"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path}: unreadable: {error}") from error
     if not _has_format(description):
         raise ModelFolderError(f"{path}: expected a model description of format {FORMAT}")
     return description
+
+
+def find_models(folder: str | Path) -> list[int]:
+    """The lead sets that the folder has a model for. Raises ModelFolderError where it has none."""
+    missing = missing_models(folder)
+    if len(missing) == len(LEAD_SETS):
+        raise ModelFolderError(
+            f"{folder}: expected a folder with trained models (such as 12_leads.json), found none"
+        )
+    return [size for size in LEAD_SETS if size not in missing]
 
 
 def missing_models(folder: str | Path) -> list[int]:
@@ -44,7 +54,7 @@ def _has_model(folder: str | Path, lead_set: int) -> bool:
     weights_file, json_file = model_paths(folder, lead_set)
     try:
         return weights_file.is_file() and _has_format(json.loads(json_file.read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

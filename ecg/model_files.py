@@ -76,7 +76,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
         "versions": versions(),
     }
     with written_whole(json_file, lasting=True) as unfinished:
-        unfinished.write_text(json.dumps(description, indent=1) + "\n")
+        unfinished.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
@@ -142,8 +142,9 @@ def _check_sizes(weights_file: Path, network: keras.Model) -> None:
     def count(name, part):
         nonlocal n_numbers
         if isinstance(part, h5py.Dataset):
-            if part.dtype.kind not in "fiu" or part.external:
-                raise ValueError(f"expected numbers, found {part.dtype} in {name}")
+            if part.dtype.kind not in "fiu" or part.external or part.shape is None:
+                found = "an empty data set" if part.shape is None else part.dtype
+                raise ValueError(f"expected numbers, found {found} in {name}")
             n_numbers += part.size
 
     with h5py.File(weights_file) as file:

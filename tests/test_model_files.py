@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ from ecg.classes import GROUPS
 from ecg.decisions import Decision, DecisionOptions, decide
 from ecg.files import digest_files
 from ecg.leads import LEAD_SETS
-from ecg.methods import METHODS
+from ecg.methods import METHODS, find_method, method_from_dict, method_to_dict
 from ecg.model_descriptions import ModelFolderError, missing_models
 from ecg.model_files import TrainedModel, load_trained_model, save_model
+from ecg.signals import prepare
 from tests.narrow import untrained_model
+from tests.synthetic import beats
 
 
 @pytest.fixture
@@ -99,7 +102,11 @@ def test_a_decision_by_any_rule_comes_back(options, decided, tmp_path):
         (RECORD_MAXIMUM, {"thresholds": [0.5] * 26}),
         (EXPECTED_SCORE, {"thresholds": [0.5] * 26}),
         (EXPECTED_SCORE, {"thresholds": None}),
+        (FITTED, {"thresholds": [-0.1] * 26}),
+        (FITTED, {"thresholds": [1.1] * 26}),
         (EXPECTED_SCORE, {"temperature": 0.0}),
+        (EXPECTED_SCORE, {"temperature": 1e-300}),
+        (EXPECTED_SCORE, {"temperature": 1e300}),
         (EXPECTED_SCORE, {"temperature": float("nan")}),
         (EXPECTED_SCORE, {"temperature": "warm"}),
         (EXPECTED_SCORE, {"temperature": None}),
@@ -196,7 +203,7 @@ def test_a_damaged_description_is_refused(folder, change, message):
         load_trained_model(folder, 2)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000])
 def test_a_description_that_is_no_json_object_is_refused(folder, content):
     (folder / "2_leads.json").write_text(content)
     with pytest.raises(ModelFolderError, match=r"2_leads\.json: "):
@@ -234,6 +241,7 @@ def test_weights_that_are_no_numbers_are_refused(folder):
         # Three terabytes that take some bytes of the file.
         ({"shape": (2**20, 2**20), "dtype": "f4", "chunks": (64, 64)}, "expected at most"),
         ({"data": ["text"], "dtype": h5py.string_dtype()}, "expected numbers, found object"),
+        ({"data": h5py.Empty("f4")}, "expected numbers, found an empty data set"),
     ],
 )
 def test_weights_that_hold_more_than_the_network_are_refused(folder, options, message):
@@ -262,4 +270,59 @@ def test_a_description_that_would_fill_the_memory_is_refused(folder, part, chang
     description["method"][part] |= change
     path.write_text(json.dumps(description))
     with pytest.raises(ModelFolderError, match=r"2_leads\.json: unreadable: .* at most"):
+        load_trained_model(folder, 2)
+
+
+ODD_VALUES = (
+    None,
+    True,
+    "",
+    "odd",
+    [],
+    [1],
+    {},
+    -3,
+    0,
+    1.5,
+    200,
+    1e-300,
+    1e300,
+    math.nan,
+    math.inf,
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("part", ["preparation", "decision"])
+def test_any_option_edited_is_refused_or_still_gives_finite_answers(name, part):
+    method = find_method(name)
+    signal = beats(5000, 500.0)[:2]
+    probabilities = np.random.default_rng(0).random((5, 26))
+    n_refused = 0
+    for option in method_to_dict(method)[part]:
+        for value in ODD_VALUES:
+            # As it comes from JSON, whose NaN and Infinity Python reads.
+            edited = json.loads(json.dumps(method_to_dict(method)))
+            edited[part][option] = value
+            try:
+                read = method_from_dict(edited)
+                n_thresholds = 26 if read.decision.rule == "fitted" else 0
+                decision = Decision(read.decision, np.full(n_thresholds, 0.5), 1.0)
+            except ValueError:
+                n_refused += 1
+                continue
+            assert np.isfinite(prepare(signal, 500.0, read.preparation)).all()
+            assert decide(probabilities, decision).any(axis=1).all()
+    assert n_refused >= 60
+
+
+@pytest.mark.parametrize("band_order", [-3, 200])
+def test_a_filter_that_cannot_be_is_refused(folder, band_order):
+    path = folder / "2_leads.json"
+    description = json.loads(path.read_text())
+    description["method"]["preparation"]["band_order"] = band_order
+    path.write_text(json.dumps(description))
+    with pytest.raises(
+        ModelFolderError, match=r"2_leads\.json: unreadable: .*band_order: expected 1"
+    ):
         load_trained_model(folder, 2)
