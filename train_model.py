@@ -3,8 +3,7 @@
 
 import argparse
 
-from ecg.command_line import one_line_errors
-from team_code import training_code
+from ecg.command_line import running
 
 
 def main(arguments=None) -> None:
@@ -13,7 +12,9 @@ def main(arguments=None) -> None:
     parser.add_argument("data_directory", help="folder of NAME.hea + NAME.mat, nested or flat")
     parser.add_argument("model_directory", help="folder for the models, made if missing")
     options = parser.parse_args(arguments)
-    with one_line_errors("train_model.py"):
+    with running("train_model.py"):
+        from team_code import training_code  # loads TensorFlow
+
         training_code(options.data_directory, options.model_directory)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.label_sets import ExpectedScore, seen_label_sets
 from ecg.classes import DIAGNOSES, N_CLASSES, SINUS_RHYTHM, read_weights
-from ecg.command_line import one_line_errors
+from ecg.command_line import running
 from ecg.decisions import Decision, DecisionOptions, calibrate, decide, fit_decision
 from ecg.files import written_whole
 from ecg.folds import Answers, read_answers
@@ -187,7 +187,7 @@ def main(arguments=None) -> None:
     options = parser.parse_args(arguments)
     if options.out and (options.out.is_dir() or not options.out.parent.is_dir()):
         parser.error(f"--out: expected a file in a folder that is there, found {options.out}")
-    with one_line_errors("decision_rules"):
+    with running("decision_rules"):
         runs = {folder: read_runs(folder) for folder in options.folds}
     rows = []
     for folder, own in runs.items():

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from ecg.classes import DIAGNOSES
-from ecg.command_line import one_line_errors
+from ecg.command_line import running
 from ecg.decisions import decide
 from ecg.explanation import Part, explain
 from ecg.inference import Predictor, load_predictor
@@ -169,7 +169,7 @@ def main(arguments=None) -> None:
     parser.add_argument("model", help="folder that train_model.py wrote")
     parser.add_argument("--records", type=int, default=50, help="of each cause; default: 50")
     options = parser.parse_args(arguments)
-    with one_line_errors("benchmarks.explanation"):
+    with running("benchmarks.explanation"):
         predictor = load_predictor(options.model, len(TWELVE_LEADS))
         print("cause: records answered rightly of those drawn; strongest part its own (by chance)")
         for cause in CAUSES:

@@ -34,7 +34,7 @@ import numpy as np
 
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
 from ecg.classes import read_weights
-from ecg.command_line import one_line_errors, whole_number
+from ecg.command_line import running, whole_number
 from ecg.corpus import Corpus, corpus_cache, prepare_corpus
 from ecg.devices import find_devices
 from ecg.files import written_whole
@@ -178,7 +178,7 @@ def _cell(by_seed: dict, reference: dict, figure: int) -> str:
 def main(arguments=None) -> None:
     """Runs the command line."""
     options = _parse(arguments)
-    with one_line_errors("recipe"):
+    with running("recipe"):
         _run(options)
 
 

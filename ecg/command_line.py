@@ -1,16 +1,26 @@
-"""What commands share: numbers among their arguments, and how they end.
+"""What commands share: numbers among their arguments, what they show, and how they end.
 
-An error is one line that says what to do; ECG_DEBUG=1 shows where it arose.
+An error is one line that says what to do. ECG_DEBUG=1 keeps its trace, and the lines that
+TensorFlow's C++ code logs, which say nothing that helps a user.
 """
 
 import argparse
 import contextlib
+import io
 import math
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 
 _STOPPED = 130  # exit status of a command that Ctrl-C ended, as shells have it
+# The head of a line that TensorFlow's libraries log below the level of an error, and their notice
+# about where such lines go before absl is set up. No option of TensorFlow's silences all of them.
+_NATIVE_LOG = (
+    r"^([IW][0-9]{4} [0-9:.]+ |[0-9-]+ [0-9:.]+: [IW] |WARNING: All log messages before absl|"
+    r"To enable the following instructions: )"
+)
 
 
 def whole_number(least: int, below: float = math.inf) -> Callable[[str], int]:
@@ -27,17 +37,65 @@ def whole_number(least: int, below: float = math.inf) -> Callable[[str], int]:
 
 
 @contextlib.contextmanager
-def one_line_errors(command: str):
-    """Ends the program with the error of the block, if there is one, as `command: error`."""
+def running(command: str):
+    """Run a command's work: hides native log lines, writes UTF-8, ends with errors in one line.
+
+    Import TensorFlow within the block, since it logs when it is imported. With ECG_DEBUG=1 errors
+    keep their trace and log lines are shown.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    debug = os.environ.get("ECG_DEBUG") == "1"
     try:
-        yield
+        with contextlib.nullcontext() if debug else native_logs_hidden():
+            yield
     except KeyboardInterrupt:
         print(f"{command}: stopped", file=sys.stderr)
         sys.exit(_STOPPED)
     except Exception as error:
-        if os.environ.get("ECG_DEBUG") == "1":
+        if debug:
             raise
         # What was foreseen speaks for itself; of anything else the kind says more than the text.
         if isinstance(error, (ValueError, OSError)):
             sys.exit(f"{command}: {error}")
         sys.exit(f"{command}: {type(error).__name__}: {error} (ECG_DEBUG=1 shows where it arose)")
+
+
+@contextlib.contextmanager
+def native_logs_hidden():
+    """Drop the log lines that C++ code writes to the descriptor of stderr, here and in processes
+    started within the block; all that Python writes to `sys.stderr`, and any other line, is shown.
+
+    A process of its own, grep, filters the lines, so that the last words of a crash are not lost.
+    Without grep, or a stderr that is a file, nothing is hidden.
+    """
+    stderr = sys.stderr
+    grep = shutil.which("grep")
+    if grep is None or not _is_descriptor(stderr, 2):
+        yield
+        return
+    visible = os.dup(2)
+    # In a session of its own Ctrl-C does not reach it.
+    command = [grep, "--line-buffered", "-vE", _NATIVE_LOG]
+    filtering = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=visible, stderr=visible, start_new_session=True
+    )
+    os.dup2(filtering.stdin.fileno(), 2)
+    filtering.stdin.close()
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(visible, "w"), stderr.encoding, stderr.errors, line_buffering=True
+    )
+    try:
+        yield
+    finally:
+        os.dup2(visible, 2)
+        sys.stderr.close()
+        sys.stderr = stderr
+
+
+def _is_descriptor(stream, number: int) -> bool:
+    try:
+        return stream.fileno() == number
+    except (AttributeError, OSError, ValueError):
+        return False

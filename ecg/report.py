@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ecg.classes import DIAGNOSES, read_weights
-from ecg.command_line import one_line_errors, whole_number
+from ecg.command_line import running, whole_number
 from ecg.evaluation import (
     N_RESAMPLES,
     Answered,
@@ -31,6 +31,7 @@ from ecg.evaluation import (
     summary,
 )
 from ecg.figures import draw_calibration, draw_confusion, draw_curves, draw_training
+from ecg.files import check_place
 from ecg.headers import RecordError
 from ecg.model_descriptions import ModelFolderError, model_paths, read_description
 from ecg.outputs import read_answers
@@ -52,7 +53,7 @@ def write_report(
     compared: a second folder of outputs for the same records. n_worst: records drawn, of each
     lead set. Raises ModelFolderError, RecordError, OSError.
     """
-    _check_place(page)
+    check_place(page)
     answered = read_answered(labels, outputs)
     models = {lead_set: _model(model, lead_set) for lead_set in answered}
     sections = [
@@ -71,14 +72,6 @@ def write_report(
         sheet_s=SHEET_S,
         sections=sections,
     )
-
-
-def _check_place(page: Path) -> None:
-    """Raises OSError where the page cannot be written, before the work rather than after it."""
-    if not page.parent.is_dir():
-        raise FileNotFoundError(f"{page.parent}: expected a folder for the page, found none")
-    if page.is_dir():
-        raise IsADirectoryError(f"{page}: expected a file to write the page to, found a folder")
 
 
 def _section(answered: Answered, compared: Path | None, n_worst: int) -> dict:
@@ -255,7 +248,7 @@ def main(arguments=None) -> None:
         help="records drawn per lead set; default: 3",
     )
     options = parser.parse_args(arguments)
-    with one_line_errors("ecg.report"):
+    with running("ecg.report"):
         write_report(
             options.model,
             options.labels,

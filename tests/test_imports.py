@@ -22,6 +22,7 @@ ORDER = (
         "devices",
         "choices",
         "command_line",
+        "cache_keys",
     ),
     ("layers", "losses", "augmentation", "checkpoints", "measurements"),
     (
@@ -64,6 +65,7 @@ ORDER = (
     ("pretraining",),
     ("folds", "model_folders"),
     ("fold_scores",),
+    ("comparison",),
     ("cross_validation", "simulation.__main__"),
 )
 LEVEL = {module: level for level, row in enumerate(ORDER) for module in row}

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 import train_model
-from ecg import cross_validation, model_folders
+from ecg import comparison, cross_validation, model_folders
 from ecg.epochs import PretrainingOptions
 from ecg.variants import DEFAULT
 from tests.narrow import narrow_method
@@ -24,10 +24,10 @@ def find_small(name, preset="full"):
 
 
 if __name__ == "__main__":
-    model_folders.find_method = cross_validation.find_method = find_small
+    model_folders.find_method = comparison.find_method = find_small
     sys.argv = [one for one in sys.argv if one not in OPTIONS]
     if "--cross-validate" in OPTIONS:
-        cross_validation.choose_variants = lambda methods, names: dict.fromkeys(methods, (DEFAULT,))
+        comparison.choose_variants = lambda methods, names: dict.fromkeys(methods, (DEFAULT,))
         cross_validation.main([*sys.argv[1:], "--folds", "3"])
     else:
         train_model.main()

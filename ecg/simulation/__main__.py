@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ecg.command_line import one_line_errors
+from ecg.command_line import running
 from ecg.leads import LEAD_SETS
 from ecg.settings import read_settings
 from ecg.signals import MAX_FS, MIN_FS
@@ -28,7 +28,7 @@ def main(arguments=None) -> None:
         help=f"some of {', '.join(SOURCES)}; several take turns; default: all",
     )
     options = parser.parse_args(arguments)
-    with one_line_errors("simulation"):
+    with running("simulation"):
         workers = read_settings().workers
         simulate_folder(
             options.out,
