@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 from ecg.explanation import Explanation, explain
-from ecg.inference import Predictor
 from ecg.leads import LEAD_SETS
 from ecg.pages import write_page
 from ecg.predictions import NOTICE, Prediction, name_of
@@ -17,12 +17,15 @@ from ecg.progress import track
 from ecg.records import Record
 from ecg.sheets import SHEET_S, Mark, draw_marked_leads
 
+if TYPE_CHECKING:  # the commands show their help without loading TensorFlow
+    from ecg.inference import Predictor
+
 _LEAST_MARK = 0.25  # of what the strongest part does: what does less is not drawn
 _N_LISTED = 5  # parts in a diagnosis's table
 
 
 def write_explanations(
-    path: str | Path, predictions: Sequence[tuple[Prediction, Predictor]]
+    path: str | Path, predictions: Sequence[tuple[Prediction, "Predictor"]]
 ) -> None:
     """Writes the page: for each recording its answer, its leads with the parts that spoke for or
     against each diagnosis present, and what would change without a lead. Raises OSError."""
@@ -45,7 +48,7 @@ def marks_of(told: Explanation, number: int) -> list[Mark]:
     ]
 
 
-def _explain(prediction: Prediction, predictor: Predictor) -> dict:
+def _explain(prediction: Prediction, predictor: "Predictor") -> dict:
     """What templates/explanation.html says of one recording."""
     record = prediction.record
     # What can be drawn is what is explained: the answer for the first 10 s.

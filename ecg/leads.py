@@ -28,15 +28,15 @@ def sort_leads(leads) -> tuple[str, ...]:
     )
 
 
-def lead_set_for(leads) -> int:
-    """Size of the largest of the five lead sets that `leads` contains.
+def lead_set_for(leads, sizes=tuple(LEAD_SETS)) -> int:
+    """Size of the largest of the five lead sets that `leads` contains, of those sizes.
 
     Where `leads` contains none of them (a single lead, say), the answer is 2: the two-lead model
     takes an absent lead as zeros.
     """
     present = {canonical_lead(lead) for lead in leads}
     for size, lead_set in LEAD_SETS.items():
-        if present.issuperset(lead_set):
+        if size in sizes and present.issuperset(lead_set):
             return size
     return min(LEAD_SETS)
 

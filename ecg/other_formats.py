@@ -22,6 +22,7 @@ from ecg.signals import window_length
 _PER_MV = {"mv": 1.0, "uv": 1e3, "µv": 1e3, "μv": 1e3, "v": 1e-3}
 _ADU = re.compile(r"adu/(\d+\.?\d*|\.\d+)", re.IGNORECASE)
 _LONGEST_S = 3600.0  # of a file
+_QUOTED = 80  # characters of a file that a message shows
 _TIME_COLUMNS = {"time", "t", "seconds", "sample", "index", ""}
 # Codes of leads: MDC's 2:n (DICOM's own, part 16, CID 3001) and SCP-ECG's 5.6.3-9-n count alike.
 _LEAD_OF_NUMBER = dict(zip((1, 2, 61, 62, 63, 64, *range(3, 9)), TWELVE_LEADS, strict=True))
@@ -49,6 +50,8 @@ def read_file(path: str | Path, fs: float | None = None, unit: str = "mV") -> Re
     Raises RecordError naming the file.
     """
     path = Path(path)
+    if path.is_dir():
+        raise RecordError(f"{path}: expected a file, found a folder")
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv", ".txt"):
         return read_csv(path, fs, unit, _LONGEST_S)
@@ -87,7 +90,10 @@ def read_csv(path: Path, fs: float | None, unit: str, duration_s: float) -> Reco
         lines = csv.reader(
             itertools.islice(file, window_length(fs, duration_s)), delimiter=delimiter
         )
-        rows = [_numbers(path, i, row, columns) for i, row in enumerate(lines, start=2) if row]
+        try:
+            rows = [_numbers(path, i, row, columns) for i, row in enumerate(lines, start=2) if row]
+        except csv.Error as error:
+            raise RecordError(f"{path}, line {lines.line_num + 1}: {error}") from error
     if not rows:
         raise RecordError(f"{path}: expected a line for each sample, found none")
     signal = np.array(rows, np.float64).T / units_per_mv(unit)
@@ -162,7 +168,7 @@ def _numbers(path: Path, line: int, row: list[str], columns: list[int]) -> list[
     except (IndexError, ValueError) as error:
         raise RecordError(
             f"{path}, line {line}: expected a number in each of {len(columns)} columns, found "
-            f"'{','.join(row)[:80]}'"
+            f"'{','.join(row)[:_QUOTED]}'"
         ) from error
 
 
@@ -171,7 +177,7 @@ def _check_leads(path: Path, leads: tuple[str, ...]) -> None:
     if not leads or strange or len(set(leads)) < len(leads):
         raise RecordError(
             f"{path}: expected names of leads ({', '.join(TWELVE_LEADS)}), each once, on line 1; "
-            f"found {', '.join(strange or leads) or 'none'}"
+            f"found {', '.join(strange or leads)[:_QUOTED] or 'none'}"
         )
 
 

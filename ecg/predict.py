@@ -9,33 +9,39 @@ import csv
 import json
 import sys
 
-from ecg.command_line import one_line_errors
+from ecg.command_line import running
 from ecg.explanation_pages import write_explanations
+from ecg.files import check_place, printable
 from ecg.headers import RecordError
-from ecg.inference import Predictor, load_predictor
 from ecg.leads import lead_set_for
+from ecg.model_descriptions import ModelFolderError, find_models
 from ecg.other_formats import read_file, units_per_mv
-from ecg.predictions import COLUMNS, NOTICE, Prediction, predict, table_of, to_dict, to_rows
+from ecg.predictions import COLUMNS, NOTICE, predict, table_of, to_dict, to_rows
+from ecg.signals import MAX_FS, MIN_FS, check_fs
 
 
-def predict_files(
-    model_directory, files, fs: float | None, unit: str
-) -> tuple[list[tuple[Prediction, Predictor]], list[tuple[str, str]]]:
-    """The answers for the files, with the predictor of each, and (file, why not) of the others.
+def predict_files(model_directory, files, fs: float | None, unit: str) -> tuple[list, list[str]]:
+    """(prediction, its predictor) for each file that can be answered; messages about the others.
 
-    Each is answered by the model of its lead set. Raises ModelFolderError.
+    Each is answered by the largest model of the folder whose leads it has. Raises ModelFolderError
+    where the folder holds no model at all.
     """
+    from ecg.inference import load_predictor  # loads TensorFlow
+
+    trained = find_models(model_directory)
     predictors, answered, failed = {}, [], []
     for file in files:
         try:
             record = read_file(file, fs, unit)
-            lead_set = lead_set_for(record.leads)
+            lead_set = lead_set_for(record.leads, trained)
             if lead_set not in predictors:
                 predictors[lead_set] = load_predictor(model_directory, lead_set)
             predictor = predictors[lead_set]
             answered.append((predict(file, record, predictor), predictor))
         except RecordError as error:
-            failed.append((file, str(error)))
+            failed.append(str(error))
+        except ModelFolderError as error:
+            failed.append(f"{file}: not answered: {error}")
     return answered, failed
 
 
@@ -46,7 +52,7 @@ def main(arguments=None) -> None:
     )
     parser.add_argument("model", help="folder that train_model.py wrote")
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, of any length")
-    parser.add_argument("--fs", type=float, metavar="HZ", help="sampling rate of tables")
+    parser.add_argument("--fs", type=_rate, metavar="HZ", help="sampling rate of tables")
     parser.add_argument(
         "--unit", default="mV", help="of tables: mV, uV, V, or adu/GAIN, GAIN per mV; default: mV"
     )
@@ -57,25 +63,44 @@ def main(arguments=None) -> None:
         "--explain", metavar="PAGE.html", help="write what spoke for each diagnosis"
     )
     options = parser.parse_args(arguments)
-    with one_line_errors("ecg.predict"):
+    with running("ecg.predict"):
         units_per_mv(options.unit)
-        answered, failed = predict_files(options.model, options.files, options.fs, options.unit)
-        predictions = [prediction for prediction, _ in answered]
-        if options.json:
-            json.dump([to_dict(one) for one in predictions], sys.stdout, indent=1)
-            print()
-        elif options.csv:
-            lines = csv.writer(sys.stdout)
-            lines.writerow(COLUMNS)
-            lines.writerows(row for one in predictions for row in to_rows(one))
-        else:
-            print("\n\n".join([*map(table_of, predictions), NOTICE]))
-        if options.explain and answered:
-            write_explanations(options.explain, answered)
-    for _, why in failed:
-        print(f"ecg.predict: {why}", file=sys.stderr)
+        if options.explain:
+            check_place(options.explain)
+        failed = _answer(options)
+    for why in failed:
+        print(printable(f"ecg.predict: {why}"), file=sys.stderr)
     if failed:
         sys.exit(1)
+
+
+def _answer(options: argparse.Namespace) -> list[str]:
+    """Prints the answers, and writes the page where it is asked for; messages about what failed."""
+    answered, failed = predict_files(options.model, options.files, options.fs, options.unit)
+    predictions = [prediction for prediction, _ in answered]
+    if options.json:
+        json.dump([to_dict(one) for one in predictions], sys.stdout, indent=1)
+        print()
+    elif options.csv:
+        lines = csv.writer(sys.stdout)
+        lines.writerow(COLUMNS)
+        lines.writerows(row for one in predictions for row in to_rows(one))
+    else:
+        print("\n\n".join([*map(table_of, predictions), NOTICE]))
+    if options.explain and answered:
+        write_explanations(options.explain, answered)
+    return failed
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+        check_fs(rate)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found '{text}'"
+        ) from error
+    return rate
 
 
 if __name__ == "__main__":

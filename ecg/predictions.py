@@ -1,16 +1,19 @@
 """A recording -> a model's answer as people read it: what was done to it, diagnoses, tables."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecg.classes import DIAGNOSES
 from ecg.decisions import decide
 from ecg.headers import RecordError
-from ecg.inference import Predictor
 from ecg.leads import LEAD_SETS
 from ecg.records import Record
 from ecg.signals import Preparation
+
+if TYPE_CHECKING:  # the commands show their help without loading TensorFlow
+    from ecg.inference import Predictor
 
 NOTICE = "Not a medical device: for research. No diagnosis without a physician."
 COLUMNS = ("file", "lead_set", "codes", "abbreviation", "diagnosis", "probability", "present")
@@ -40,7 +43,7 @@ class Prediction:
         return self.order[(self.present | (self.probabilities >= _LIKELY))[self.order]]
 
 
-def predict(file: str, record: Record, predictor: Predictor) -> Prediction:
+def predict(file: str, record: Record, predictor: "Predictor") -> Prediction:
     """The predictor's answer for a recording. Raises RecordError naming the file where it has
     none."""
     model = predictor.model
@@ -82,7 +85,7 @@ def notes_on(record: Record, lead_set: int, preparation: Preparation) -> tuple[s
     share_missing = np.isnan(signals).mean()
     if share_missing > 0:
         notes.append(f"{share_missing:.1%} of the samples are missing")
-    return tuple(notes)
+    return (*record.warnings, *notes)
 
 
 def table_of(prediction: Prediction) -> str:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_a_bad_file_costs_the_others_nothing(model, tmp_path, signal, capsys):
 
 def test_wrong_options_are_one_line(tmp_path, model, capsys):
     for arguments, message in (
-        ((tmp_path, "x.csv"), "expected a trained model"),
+        ((tmp_path, "x.csv"), "expected a folder with trained models"),
         ((model, "x.csv", "--unit", "kV"), "expected mV, uV, V or adu/GAIN"),
     ):
         (tmp_path / "x.csv").write_text("I,II\n0,1\n")
@@ -137,6 +138,66 @@ def test_wrong_options_are_one_line(tmp_path, model, capsys):
         _, _, status = run(capsys, arguments[0], file, "--fs", 500, *arguments[2:])
         assert message in status
         assert "\n" not in status
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('I,II\n0,"1\n2,3\n', "line 2: expected a number"),
+        ('I,II\n0,"' + "1" * 140_000, "line 2: field larger than field limit"),
+        ("I" * 200_000 + "\n1\n", "expected names of leads"),
+    ],
+)
+def test_a_table_that_is_none_costs_the_others_nothing(
+    content, message, model, tmp_path, signal, capsys
+):
+    good = write_record(tmp_path, "A1", signal, FS)
+    (tmp_path / "odd.csv").write_text(content)
+    odd = [tmp_path / "odd.csv", ".", "/"]
+    out, err, status = run(capsys, model, *odd, good, "--fs", 500, "--json")
+    assert status == 1
+    assert len(json.loads(out)) == 1
+    first, *folders = err.splitlines()
+    assert first.startswith(f"ecg.predict: {tmp_path}/odd.csv")
+    assert message in first
+    assert len(first) < 500
+    assert [line.split(": ")[1] for line in folders] == [".", "/"]
+
+
+@pytest.mark.parametrize("fs", ["nan", "0", "-1", "inf", "1e9", "fast"])
+def test_a_rate_that_is_none_is_refused_with_its_option(fs, model, capsys):
+    _, err, status = run(capsys, model, "x.csv", f"--fs={fs}")
+    assert status == 2
+    assert f"--fs: expected a sampling rate of 50 to 4000 Hz, found '{fs}'" in err
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_work(model, tmp_path, capsys):
+    page = tmp_path / "missing" / "page.html"
+    out, _, status = run(capsys, model, tmp_path / "none.hea", "--explain", page)
+    assert (out, status) == (
+        "",
+        f"ecg.predict: {page}: expected an existing folder {page.parent}, found none",
+    )
+
+
+def test_a_missing_model_costs_the_files_that_need_it_alone(model, tmp_path, signal, capsys):
+    only_twelve = tmp_path / "model"
+    only_twelve.mkdir()
+    for file in model.glob("12_leads.*"):
+        shutil.copy(file, only_twelve)
+    twelve = write_record(tmp_path, "A1", signal, FS)
+    two = write_record(tmp_path, "B1", signal, FS, LEAD_SETS[2])
+    out, err, status = run(capsys, only_twelve, two, twelve, "--json")
+    assert status == 1
+    assert [one["lead_set"] for one in json.loads(out)] == [12]
+    assert err.startswith(f"ecg.predict: {two}: not answered: {only_twelve}/2_leads.json: expected")
+
+
+def test_the_largest_model_that_fits_answers(model, tmp_path, signal, capsys):
+    # The folder has models of 12 and 2 leads.
+    six = write_record(tmp_path, "A1", signal, FS, LEAD_SETS[6])
+    out, _, status = run(capsys, model, six, "--json")
+    assert (status, json.loads(out)[0]["lead_set"]) == (0, 2)
 
 
 def test_notes_name_what_is_missing_flat_short_or_gone():
