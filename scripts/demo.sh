@@ -1,14 +1,50 @@
 #!/usr/bin/env bash
-# The whole path on simulated records, on a machine with nothing but Python: simulates a training
-# and a test folder, trains the five models (narrow and short), tests, scores and writes the report.
-# Half of the test records come from sources that training has not seen. Uses an NVIDIA GPU where
-# there is one.
-#
-#   bash scripts/demo.sh [FOLDER]     the folder for everything, made anew; default: demo in
-#                                     the repository
+# The whole path on simulated records, on a machine with nothing but Python.
 set -euo pipefail
-folder=$(realpath -m "${1:-$(dirname "$0")/../demo}")
-cd "$(dirname "$0")/.."
+usage() {
+    cat <<'USAGE'
+bash scripts/demo.sh [FOLDER]
+
+Simulates a training and a test folder, trains the five models (narrow and short), tests, scores and
+writes the report. Half of the test records come from sources that training has not seen. Uses an
+NVIDIA GPU where there is one.
+
+FOLDER    for everything that is made; new, empty, or an earlier demo's, which goes on where it
+          stopped; default: demo in the repository. Remove the folder to begin from the start.
+USAGE
+}
+
+folder=
+for argument; do
+    case $argument in
+    -h | --help)
+        usage
+        exit
+        ;;
+    -*)
+        echo "demo.sh: unknown option $argument; see demo.sh --help" >&2
+        exit 2
+        ;;
+    *)
+        if [ -n "$folder" ]; then
+            echo "demo.sh: expected one folder, found $folder and $argument" >&2
+            exit 2
+        fi
+        folder=$argument
+        ;;
+    esac
+done
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=${folder:-$root/demo}
+if [ -e "$folder/.simulated" ]; then
+    echo "going on with the demo in $folder"
+elif [ -e "$folder" ] && { [ ! -d "$folder" ] || [ -n "$(ls -A "$folder")" ]; }; then
+    echo "demo.sh: expected no $folder, an empty folder, or one that an earlier demo made" >&2
+    exit 1
+fi
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+cd "$root"
 # The demo says itself how to train.
 unset ECG_METHOD ECG_PRESET ECG_LEADS ECG_EPOCHS ECG_SEED ECG_CACHE ECG_TIME_LIMIT_H
 records=600 # to train on
@@ -19,24 +55,21 @@ lines=()
 
 say() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
 
-if [ -e "$folder" ] && [ ! -e "$folder/.simulated" ]; then
-    echo "demo.sh: expected no $folder, or one that an earlier demo made" >&2
-    exit 1
-fi
 bash scripts/venv.sh
 python=.venv/bin/python
+touch "$folder/.simulated"
 say "environment ready"
 
-rm -rf "$folder"
-mkdir -p "$folder"
-touch "$folder/.simulated"
-$python -m ecg.simulation "$folder/training" --records $records --seed 1 --source "${seen[@]}"
-for leads in "${lead_sets[@]}"; do
-    $python -m ecg.simulation "$folder/test/seen/$leads" --records 60 --seed 2 --leads "$leads" \
-        --source "${seen[@]}"
-    $python -m ecg.simulation "$folder/test/unseen/$leads" --records 60 --seed 2 --leads "$leads" \
-        --source "${unseen[@]}"
-done
+if [ ! -e "$folder/.records_complete" ]; then
+    $python -m ecg.simulation "$folder/training" --records $records --seed 1 --source "${seen[@]}"
+    for leads in "${lead_sets[@]}"; do
+        $python -m ecg.simulation "$folder/test/seen/$leads" --records 60 --seed 2 \
+            --leads "$leads" --source "${seen[@]}"
+        $python -m ecg.simulation "$folder/test/unseen/$leads" --records 60 --seed 2 \
+            --leads "$leads" --source "${unseen[@]}"
+    done
+    touch "$folder/.records_complete"
+fi
 say "records simulated"
 
 ECG_PRESET=demo $python train_model.py "$folder/training" "$folder/model"
