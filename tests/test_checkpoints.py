@@ -1,11 +1,12 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from ecg import checkpoints
-from ecg.checkpoints import Checkpoint, State
+from ecg.checkpoints import Checkpoint, Keeper, State
 from ecg.corpus import prepare_corpus
 from ecg.devices import Devices
 from ecg.epochs import NotFiniteError, TrainingOptions, run_epochs
@@ -87,6 +88,35 @@ def test_a_changed_bit_is_found(tmp_path):
     content[content.index(STATE.network[0].tobytes())] ^= 1
     checkpoint.file.write_bytes(content)
     assert checkpoint.read() is None
+
+
+# What callbacks are given back --------------------------------------------------------------------
+
+
+def callback(**attributes):
+    """Stands for one of Keras's callbacks."""
+    return SimpleNamespace(**attributes)
+
+
+def test_callbacks_get_back_what_they_knew_and_the_best_weights():
+    schedule, best = callback(wait=0, best=None, patience=3), callback(best_weights=None)
+    followed = {"schedule": (schedule, ("wait", "best"))}
+    Keeper(None, STATE, 0.0, followed, best).on_train_begin()
+    assert vars(schedule) == {"wait": 1, "best": 0.1, "patience": 3}
+    np.testing.assert_array_equal(best.best_weights, STATE.best)
+
+
+def test_a_training_that_begins_leaves_callbacks_as_they_are():
+    schedule, best = callback(wait=0, best=None), callback(best_weights=None)
+    Keeper(None, State(), 0.0, {"schedule": (schedule, ("wait",))}, best).on_train_begin()
+    assert vars(schedule) == {"wait": 0, "best": None}
+    assert best.best_weights is None
+
+
+def test_best_weights_that_no_callback_looks_for_are_left_where_they_are():
+    schedule = callback()
+    Keeper(None, STATE, 0.0, {"schedule": (schedule, ("wait", "best"))}).on_train_begin()
+    assert vars(schedule) == {"wait": 1, "best": 0.1}
 
 
 # A training that goes on -----------------------------------------------------------------------

@@ -20,6 +20,7 @@ def test_each_lead_set_is_answered_by_its_own_model(size):
     ("leads", "size"),
     [
         ([lead for lead in TWELVE_LEADS if lead != "V6"], 6),
+        (["I", "II", "III", "aVR", "aVL", "V1"], 2),
         (["I", "II", "V2", "V5"], 3),
         (["I", "II", "III"], 2),
         (["II"], 2),
@@ -34,8 +35,18 @@ def test_sorting_puts_the_twelve_first_and_keeps_the_others():
     assert sort_leads(["V2", "ecg", "AVR", "I"]) == ("I", "AVR", "V2", "ecg")
 
 
-def test_rows_of_a_lead_set_are_its_places_among_the_twelve():
-    assert [TWELVE_LEADS[row] for row in lead_rows(4)] == ["I", "II", "III", "V2"]
+@pytest.mark.parametrize(
+    ("size", "leads"),
+    [
+        (12, "I II III aVR aVL aVF V1 V2 V3 V4 V5 V6"),
+        (6, "I II III aVR aVL aVF"),
+        (4, "I II III V2"),
+        (3, "I II V2"),
+        (2, "I II"),
+    ],
+)
+def test_rows_of_a_lead_set_are_the_places_of_the_challenges_leads_among_the_twelve(size, leads):
+    assert [TWELVE_LEADS[row] for row in lead_rows(size)] == leads.split()
 
 
 def test_a_size_that_no_lead_set_has_is_refused():

@@ -2,6 +2,7 @@ import contextlib
 import io
 import struct
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from scipy.sparse import coo_matrix
 
+from ecg import mat_files
 from ecg.headers import RecordError
 from ecg.mat_files import read_matrix
 
@@ -19,6 +21,31 @@ VERSIONS = {
     "5": {"format": "5"},
     "7": {"format": "5", "do_compression": True},
 }
+
+
+class Bounded:
+    """A decompressor that fails where it is asked again and again for bytes that it has not."""
+
+    def __init__(self):
+        self.stream, self.n_in_vain = zlib.decompressobj(), 0
+
+    def decompress(self, *arguments):
+        piece = self.stream.decompress(*arguments)
+        self.n_in_vain = 0 if piece else self.n_in_vain + 1
+        assert self.n_in_vain < 100, "asked for ever for bytes that are not there"
+        return piece
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_decompression():
+    """Makes a test fail that would otherwise never end."""
+    with pytest.MonkeyPatch.context() as patch:
+        bounded = SimpleNamespace(decompressobj=Bounded, error=zlib.error)
+        patch.setattr(mat_files, "zlib", bounded)
+        yield
 
 
 def written(tmp_path, version, **variables):
@@ -101,6 +128,37 @@ def test_a_file_that_unpacks_to_more_than_is_asked_for_takes_no_more(tmp_path):
     assert read_matrix(path, "val", 5000).shape == (2, 5000)
     with pytest.raises(RecordError, match="leads x 268435456 samples: expected"):
         read_matrix(path, "val")
+
+
+def unpacked(tmp_path) -> bytes:
+    """The element of a matrix, as it is before compression."""
+    return written(tmp_path, "5", val=np.arange(600.0).reshape(3, 200)).read_bytes()[128:]
+
+
+def with_packed(tmp_path, packed):
+    """A file with a compressed element of these bytes."""
+    path = tmp_path / "X.mat"
+    path.write_bytes(
+        b"MATLAB 5.0".ljust(124) + b"\0\x01IM" + struct.pack("<2I", 15, len(packed)) + packed
+    )
+    return path
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.5, 0.9])
+def test_compression_that_ends_too_early_is_told(tmp_path, share):
+    packed = zlib.compress(unpacked(tmp_path))
+    path = with_packed(tmp_path, packed[: int(share * len(packed))])
+    with pytest.raises(RecordError, match=r"X\.mat: .*expected \d+ bytes more, found \d+"):
+        read_matrix(path, "val")
+
+
+def test_compressed_bytes_that_unpack_to_nothing_are_passed_over(tmp_path):
+    content = unpacked(tmp_path)
+    packer = zlib.compressobj(wbits=-15)  # without zlib's header and checksum
+    empty_block = b"\0\0\0\xff\xff"
+    packed = b"\x78\x01" + 50_000 * empty_block + packer.compress(content) + packer.flush()
+    path = with_packed(tmp_path, packed + struct.pack(">I", zlib.adler32(content)))
+    np.testing.assert_array_equal(read_matrix(path, "val"), np.arange(600.0).reshape(3, 200))
 
 
 def _example(version) -> bytes:

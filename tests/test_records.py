@@ -184,6 +184,24 @@ def test_linked_folders_are_followed_once(tmp_path):
     assert [files.name for files in find_records(data)] == ["T120000"]
 
 
+def test_a_record_is_found_where_it_lies_rather_than_by_a_link(tmp_path):
+    write_folder(tmp_path / "real", 1)
+    for link in ("a", "z"):
+        (tmp_path / link).symlink_to(tmp_path / "real")
+    (files,) = find_records(tmp_path)
+    assert files.header == tmp_path / "real" / "T120000.hea"
+
+
+def test_of_several_links_to_a_folder_the_first_by_name_counts(tmp_path):
+    write_folder(tmp_path / "elsewhere", 1)
+    data = tmp_path / "data"
+    data.mkdir()
+    for link in "sdkfbqamtrhwc":  # in no order that a file system would list them in
+        (data / link).symlink_to(tmp_path / "elsewhere")
+    (files,) = find_records(data)
+    assert files.header.parent == data / "a"
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of records"):
         find_records(tmp_path / "nowhere")
