@@ -25,6 +25,5 @@ def bag_network(
         else:
             bags[name] = keras.Input(single.shape[1:], name=name)
             inputs[name] = ops.repeat(bags[name], bag_size, axis=0)
-    last = network.get_layer("logits")
-    logits = keras.Model(network.input, last.output, name="windows")(inputs)
-    return keras.Model(bags, ops.reshape(logits, (-1, bag_size, last.units)), name="bags")
+    n_classes = network.output.shape[-1]
+    return keras.Model(bags, ops.reshape(network(inputs), (-1, bag_size, n_classes)), name="bags")

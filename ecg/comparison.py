@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ecg.corpus import corpus_cache, prepare_corpus
+from ecg.devices import keep_compiled
 from ecg.files import make_folder, write_text, written_whole
 from ecg.fold_scores import measured_in, score_rows
 from ecg.folds import (
@@ -53,6 +54,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> None:
             dict.fromkeys(options.seeds or [settings.seed]),
             settings,
         )
+        keep_compiled(cache.resolve() / "compiled")
         rows = cross_validate(folds, options.jobs, client)
     stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, stands_for))
@@ -115,7 +117,7 @@ def plan_folds(
         for lead_set, seed in itertools.product(lead_sets, seeds):
             first = None
             if simulated is not None:
-                first = pretraining_of(out / "folds", method, lead_set, seed, simulated)
+                first = pretraining_of(out / "folds", method, lead_set, seed, simulated, corpus)
             for name, kept, held_out in splits:
                 what = (method, variants[0], lead_set, seed, name)
                 file = fold_file(out / "folds", *what, corpus, kept, first)

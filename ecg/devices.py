@@ -1,6 +1,7 @@
 """The devices that Keras's backend finds, and the precision to train with on them."""
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import keras
 # Compute capabilities of NVIDIA GPUs from which on tensor units take the type.
 _BFLOAT16_FROM = (8, 0)
 _FLOAT16_FROM = (7, 0)
+_CACHE_FLAG = "--tf_xla_persistent_cache_directory"
 # Instructions of x86 CPUs, as Linux names them, that multiply bfloat16 numbers.
 _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
@@ -52,6 +54,35 @@ def find_devices() -> Devices:
     )
 
 
+def prepare_to_train(devices: Devices) -> None:
+    """Settings of the backend for processes that train.
+
+    On a CPU TensorFlow would rewrite each graph before its first step, for half of the time that a
+    short training takes, without making the steps faster.
+    """
+    if keras.backend.backend() == "tensorflow" and not devices.gpus:
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def keep_compiled(folder: Path) -> None:
+    """Lets XLA keep what it compiles in the folder, for this process and those it starts.
+
+    On a GPU a network takes minutes to compile; later models of the same shapes, folds and resumed
+    trainings find it there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    flags = os.environ.get("TF_XLA_FLAGS", "").split()
+    if not any(flag.startswith(_CACHE_FLAG) for flag in flags):
+        os.environ["TF_XLA_FLAGS"] = " ".join([*flags, f"{_CACHE_FLAG}={folder}"])
+    if keras.backend.backend() == "jax":
+        import jax  # has read its variables already
+
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
 def choose_precision(capabilities, cpu_flags=frozenset(), backend: str = "tensorflow") -> str:
     """Keras dtype policy for GPUs of these compute capabilities, (major, minor) each; without any,
     for a CPU with these flags.
@@ -93,6 +124,8 @@ def _tensorflow_gpus():
 
 
 def _jax_gpus():
+    # Otherwise JAX takes most of a GPU's memory when it first looks at it; others share the GPU.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
     return [

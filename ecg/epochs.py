@@ -3,13 +3,20 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
 from ecg.checkpoints import Checkpoint, Keeper, State
+from ecg.optimizers import FlatAdam
 
 _LOOK_EVERY = 32  # steps; to look at a loss waits for its step
+_RECORDS_A_BATCH = 600  # training records for each record of a batch, see `scaled_to`
+_MOST_RATE_GROWTH = 2.0
+_MOST_WARMUP_STEPS = 500
+_MOST_AT_ONCE = 32  # steps of an execution
+_WEIGHT_DECAY = 0.004  # Keras's own of AdamW
+METRIC = "val_challenge_metric"  # of the records set aside
 _CHOICES = {
     "optimizer": ("adam", "adamw"),
     "schedule": ("plateau", "step", "cosine"),
@@ -30,7 +37,8 @@ class TrainingOptions:
     weights kept are those of the epoch of the lowest validation "loss" or the highest
     "challenge_metric", or of the "last" epoch. stop_patience: epochs without a better one until
     training stops; None: never. validation_share: of the records, set aside for all that; with
-    validation_by_source, of each source's.
+    validation_by_source, of each source's. largest_batch_size: to which the batch grows with the
+    number of training records, see `scaled_to`; None: batch_size is used whatever their number.
     """
 
     epochs: int = 60
@@ -48,6 +56,7 @@ class TrainingOptions:
     stop_patience: int | None = 10
     validation_share: float = 0.1
     validation_by_source: bool = False
+    largest_batch_size: int | None = None
 
     def __post_init__(self):
         counts = (
@@ -57,6 +66,7 @@ class TrainingOptions:
             self.bag_size,
             self.lr_patience,
             1 if self.stop_patience is None else self.stop_patience,
+            1 if self.largest_batch_size is None else self.largest_batch_size,
         )
         if min(counts) < 1:
             raise ValueError(f"expected epochs, sizes and patiences of at least 1, found {self}")
@@ -74,6 +84,21 @@ class TrainingOptions:
                 raise ValueError(
                     f"{name}: expected one of {', '.join(known)}; found {getattr(self, name)}"
                 )
+
+    def scaled_to(self, n_training: int) -> "TrainingOptions":
+        """The options with the batch and learning rate for so many training records.
+
+        Where `largest_batch_size` is given, the batch is the power of two nearest to a 600th of the
+        records, between batch_size and that; a GPU is idle on small batches, and a small data set
+        needs many steps. The rate grows with the square root of the batch, which keeps the noise of
+        Adam's updates alike (Malladi et al. 2022, arXiv:2205.10287), to at most twice its value.
+        """
+        if self.largest_batch_size is None:
+            return self
+        nearest = 2 ** round(math.log2(max(n_training / _RECORDS_A_BATCH, 1)))
+        batch_size = max(min(nearest, self.largest_batch_size), self.batch_size)
+        growth = min(math.sqrt(batch_size / self.batch_size), _MOST_RATE_GROWTH)
+        return replace(self, batch_size=batch_size, learning_rate=growth * self.learning_rate)
 
 
 class NotFiniteError(ArithmeticError):
@@ -107,56 +132,56 @@ class PretrainingOptions:
             )
 
 
-def cosine_rate(options: TrainingOptions, share: float) -> float:
-    """The rate of schedule "cosine" where that share of the training, 0 to 1, is over."""
-    rate = options.learning_rate
-    if share < options.warmup_share:
-        return rate * share / options.warmup_share
-    falling = (share - options.warmup_share) / (1 - options.warmup_share)
+def cosine_rate(options: TrainingOptions, share: float, n_steps: float = 0) -> float:
+    """The rate of schedule "cosine" where that share of the training, 0 to 1, is over.
+
+    n_steps: of the whole training; the climb takes `warmup_share` of them, but no more than 500.
+    """
+    rate, warmup = options.learning_rate, options.warmup_share
+    if n_steps:
+        warmup = min(warmup, _MOST_WARMUP_STEPS / n_steps)
+    if share < warmup:
+        return rate * share / warmup
+    falling = (share - warmup) / (1 - warmup)
     return rate * 0.5 * (1 + math.cos(math.pi * falling))
 
 
 def run_epochs(
     network: keras.Model,
-    loss: keras.losses.Loss,
     options: TrainingOptions,
     training: keras.utils.PyDataset,
-    validation: keras.utils.PyDataset,
-    challenge_metric: Callable[[], float],
-    jit_compile: bool | str,
+    validate: Callable[[], dict[str, float]] | None,
     label: str,
     time_limit_s: float,
     checkpoint: Checkpoint | None = None,
 ) -> dict:
     """The course of the training, for a model's JSON; the network has its best epoch's weights.
 
-    challenge_metric: of the validation records with the weights as they are, asked after every
-    epoch where that chooses the best one. A line an epoch is printed, headed by `label`.
-    checkpoint: where the state is kept after every epoch; a training that was stopped goes on from
-    there, as if it had not been.
+    network: compiled with an optimiser of `make_optimizer`, whose state is begun anew. validate:
+    figures of the records set aside, asked after every epoch: "val_loss", and
+    "val_challenge_metric" where that chooses the best one; None where the last epoch is kept
+    whatever they were. A line an epoch is printed, headed by `label`. checkpoint: where the state
+    is kept after every epoch; if interrupted, training resumes from there, as if it had not been.
     Raises NotFiniteError where the loss is no finite number.
     """
-    # An epoch of fewer steps than make an update would end without any.
-    optimizer = make_optimizer(options, min(options.accumulation_steps, len(training)))
-    network.compile(optimizer, loss, jit_compile=jit_compile)
-    # Built inside the first step, its variables would make TensorFlow trace that step twice.
-    network.optimizer.build(network.trainable_variables)
+    _restart(network.optimizer, options.learning_rate)
     state = (checkpoint and checkpoint.read()) or State()
     if state.n_epochs:
-        print(f"{label}: goes on after epoch {state.n_epochs}/{options.epochs}", flush=True)
+        print(f"{label}: resumed after epoch {state.n_epochs}/{options.epochs}", flush=True)
         state.set_variables(network)
         training.skip_epochs(state.n_epochs)
     started, limit_s = time.monotonic() - state.seconds, state.seconds + time_limit_s
-    schedule = _schedule(options, len(training), started, limit_s)
+    judged_by = "loss" if validate is None else "val_loss"
+    schedule = _schedule(options, len(training), judged_by, started, limit_s)
     lines = _EpochLines(label, options.epochs, started, limit_s)
     callbacks = [_Finite(label), schedule, lines]
+    if validate is not None:
+        callbacks.insert(0, _Validation(validate))
     followed = {"schedule": (schedule, _FOLLOWED[options.schedule])}
     best = None
-    if options.best == "challenge_metric":
-        callbacks.insert(1, _Score(challenge_metric))
     if options.best != "last":
         best = keras.callbacks.EarlyStopping(
-            monitor="val_loss" if options.best == "loss" else _Score.NAME,
+            monitor="val_loss" if options.best == "loss" else METRIC,
             mode="min" if options.best == "loss" else "max",
             patience=options.stop_patience or options.epochs,
             restore_best_weights=True,
@@ -167,7 +192,6 @@ def run_epochs(
     stopped = state.callbacks.get("best", {}).get("stopped_epoch")
     network.fit(
         training,
-        validation_data=validation,
         initial_epoch=options.epochs if stopped else state.n_epochs,
         epochs=options.epochs,
         shuffle=False,  # the batches shuffle themselves, by the seed
@@ -178,29 +202,51 @@ def run_epochs(
     return {
         "epochs": n_epochs,
         "best_epoch": n_epochs if best is None else best.best_epoch + 1,
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
         "cut_by_time_limit": lines.cut,
         "seconds": round(time.monotonic() - started, 1),
         "history": keeper.history,
     }
 
 
-def make_optimizer(options: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
-    """The optimiser that the options name, gathering gradients over `n_steps` steps."""
-    make = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[options.optimizer]
-    accumulated = n_steps if n_steps > 1 else None
-    return make(
+def make_optimizer(options: TrainingOptions, n_steps: int) -> FlatAdam:
+    """The optimiser that the options name, for epochs of so many steps at least."""
+    return FlatAdam(
         options.learning_rate,
-        gradient_accumulation_steps=accumulated,
-        global_clipnorm=options.clip_norm,
+        weight_decay=_WEIGHT_DECAY if options.optimizer == "adamw" else 0.0,
+        clip_norm=options.clip_norm,
+        # An epoch of fewer steps than make an update would end without any.
+        accumulation_steps=min(options.accumulation_steps, n_steps),
     )
 
 
+def steps_per_execution(options: TrainingOptions, n_training: int, has_gpu: bool) -> int:
+    """Steps that the backend takes without a word from Python in between.
+
+    Between two a GPU waits for the host, which on JAX copies the whole state of the training; on a
+    CPU nothing is gained. A rate lasts for one execution, so that there should be hundreds.
+    """
+    if not has_gpu:
+        return 1
+    n_steps = options.epochs * -(-n_training // options.batch_size)
+    return max(1, min(_MOST_AT_ONCE, n_steps // 200))
+
+
+def _restart(optimizer, learning_rate: float) -> None:
+    """Sets the optimiser's state to that of its first step."""
+    # One for float16 keeps its scale beside what it wraps, and that goes on.
+    for variable in getattr(optimizer, "inner_optimizer", optimizer).variables:
+        variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+    optimizer.learning_rate = learning_rate
+
+
 def _schedule(
-    options: TrainingOptions, n_steps: int, started: float, time_limit_s: float
+    options: TrainingOptions, n_steps: int, judged_by: str, started: float, time_limit_s: float
 ) -> keras.callbacks.Callback:
     if options.schedule == "plateau":
         return keras.callbacks.ReduceLROnPlateau(
-            factor=options.lr_factor, patience=options.lr_patience
+            judged_by, factor=options.lr_factor, patience=options.lr_patience
         )
     if options.schedule == "cosine":
         return _Cosine(options, n_steps, started, time_limit_s)
@@ -211,30 +257,36 @@ def _schedule(
 
 
 # What changes in the schedules' callbacks.
-_FOLLOWED = {"plateau": ("best", "wait"), "step": (), "cosine": ("n_done",)}
+_FOLLOWED = {"plateau": ("best", "wait"), "step": (), "cosine": ()}
 
 
 class _Cosine(keras.callbacks.Callback):
-    """Sets the rate of schedule "cosine" before every step.
+    """Sets the rate of schedule "cosine" before every execution.
 
     It goes by the steps or by the time, whichever is further: a training that its time limit ends
     early has come down to a low rate by then, at the end of its first epoch at the earliest.
+    n_steps: of an epoch.
     """
 
     def __init__(self, options, n_steps, started, time_limit_s):
         super().__init__()
         self.options, self.n_steps = options, n_steps
         self.started, self.time_limit_s = started, time_limit_s
-        self.n_done = 0
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        # The middle of the step, so that the first and the last one have a rate above 0 too.
-        n_epochs = (self.n_done + 0.5) / self.n_steps
+        network = self.model  # once: on JAX each look copies the state of the training
+        # The middle of the execution, so that the first and the last have a rate above 0 too.
+        middle = min(network.steps_per_execution, self.n_steps - batch) / 2
+        n_epochs = self.epoch + (batch + middle) / self.n_steps
         elapsed = time.monotonic() - self.started
         by_time = elapsed / self.time_limit_s if self.time_limit_s > 0 else 1.0
         share = max(n_epochs / self.options.epochs, min(by_time, n_epochs, 1.0))
-        self.model.optimizer.learning_rate = cosine_rate(self.options, share)
-        self.n_done += 1
+        n_steps = self.options.epochs * self.n_steps
+        network.optimizer.learning_rate = cosine_rate(self.options, share, n_steps)
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -245,13 +297,14 @@ class _Finite(keras.callbacks.Callback):
 
     def __init__(self, label):
         super().__init__()
-        self.label, self.epoch = label, 0
+        self.label, self.epoch, self.next = label, 0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch, self.next = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch % _LOOK_EVERY == 0:
+        if batch >= self.next:
+            self.next = batch + _LOOK_EVERY
             self._look(("loss",), logs)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -259,24 +312,22 @@ class _Finite(keras.callbacks.Callback):
 
     def _look(self, names, logs):
         for name in names:
-            if not math.isfinite(value := float(logs[name])):
+            if name in logs and not math.isfinite(value := float(logs[name])):
                 raise NotFiniteError(
                     f"{self.label}, epoch {self.epoch + 1}: expected a finite {name}, found {value}"
                     f" at a learning rate of {float(self.model.optimizer.learning_rate):.2g}"
                 )
 
 
-class _Score(keras.callbacks.Callback):
-    """Adds the Challenge metric to what the callbacks behind it see of an epoch."""
+class _Validation(keras.callbacks.Callback):
+    """Adds the figures of the records set aside to what the callbacks behind it see of an epoch."""
 
-    NAME = "val_challenge_metric"
-
-    def __init__(self, challenge_metric):
+    def __init__(self, validate):
         super().__init__()
-        self.challenge_metric = challenge_metric
+        self.validate = validate
 
     def on_epoch_end(self, epoch, logs=None):
-        logs[self.NAME] = self.challenge_metric()
+        logs.update(self.validate())
 
 
 class _EpochLines(keras.callbacks.Callback):
@@ -292,11 +343,18 @@ class _EpochLines(keras.callbacks.Callback):
         elapsed = time.monotonic() - self.started
         an_epoch = elapsed / (epoch + 1)
         left = (self.epochs - epoch - 1) * an_epoch
-        metric = f"Challenge metric {logs[_Score.NAME]:.3f}, " if _Score.NAME in logs else ""
-        rate = f"learning rate {logs['learning_rate']:.2g}"
+        figures = [
+            f"{name} {logs[key]:{form}}"
+            for name, key, form in (
+                ("loss", "loss", ".4f"),
+                ("validation loss", "val_loss", ".4f"),
+                ("Challenge metric", METRIC, ".3f"),
+                ("learning rate", "learning_rate", ".2g"),
+            )
+            if key in logs
+        ]
         print(
-            f"{self.label}, epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, "
-            f"validation loss {logs['val_loss']:.4f}, {metric}{rate}, "
+            f"{self.label}, epoch {epoch + 1}/{self.epochs}: {', '.join(figures)}, "
             f"{elapsed:.0f} s, at most {left:.0f} s left",
             flush=True,
         )

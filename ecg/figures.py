@@ -36,6 +36,10 @@ _STYLE = {
     "legend.frameon": False,
 }
 _GRID = 101  # points at which curves are averaged
+_LOSSES = {  # name in a history -> how it is drawn
+    "loss": ("training", "o-", _ACCENT),
+    "val_loss": ("records set aside", "s-", _SECOND),
+}
 
 
 def draw_curves(
@@ -119,28 +123,25 @@ def draw_confusion(rewards: np.ndarray, names: Sequence[str], label: str) -> str
 
 
 def draw_training(stages: dict[str, dict[str, list[float]]], label: str) -> str:
-    """Loss and learning rate by epoch of each stage; stages: name -> history of Keras."""
+    """Losses and learning rate by epoch of each stage; stages: name -> history of Keras.
+
+    A stage without records set aside has the loss of those that it was trained on alone.
+    """
     with mpl.rc_context(_STYLE):
         figure, (upper, lower) = _figure(6.4, 3.4, rows=2, height_ratios=(3, 1))
-        first = 0
+        first, named = 0, {}
         for name, history in stages.items():
             epochs = np.arange(first, first + len(history["loss"])) + 1
-            new = first == 0  # the legend names each kind of line once
-            upper.plot(epochs, history["loss"], "o-", color=_ACCENT, ms=3, label="training" * new)
-            upper.plot(
-                epochs,
-                history["val_loss"],
-                "s-",
-                color=_SECOND,
-                ms=3,
-                label="records set aside" * new,
-            )
+            for loss, (what, marker, colour) in _LOSSES.items():
+                if loss in history:
+                    (line,) = upper.plot(epochs, history[loss], marker, color=colour, ms=3)
+                    named.setdefault(what, line)
             lower.plot(epochs, history["learning_rate"], "o-", color=_INK, ms=3)
             if first:
                 upper.axvline(first + 0.5, color=_FAINT, lw=1)
             upper.text(first + 0.6, 1.02, name, transform=upper.get_xaxis_transform(), fontsize=8)
             first += len(epochs)
-        upper.legend()
+        upper.legend(named.values(), named.keys())
         upper.set(ylabel="loss", xlim=(0.5, first + 0.5))
         lower.set(ylabel="rate", xlabel="epoch", xlim=(0.5, first + 0.5), ylim=(0, None))
         return _svg(figure, label)

@@ -16,18 +16,19 @@ from ecg.methods import Method, method_to_dict
 from ecg.pretraining import pretrain, pretraining_method
 from ecg.scoring import beta_measures, score
 from ecg.splits import by_source, k_folds
-from ecg.training import Start, answer_corpus, fit
+from ecg.training import Start, Trainer, answer_corpus, fit
 
 
 @dataclass(frozen=True)
 class Pretraining:
     """What the folds of one method, lead set and seed go on from. simulated: the corpus's folder.
-    file: where the weights go."""
+    n_training: records of the training that follows, about. file: where the weights go."""
 
     method: Method
     lead_set: int
     seed: int
     simulated: Path
+    n_training: int
     file: Path
 
 
@@ -101,20 +102,24 @@ def fold_file(
     return folder / f"{head}.fold_{name}.{cache_key(facts, __name__)[:12]}.npz"
 
 
-def pretraining_of(folder: Path, method: Method, lead_set, seed, simulated: Corpus) -> Pretraining:
+def pretraining_of(
+    folder: Path, method: Method, lead_set: int, seed: int, simulated: Corpus, corpus: Corpus
+) -> Pretraining:
     """The pre-training whose weights are in a file of a name like `fold_file`'s."""
-    facts = [method_to_dict(pretraining_method(method)), lead_set, seed, simulated.fingerprint]
-    key = cache_key(facts, "ecg.pretraining")[:12]
-    file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{key}.npz"
-    return Pretraining(method, lead_set, seed, simulated.place, file)
+    first = pretraining_method(method, method.training.scaled_to(len(corpus)).batch_size)
+    key = cache_key(
+        [method_to_dict(first), lead_set, seed, simulated.fingerprint], "ecg.pretraining"
+    )
+    file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{key[:12]}.npz"
+    return Pretraining(method, lead_set, seed, simulated.place, len(corpus), file)
 
 
-def run_pretraining(pretraining: Pretraining) -> None:
+def run_pretraining(first: Pretraining) -> None:
     """Trains on the simulated records and writes the weights."""
-    simulated = read_corpus(pretraining.simulated)
-    what = (pretraining.method, simulated, pretraining.lead_set, pretraining.seed)
-    start = pretrain(*what, find_devices())
-    with written_whole(pretraining.file, lasting=True) as unfinished:
+    simulated = read_corpus(first.simulated)
+    what = (first.method, first.lead_set, first.seed, find_devices(), first.n_training)
+    start = pretrain(Trainer(*what), simulated)
+    with written_whole(first.file, lasting=True) as unfinished:
         np.savez(unfinished, *start.weights, prevalence=start.prevalence)
 
 
@@ -126,8 +131,8 @@ def run_fold(fold: Fold) -> None:
     started = time.monotonic()
     corpus = read_corpus(fold.corpus)
     start = None if fold.pretraining is None else _read_start(fold.pretraining.file)
-    what = (fold.method, corpus, fold.kept, fold.lead_set, fold.seed)
-    model = fit(*what, find_devices(), start=start)
+    trainer = Trainer(fold.method, fold.lead_set, fold.seed, find_devices(), len(fold.kept))
+    model = fit(trainer, corpus, fold.kept, start=start)
     outputs, probabilities = answer_corpus(model, corpus, fold.held_out)
     facts = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
     facts["temperature"] = model.decision.temperature

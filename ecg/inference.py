@@ -10,19 +10,23 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from scipy.special import expit
 
 from ecg.classes import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
 from ecg.decisions import calibrate, decide, pool_windows
 from ecg.devices import find_devices
 from ecg.files import printable
+from ecg.forward import logits_of
 from ecg.headers import RecordError, parse_header
-from ecg.inputs import network_inputs, read_inputs
+from ecg.inputs import read_inputs, record_inputs
 from ecg.model_files import TrainedModel, load_trained_model
 from ecg.parallel import alone, read_ahead
 from ecg.record_files import RecordFiles
 from ecg.records import Record, to_record
 
-_BATCH = 64  # windows of several records that are answered together
+# Windows of several records that are answered together; on a GPU, to which each batch is a call,
+# more than on a CPU, whose cache they have to fit.
+_BATCH, _BATCH_ON_GPU = 64, 512
 _CHUNK = 8  # records that a process reads at a time
 
 
@@ -35,10 +39,13 @@ class Answer(NamedTuple):
 
 
 class Predictor:
-    """Answers records with one trained model; `n_unusable` counts those it could only guess."""
+    """Answers records with one trained model; `n_unusable` counts those it could only guess.
 
-    def __init__(self, model: TrainedModel):
-        self.model = model
+    batch_size: windows of several records that go through the network together.
+    """
+
+    def __init__(self, model: TrainedModel, batch_size: int = _BATCH):
+        self.model, self.batch_size = model, batch_size
         self.n_unusable = 0
         # XLA takes seconds to compile for the CPU and gains nothing on one record.
         model.network.compile(jit_compile="auto" if keras.backend.backend() == "jax" else False)
@@ -49,20 +56,18 @@ class Predictor:
         Raises ValueError (RecordError where the record breaks the format) where its sampling rate
         is out of range, no lead of the model holds a signal, or the network overflows on it.
         """
-        inputs = network_inputs(record, *self._what_it_takes)
-        # One window at a time, a fixed shape, by Keras's compiled function: `predict` costs a
-        # hundred times the overhead and leaks when called record by record.
+        inputs = record_inputs(record, *self._what_it_takes)
+        # One window at a time, a fixed shape.
         windows = (
             {name: values[i : i + 1] for name, values in inputs.items()}
             for i in range(_n_windows(inputs))
         )
-        answers = [self.model.network.predict_on_batch(window) for window in windows]
-        return self._of_record(np.concatenate(answers))
+        return self._of_record(logits_of(self.model.network, windows, 1))
 
     def probabilities_of(self, records: Iterable[Record]) -> Iterator[np.ndarray | Exception]:
         """`probabilities` of each record, or the error that it raises, many at a time."""
         inputs = ((None, self._inputs_or_error(record)) for record in records)
-        for _, outcome in _in_batches(self.model.network, inputs):
+        for _, outcome in _in_batches(self.model.network, inputs, self.batch_size):
             yield self._of_record_or_error(outcome)
 
     def answer(self, header_text: str, recording) -> Answer:
@@ -103,8 +108,8 @@ class Predictor:
             return [one for files in chunk for one in alone(read, [files], lost)]
 
         inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers, lost))
-        outcomes = _in_batches(self.model.network, zip(files, inputs, strict=True))
-        while together := list(itertools.islice(outcomes, _BATCH)):
+        outcomes = _in_batches(self.model.network, zip(files, inputs, strict=True), self.batch_size)
+        while together := list(itertools.islice(outcomes, self.batch_size)):
             yield from self._answer_together(together)
 
     def answer_unusable(self, name: str, error: Exception) -> Answer:
@@ -116,7 +121,7 @@ class Predictor:
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
     def _answer_together(self, outcomes) -> Iterator[tuple[RecordFiles, Answer]]:
-        """The answers for records and the probabilities of their windows, or why there are none."""
+        """The answers for records and the logits of their windows, or why there are none."""
         found = [self._of_record_or_error(outcome) for _, outcome in outcomes]
         usable = [one for one in found if not isinstance(one, Exception)]
         labels = iter(decide(np.stack(usable), self.model.decision) if usable else ())
@@ -128,7 +133,7 @@ class Predictor:
 
     def _inputs_or_error(self, record: Record) -> dict | Exception:
         try:
-            return network_inputs(record, *self._what_it_takes)
+            return record_inputs(record, *self._what_it_takes)
         except ValueError as error:
             return error
 
@@ -142,17 +147,16 @@ class Predictor:
 
     @property
     def _what_it_takes(self) -> tuple:
-        """What `network_inputs` wants to know."""
+        """What `record_inputs` wants to know."""
         model = self.model
         return model.lead_set, model.method.preparation, tuple(model.network.input)
 
-    def _of_record(self, probabilities) -> np.ndarray:
-        """Calibrated probabilities (26,) of a record, by those of its windows, (n_windows, 26)."""
-        probabilities = probabilities.astype(float)
-        if not np.isfinite(probabilities).all():
+    def _of_record(self, logits) -> np.ndarray:
+        """Calibrated probabilities (26,) of a record, by the logits of its windows (n, 26)."""
+        if not np.isfinite(logits).all():
             raise RecordError("expected probabilities, the network found no finite ones")
         decision = self.model.decision
-        pooled = pool_windows(probabilities, [len(probabilities)], decision.options.vote)[0]
+        pooled = pool_windows(expit(logits), [len(logits)], decision.options.vote)[0]
         return calibrate(pooled, decision.temperature)
 
 
@@ -165,8 +169,9 @@ def print_warnings(name: str, warnings: Sequence[str]) -> None:
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
     """The predictor of the lead set's model. Raises ModelFolderError."""
-    find_devices()  # before the network takes all of a GPU's memory
-    return Predictor(load_trained_model(model_directory, lead_set))
+    devices = find_devices()  # before the network takes all of a GPU's memory
+    model = load_trained_model(model_directory, lead_set)
+    return Predictor(model, _BATCH_ON_GPU if devices.gpus else _BATCH)
 
 
 def _to_answer(probabilities, labels) -> Answer:
@@ -177,9 +182,9 @@ def _to_answer(probabilities, labels) -> Answer:
     )
 
 
-def _in_batches(network, records: Iterable[tuple]) -> Iterator[tuple]:
-    """(key, probabilities (n_windows, 26)) of each (key, inputs), in their order; of (key, error)
-    the error. Windows of neighbours go through the network together."""
+def _in_batches(network, records: Iterable[tuple], size: int) -> Iterator[tuple]:
+    """(key, logits (n_windows, 26)) of each (key, inputs), in their order; of (key, error) the
+    error. Windows of neighbours go through the network together."""
     waiting, answered = deque(), deque()  # records, and windows of the first of these
 
     def windows():
@@ -191,23 +196,14 @@ def _in_batches(network, records: Iterable[tuple]) -> Iterator[tuple]:
                 yield {name: values[i] for name, values in inputs.items()}
 
     left = windows()
-    while batch := list(itertools.islice(left, _BATCH)):
-        answered.extend(_forward(network, batch))
+    while batch := list(itertools.islice(left, size)):
+        stacked = {name: np.stack([one[name] for one in batch]) for name in batch[0]}
+        answered.extend(logits_of(network, [stacked], size))
         while waiting and waiting[0][2] <= len(answered):
             key, error, n_windows = waiting.popleft()
             yield key, error or np.stack([answered.popleft() for _ in range(n_windows)])
     for key, error, _ in waiting:  # behind the last window
         yield key, error
-
-
-def _forward(network, windows: list[dict]) -> np.ndarray:
-    """Probabilities (len(windows), 26), by a batch of the one shape, filled up with zeros."""
-    batch = {}
-    for name, first in windows[0].items():
-        batch[name] = np.zeros((_BATCH, *first.shape), np.float32)
-        for i, window in enumerate(windows):
-            batch[name][i] = window[name]
-    return np.asarray(network.predict_on_batch(batch))[: len(windows)]
 
 
 def _n_windows(inputs) -> int:

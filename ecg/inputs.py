@@ -14,39 +14,52 @@ from ecg.records import Record, read_record, select_leads
 from ecg.signals import Preparation, prepare, window_length
 
 
-def network_inputs(record: Record, lead_set: int, preparation: Preparation, names) -> dict:
-    """The inputs of these names, float32, a row for each window of the record.
+def network_inputs(names, signal, rhythm, waves, demographics) -> dict[str, np.ndarray]:
+    """Those of a network's inputs that it takes, float32, for training and answering alike.
 
-    "signal": (n_windows, lead_set, n_samples); "demographics" and "measurements", (n_windows, …),
-    are the record's own in every row.
+    "signal": as it is given; "measurements", (n, n_measurements): of rhythm (n, N_RHYTHM) and waves
+    (n, n_leads, N_WAVES), see `ecg.measurements`; "demographics", (n, N_DEMOGRAPHICS).
+    """
+    inputs = {}
+    if "signal" in names:
+        inputs["signal"] = signal
+    if "measurements" in names:
+        inputs["measurements"] = join_measurements(rhythm, waves)
+    if "demographics" in names:
+        inputs["demographics"] = demographics
+    return inputs
+
+
+def record_inputs(record: Record, lead_set: int, preparation: Preparation, names) -> dict:
+    """`network_inputs` of a record, a row for each of its windows.
+
+    signal: (n_windows, lead_set, n_samples); the others are the record's own in every row.
     Raises ValueError (RecordError where the record breaks the format) where its sampling rate is
     out of range or none of the lead set's leads holds a signal.
     """
     leads = LEAD_SETS[lead_set]
     used = window_length(record.fs, preparation.duration_s)
     signal = select_leads(record, leads)[:, :used]
-    of_record = {}
+    rhythm = waves = None
     if "measurements" in names:
-        windows, *measured = prepare_and_measure(signal, record.fs, preparation)
-        of_record["measurements"] = join_measurements(*measured)
+        windows, rhythm, waves = prepare_and_measure(signal, record.fs, preparation)
     else:
         windows = prepare(signal, record.fs, preparation)
     if not windows.any():
         raise RecordError(f"expected a signal in one of the leads {', '.join(leads)}, found none")
-    if "demographics" in names:
-        of_record["demographics"] = encode_demographics(record.age, record.sex)
-    inputs = {name: np.tile(values, (len(windows), 1)) for name, values in of_record.items()}
-    return inputs | {"signal": windows} if "signal" in names else inputs
+    of_record = (rhythm, waves, encode_demographics(record.age, record.sex))
+    rows = (None if one is None else np.stack([one] * len(windows)) for one in of_record)
+    return network_inputs(names, windows, *rows)
 
 
 def read_inputs(files: Sequence[RecordFiles], lead_set: int, preparation: Preparation, names):
-    """`network_inputs` of each record, or the error that says why there are none."""
+    """`record_inputs` of each record, or the error that says why there are none."""
     return [_read_inputs(one, lead_set, preparation, names) for one in files]
 
 
 def _read_inputs(files: RecordFiles, lead_set, preparation, names) -> dict | Exception:
     try:
         record = read_record(files, preparation.duration_s)
-        return network_inputs(record, lead_set, preparation, names)
+        return record_inputs(record, lead_set, preparation, names)
     except Exception as error:  # noqa: BLE001 - one bad record never costs the others
         return error

@@ -97,9 +97,8 @@ def embed_measurements(measurements, width, noise, dropout):
 
 
 def classify(features, n_classes):
-    """Probabilities (batch, n_classes), float32, by a dense layer; training takes its `logits`."""
-    logits = layers.Dense(n_classes, dtype="float32", name="logits")(features)
-    return layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
+    """Logits (batch, n_classes), float32, by a dense layer: the last layer of every network."""
+    return layers.Dense(n_classes, dtype="float32", name="logits")(features)
 
 
 def _project(x, width, stride, name):

@@ -1,8 +1,10 @@
 """Losses of records over the logits of their windows, and the class weights that they use.
 
-Everywhere: labels are (batch, n_classes), 0 or 1; logits are (batch, n_windows, n_classes), the
-windows of one record in one row. A record's probabilities are the mean over its windows of the
-sigmoid or the softmax. All is computed in float32, whatever the dtype policy.
+Everywhere: targets are (batch, n_classes, 2), a label, 0 or 1, and the weight that the class has
+in the loss (`make_targets`); logits are (batch, n_windows, n_classes), the windows of one record in
+one row. A record's probabilities are the mean over its windows of the sigmoid or the softmax. All
+is computed in float32, whatever the dtype policy. Weights come with the batch, not with the loss,
+so that one compiled training step serves stages whose classes differ in frequency.
 """
 
 import math
@@ -57,15 +59,18 @@ class LossOptions:
         return 2 if self.kind == "softmax_or_lovasz" else 1
 
 
-def make_loss(options: LossOptions, labels) -> keras.losses.Loss:
-    """The loss that the options name, its class weights taken from the training records' labels.
-
-    labels: (n_records, n_classes) bool.
-    """
-    weights = class_weights(options, labels)
+def make_loss(options: LossOptions) -> keras.losses.Loss:
+    """The loss that the options name."""
     if options.kind == "softmax_or_lovasz":
-        return SoftmaxOrLovasz(weights)
-    return BinaryCrossentropy(weights, options.hardest_share)
+        return SoftmaxOrLovasz()
+    return BinaryCrossentropy(options.hardest_share)
+
+
+def make_targets(labels, weights) -> np.ndarray:
+    """Targets (batch, n_classes, 2), float32; labels: (batch, n_classes); weights: (n_classes,)."""
+    targets = np.empty((*np.shape(labels), 2), np.float32)
+    targets[..., 0], targets[..., 1] = labels, weights
+    return targets
 
 
 def class_weights(options: LossOptions, labels) -> np.ndarray:
@@ -104,44 +109,44 @@ def inverse_log_count_weights(labels) -> np.ndarray:
 class BinaryCrossentropy(keras.losses.Loss):
     """Mean over records and classes of class weight x binary cross-entropy.
 
-    class_weights: (n_classes,). hardest_share: below 1 the mean is that over the records of the
-    batch with the largest loss, that share of them, rounded up.
+    hardest_share: below 1 the mean is that over the records of the batch with the largest loss,
+    that share of them, rounded up.
     Source: AIRCAS_MEL1 2021, equation 1; the hardest records CQUPT_ECG 2020, section 3.7.
     """
 
-    def __init__(self, class_weights, hardest_share=1.0, name="binary_crossentropy"):
+    def __init__(self, hardest_share=1.0, name="binary_crossentropy"):
         super().__init__(name=name, dtype="float32")
-        self.class_weights = np.asarray(class_weights, np.float32)
         self.hardest_share = hardest_share
 
-    def call(self, labels, logits):
+    def call(self, targets, logits):
         """Loss per record (batch,); its mean over the batch is the loss."""
+        labels, weights = targets[..., 0], targets[..., 1]
         # 1 - sigmoid(x) is sigmoid(-x), so that no probability has to be clipped off 0 or 1.
         present = _log_mean(ops.log_sigmoid(logits))
         absent = _log_mean(ops.log_sigmoid(-logits))
         entropy = -(labels * present + (1 - labels) * absent)
-        losses = ops.mean(self.class_weights * entropy, axis=-1)
+        losses = ops.mean(weights * entropy, axis=-1)
         return losses if self.hardest_share == 1 else _keep_hardest(losses, self.hardest_share)
 
 
 class SoftmaxOrLovasz(keras.losses.Loss):
     """Weighted cross-entropy on the softmax, or Lovász-softmax on the sigmoid, drawn per step.
 
-    class_weights: (n_classes,), of the cross-entropy. In training, the sample weights of
+    Class weights act on the cross-entropy alone. In training, the sample weights of
     `draw_alternative` pick the step's loss; without any the loss is the mean of both.
     Source: Triology 2020, equation 3. The paper has no formula of the cross-entropy of a record
     with several labels; it is their mean here, 0 for a record without one.
     """
 
-    def __init__(self, class_weights, name="softmax_or_lovasz"):
+    def __init__(self, name="softmax_or_lovasz"):
         super().__init__(name=name, dtype="float32")
-        self.class_weights = np.asarray(class_weights, np.float32)
 
-    def call(self, labels, logits):
+    def call(self, targets, logits):
         """Losses (batch, 2): a record's cross-entropy; the batch's Lovász-softmax, in each row."""
+        labels, weights = targets[..., 0], targets[..., 1]
         log_probabilities = _log_mean(ops.log_softmax(logits, axis=-1))
         n_labels = ops.maximum(ops.sum(labels, axis=-1), 1.0)
-        entropy = -ops.sum(self.class_weights * labels * log_probabilities, axis=-1) / n_labels
+        entropy = -ops.sum(weights * labels * log_probabilities, axis=-1) / n_labels
         lovasz = lovasz_softmax(labels, ops.mean(ops.sigmoid(logits), axis=1))
         return ops.stack([entropy, lovasz * ops.ones_like(entropy)], axis=-1)
 

@@ -199,7 +199,7 @@ def _decompressed(element: _Element) -> Read:
                 piece = stream.decompress(waiting, n_bytes - len(content))
             except zlib.error as error:
                 raise RecordError(f"broken compression: {error}") from error
-            ended = not piece and not stream.unconsumed_tail and not element.left
+            ended = not piece and not element.left
             waiting = stream.unconsumed_tail
             content += piece
             if ended or (stream.eof and len(content) < n_bytes):

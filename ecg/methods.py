@@ -79,6 +79,7 @@ _FULL = {
         training=TrainingOptions(
             epochs=10,
             batch_size=16,
+            largest_batch_size=128,
             optimizer="adamw",
             learning_rate=2e-3,
             clip_norm=1.0,

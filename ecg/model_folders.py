@@ -8,21 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from ecg.cache_keys import cache_key
 from ecg.checkpoints import Checkpoint
 from ecg.classes import WEIGHTS_FILE
 from ecg.corpus import Corpus, prepare_corpus, read_corpus
-from ecg.devices import Devices, find_devices
+from ecg.devices import Devices, find_devices, keep_compiled
 from ecg.files import digest_files, held, make_folder
 from ecg.methods import Method, find_method, method_to_dict, with_epochs
 from ecg.model_descriptions import ModelFolderError, missing_models
 from ecg.model_files import TrainedModel, load_trained_model, save_model, versions
-from ecg.parallel import n_workers, on_cluster, run_jobs
+from ecg.parallel import jobs_at_once, n_workers, on_cluster, run_jobs
 from ecg.pretraining import pretrain, simulated_for
 from ecg.settings import Settings
-from ecg.training import TrainingError, fit
+from ecg.training import Trainer, TrainingError, fit
 
 _WORK = ".training"  # in the model folder, while a training is not at its end
 
@@ -46,9 +47,9 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
     """Trains the lead sets that the settings ask for, on all records below `data_directory`.
 
     All share one prepared corpus; the time limit is shared evenly among the models still to come.
-    Where the same training was stopped before, it goes on: models that are there are kept, and the
-    one under way goes on after its last epoch. On a cluster, or with several GPUs, the models are
-    trained side by side.
+    If the same training was interrupted before, it resumes: models that are there are kept, and
+    the one under way goes on after its last epoch. On a cluster or on GPUs the models are trained
+    side by side, see `ecg.parallel.jobs_at_once`.
     Raises TrainingError while another training is at work in the model folder.
     """
     started = time.monotonic()
@@ -80,7 +81,9 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
                 left / n_rounds,
             )
 
-        at_once = len(devices.gpus) if client is None else n_workers(client)
+        if devices.jit_compile:
+            keep_compiled(cache / "compiled")
+        at_once = jobs_at_once() if client is None else n_workers(client)
         if client is None and at_once < 2:
             for i, lead_set in enumerate(missing):
                 task = training(lead_set, len(missing) - i)
@@ -133,16 +136,16 @@ def _train(
 ) -> str:
     """Trains on the simulated records first, where there are some, then on the records."""
     started = time.monotonic()
-    method, lead_set, seed = training.method, training.lead_set, training.seed
     checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
+    keras.backend.clear_session()  # of the model before, which keeps its memory else
+    trainer = Trainer(training.method, training.lead_set, training.seed, devices, len(corpus))
     start = None
     if simulated is not None:
         # The records themselves are what counts, so they get the larger part of the time.
-        limit_s = time_limit_s / 2
-        start = pretrain(method, simulated, lead_set, seed, devices, limit_s, checkpoint)
-    left = time_limit_s - (time.monotonic() - started)
-    what = (method, corpus, np.arange(len(corpus)), lead_set, seed, devices)
-    model = fit(*what, left, start, checkpoint.stage("records"))
+        start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
+    left_s = time_limit_s - (time.monotonic() - started)
+    everything = np.arange(len(corpus))
+    model = fit(trainer, corpus, everything, left_s, start, checkpoint.stage("records"))
     model = replace(model, evidence=model.evidence | {"training_key": checkpoint.key})
     save_model(model, training.folder)
     return _scores_line(model)

@@ -7,17 +7,16 @@ import math
 import multiprocessing
 import os
 import queue
+import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from pathlib import Path
 
 import joblib
 from joblib.externals import loky
 
-from ecg.devices import find_devices
 from ecg.files import naming
 
 # Each process computes on one core.
@@ -25,7 +24,11 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _AHEAD = 4  # tasks a process: enough that none waits, few enough to hold their results
 _END = object()
 _SHM = "/dev/shm"  # where Linux keeps the semaphores of processes
-_ANSWER_S = 30  # s in which a cluster is to answer
+_ANSWER_S = 30  # s in which a cluster, or a tool, is to answer
+_JOB_GIB = (
+    8  # of a GPU's memory, for a training; the largest, of 12 leads, holds some 4 in its maps
+)
+_MOST_ON_A_GPU = 5  # trainings: there are no more lead sets
 _ON_WORKER = threading.Lock()  # a worker of a cluster does one job at a time, whatever its threads
 
 
@@ -134,24 +137,25 @@ def run_jobs(
 ) -> Iterator[tuple]:
     """(job, function(job)) of each job as it ends, `n_at_once` of them at a time.
 
-    Each has a GPU to itself, where there are any, so that there are no more at a time than GPUs;
-    else its share of the CPU cores. None: as many as there are GPUs, or one. A job's memory ends
-    with its process: what a backend keeps of one training would add up over hundreds. After an
+    Each sees one GPU, where there are any, and has its share of the CPU cores. None: as many as
+    `jobs_at_once` says. A job's memory ends with its process: what a backend keeps of one training
+    would add up over hundreds. After an
     error no further job starts; it is raised when those under way have ended. client: of a cluster
     that does the jobs, see `on_cluster`, a worker one at a time; a job whose worker is lost is done
     again by another.
     """
     jobs = list(jobs)
-    if not jobs:  # to count the GPUs takes a process of its own
+    if not jobs:
         return
     if client is not None:
         yield from _run_on_cluster(function, jobs, n_at_once or math.inf, client)
         return
     gpus = _visible_gpus()
-    n_at_once = min(n_at_once or len(gpus) or 1, len(gpus) or math.inf, len(jobs))
+    n_at_once = min(n_at_once or jobs_at_once(), len(jobs))
     free = queue.SimpleQueue()
     for i in range(n_at_once):
-        free.put((gpus[i] if gpus else None, max(joblib.cpu_count() // n_at_once, 1)))
+        gpu = gpus[i % len(gpus)][0] if gpus else None
+        free.put((gpu, max(joblib.cpu_count() // n_at_once, 1)))
     with ThreadPoolExecutor(n_at_once) as threads:
         running = {threads.submit(_run_alone, function, job, free): job for job in jobs}
         for future in running:
@@ -161,6 +165,39 @@ def run_jobs(
                 yield running[done], done.result()
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def jobs_at_once() -> int:
+    """How many trainings run side by side on this machine.
+
+    Several share a GPU where its memory and the cores that feed it allow: one that trains a single
+    network waits for the host most of the time, and for every compilation. Without a GPU it is one,
+    which has all cores.
+    """
+    gpus = _visible_gpus()
+    if not gpus:
+        return 1
+    smallest = min(memory_gib for _, memory_gib in gpus)
+    on_each = min(smallest // _JOB_GIB, joblib.cpu_count() // len(gpus), _MOST_ON_A_GPU)
+    return len(gpus) * max(on_each, 1)
+
+
+def _visible_gpus() -> list[tuple[str, int]]:
+    """(what CUDA_VISIBLE_DEVICES calls it, its memory in GiB) of each NVIDIA GPU, as the driver's
+    own tool tells; none without that tool."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_ANSWER_S
+        )
+        memory_gib = [int(line) // 1024 for line in told.stdout.split()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [(str(i), size) for i, size in enumerate(memory_gib)]
+    # They may be named by number or by identity: of the smallest memory is safe for all.
+    return [(name, min(memory_gib)) for name in named.split(",") if name]
 
 
 def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) -> Iterator[tuple]:
@@ -225,17 +262,6 @@ def _process(initializer=None, *arguments) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
 
 
-def _visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU; counted by another process, as looking takes
-    memory."""
-    if not Path("/dev/nvidiactl").exists():
-        return []
-    with _process() as process:
-        n_gpus = process.submit(_n_gpus).result()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",")[:n_gpus] if named else [str(i) for i in range(n_gpus)]
-
-
 def _take_share(gpu: str | None, n_cores: int) -> None:
     """Leaves this process one GPU, and TensorFlow some cores, before they are looked for."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -248,7 +274,3 @@ def _end_with_parent() -> None:
     # A killed parent cannot end its processes, and they would train on, unseen.
     multiprocessing.parent_process().join()
     os._exit(1)
-
-
-def _n_gpus() -> int:
-    return len(find_devices().gpus)

@@ -10,7 +10,6 @@ import json
 import sys
 
 from ecg.command_line import running
-from ecg.explanation_pages import write_explanations
 from ecg.files import check_place, printable
 from ecg.headers import RecordError
 from ecg.leads import lead_set_for
@@ -88,6 +87,8 @@ def _answer(options: argparse.Namespace) -> list[str]:
     else:
         print("\n\n".join([*map(table_of, predictions), NOTICE]))
     if options.explain and answered:
+        from ecg.explanation_pages import write_explanations
+
         write_explanations(options.explain, answered)
     return failed
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from ecg.cache_keys import cache_key
@@ -19,13 +20,12 @@ from ecg.corpus import (
     size_of,
 )
 from ecg.decisions import DecisionOptions
-from ecg.devices import Devices
+from ecg.epochs import TrainingOptions
 from ecg.files import check_room, make_folder, move_whole, temporary_folder
-from ecg.methods import Method, build_network
-from ecg.model_files import TrainedModel
+from ecg.methods import Method
 from ecg.signals import Preparation
 from ecg.simulation.recordings import simulate_folder
-from ecg.training import Start, fit
+from ecg.training import Start, Trainer
 
 # Of the simulation, the same for every training; no small number, lest it be one that somebody
 # simulates a test with.
@@ -61,68 +61,82 @@ def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, work
 
 
 def pretrain(
-    method: Method,
+    trainer: Trainer,
     simulated: Corpus,
-    lead_set: int,
-    seed: int,
-    devices: Devices,
     time_limit_s: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> Start:
-    """Where `fit` goes on from: the method's network trained on simulated records.
+    """Where `fit` goes on from: the trainer's network trained on all simulated records.
 
-    Its weights are those of the last epoch; the records set aside only show how it went.
-    checkpoint: see `ecg.epochs.run_epochs`; each of the stages has one of its own.
+    Its weights are those of the last epoch. checkpoint: see `ecg.epochs.run_epochs`; each of the
+    stages has one of its own. Raises TrainingError.
     """
     started = time.monotonic()
-    own, what = pretraining_method(method), (simulated, np.arange(len(simulated)), lead_set, seed)
-    start = None
+    method, lead_set = trainer.method, trainer.lead_set
+    everything = np.arange(len(simulated))
+    options = _options(method, trainer.batch_size)
+    prevalence, start = simulated.labels.mean(axis=0), None
+
+    def stage(trainer: Trainer, options: TrainingOptions, name: str, start: Start | None) -> Start:
+        left_s = time_limit_s - (time.monotonic() - started)
+        label = f"{method.name}, {name}, {lead_set} leads"
+        kept = checkpoint and checkpoint.stage(name.split()[0])
+        course = trainer.train(
+            options, simulated, everything, start, label, left_s, checkpoint=kept
+        )
+        evidence = course | {
+            "n_training": len(simulated),
+            "start": None if start is None else start.evidence,
+        }
+        return Start(trainer.network.get_weights(), prevalence, evidence)
+
     if method.pretraining.measured_epochs:
-        stage = checkpoint and checkpoint.stage("measurements")
-        first = fit(_measurements_alone(own), *what, devices, time_limit_s, checkpoint=stage)
-        start = Start(_grown(first, own), first.prevalence, first.evidence)
-    left = time_limit_s - (time.monotonic() - started)
-    stage = checkpoint and checkpoint.stage("simulated")
-    model = fit(own, *what, devices, left, start=start, checkpoint=stage)
-    return Start(model.network.get_weights(), model.prevalence, model.evidence)
+        # That part takes seconds, and would learn little beside the other, which fits the training
+        # records faster.
+        alone = replace(method, network=replace(method.network, steps=()))
+        part = Trainer(alone, lead_set, trainer.seed, trainer.devices, len(simulated))
+        measured = replace(options, epochs=method.pretraining.measured_epochs)
+        start = stage(part, measured, "measurements alone", None)
+        start = replace(start, weights=_grown(part.network, trainer.network))
+    return stage(trainer, options, "simulated records", start)
 
 
-def pretraining_method(method: Method) -> Method:
-    """The method as it is trained on simulated records; equal where the weights come out equal."""
-    options = method.pretraining
-    training = replace(
+def pretraining_method(method: Method, batch_size: int = 1) -> Method:
+    """The method as it is trained on simulated records; equal where the weights come out equal.
+
+    batch_size: of the training that follows.
+    """
+    return replace(method, training=_options(method, batch_size), decision=DecisionOptions())
+
+
+def _options(method: Method, batch_size: int) -> TrainingOptions:
+    """How the whole network is trained on simulated records.
+
+    In batches no smaller than those of the training that follows: with equal ones a compiler that
+    makes a program for each shape makes one for both.
+    """
+    own = method.pretraining
+    growth = max(batch_size / own.batch_size, 1.0)
+    return replace(
         method.training,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
+        epochs=own.epochs,
+        batch_size=max(own.batch_size, batch_size),
+        learning_rate=math.sqrt(growth) * own.learning_rate,
+        largest_batch_size=None,
         best="last",
     )
-    name = f"{method.name}, simulated records"
-    return replace(method, name=name, training=training, decision=DecisionOptions())
 
 
-def _measurements_alone(method: Method) -> Method:
-    """The method without the signal. That part takes seconds, and would learn little beside the
-    other, which fits the training records faster."""
-    return replace(
-        method,
-        name=f"{method.name}, measurements alone",
-        network=replace(method.network, steps=()),
-        training=replace(method.training, epochs=method.pretraining.measured_epochs),
-    )
-
-
-def _grown(part: TrainedModel, method: Method) -> list[np.ndarray]:
-    """Weights of the method's whole network, which answers like its trained part at first."""
-    network = build_network(method, part.lead_set, N_CLASSES)
-    for layer in part.network.layers:
-        if layer.name != "logits":
-            network.get_layer(layer.name).set_weights(layer.get_weights())
-    kernel, bias = part.network.get_layer("logits").get_weights()
-    logits = network.get_layer("logits")
-    unused = np.zeros((logits.kernel.shape[0] - len(kernel), N_CLASSES), np.float32)
-    logits.set_weights([np.concatenate([unused, kernel]), bias])
-    return network.get_weights()
+def _grown(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
+    """Weights of the whole network, which answers like its trained part at first."""
+    grown = {layer.name: layer.get_weights() for layer in network.layers}
+    *layers, output = part.layers
+    grown |= {layer.name: layer.get_weights() for layer in layers}
+    kernel, bias = output.get_weights()
+    n_unused = network.layers[-1].kernel.shape[0] - len(kernel)
+    unused = np.zeros((n_unused, N_CLASSES), np.float32)
+    grown[network.layers[-1].name] = [np.concatenate([unused, kernel]), bias]
+    return [weights for layer in network.layers for weights in grown[layer.name]]
 
 
 def _cache_key(n_records: int, preparation: Preparation) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,18 +101,18 @@ def _walk(folder: Path):
     """(folder, its file names) for the folder and all below it; linked folders count once."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder of records, found none")
-    seen = {folder.resolve()}
-    for path, subfolders, names in os.walk(folder, followlinks=True, onerror=_raise):
-        here = Path(path)
-        # Real folders before links to them, so that a record is found where it lies.
-        ordered = sorted(subfolders, key=lambda name: ((here / name).is_symlink(), name))
-        subfolders.clear()
-        for name in ordered:
-            place = (here / name).resolve()
-            if not name.startswith(".") and place not in seen:
-                seen.add(place)
-                subfolders.append(name)
+    # Real folders, all of them, before links to any, so that a record is found where it lies.
+    seen, waiting, links = set(), deque([folder]), deque()
+    while waiting or links:
+        here = (waiting or links).popleft()
+        place = here.resolve()
+        if place in seen:
+            continue
+        seen.add(place)
+        _, subfolders, names = next(os.walk(here, onerror=_raise), (here, [], []))
         yield here, {name for name in names if not name.startswith(".")}
+        for name in sorted(name for name in subfolders if not name.startswith(".")):
+            (links if (here / name).is_symlink() else waiting).append(here / name)
 
 
 def _raise(error: OSError):

@@ -2,28 +2,38 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
+from scipy.special import expit, logit
 
 from ecg.bags import bag_network
-from ecg.batches import Bags, Windows
+from ecg.batches import BagOptions, Bags, spread_windows, window_batches
 from ecg.checkpoints import Checkpoint
 from ecg.classes import N_CLASSES, read_weights
 from ecg.corpus import Corpus, CorpusError
 from ecg.decisions import best_metric, calibrate, decide, fit_decision, pool_windows
-from ecg.devices import Devices
-from ecg.epochs import NotFiniteError, run_epochs
+from ecg.devices import Devices, prepare_to_train
+from ecg.epochs import (
+    METRIC,
+    NotFiniteError,
+    TrainingOptions,
+    make_optimizer,
+    run_epochs,
+    steps_per_execution,
+)
+from ecg.forward import logits_of
 from ecg.leads import lead_rows
-from ecg.losses import make_loss
+from ecg.losses import class_weights, make_loss, make_targets
 from ecg.methods import Method, build_network
 from ecg.model_files import TrainedModel
 from ecg.scoring import score
 from ecg.selection import select_records
 from ecg.splits import hold_out
 
-_PREDICTION_BATCH = 128
+_ANSWER_BATCH = 128  # windows
 _SLOWER = 0.1  # of the learning rate, where the loss has not stayed finite
 
 
@@ -42,101 +52,149 @@ class Start:
     evidence: dict = field(default_factory=dict)
 
 
+class Trainer:
+    """A method's network for one lead set, with the training step that all of its stages share.
+
+    network: in the devices' precision. bags: the network that trains it, compiled once, which is
+    most of what a short training takes. batch_size: of the last stage, which has some `n_training`
+    records.
+    """
+
+    def __init__(self, method: Method, lead_set: int, seed: int, devices: Devices, n_training: int):
+        prepare_to_train(devices)
+        keras.utils.set_random_seed(seed)
+        self.method, self.lead_set, self.seed, self.devices = method, lead_set, seed, devices
+        keras.config.set_dtype_policy(devices.precision)
+        try:
+            self.network = build_network(method, lead_set, N_CLASSES)
+            self.bags = bag_network(
+                self.network, method.training.bag_size, method.augmentation, method.preparation.fs
+            )
+        finally:
+            keras.config.set_dtype_policy("float32")
+        options = method.training.scaled_to(n_training)
+        self.batch_size = options.batch_size
+        n_steps = -(-n_training // options.batch_size)
+        self.loss = make_loss(method.loss)
+        self.bags.compile(
+            make_optimizer(options, n_steps),
+            self.loss,
+            jit_compile=devices.jit_compile,
+            steps_per_execution=steps_per_execution(options, n_training, bool(devices.gpus)),
+        )
+        # Built inside the first step, its variables would make TensorFlow trace that step twice.
+        self.bags.optimizer.build(self.bags.trainable_variables)
+        self._first = [keras.ops.convert_to_numpy(one) for one in self.bags.variables]
+        self._answering = None
+
+    def train(
+        self,
+        options: TrainingOptions,
+        corpus: Corpus,
+        selected,
+        start: Start | None,
+        label: str,
+        time_limit_s: float = math.inf,
+        validate: Callable[[], dict[str, float]] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> dict:
+        """One stage: the network trained on the corpus's records `selected`; its course.
+
+        options: the stage's own. start: what it goes on from; without, the network as it was
+        built. Where the loss does not stay finite, all begins anew once, at a tenth of the
+        learning rate. Raises TrainingError where it is not finite the second time either.
+        """
+        began = time.monotonic()
+        method, labels = self.method, corpus.labels[selected]
+        bag_options = BagOptions(options.batch_size, options.bag_size, method.loss.n_alternatives)
+
+        def attempt(options, left_s, checkpoint) -> dict:
+            self._begin(start, labels)
+            weights = class_weights(method.loss, labels)
+            what = (corpus, selected, self.lead_set, self.network.input, bag_options, weights)
+            bags = Bags(*what, self.seed)
+            return run_epochs(self.bags, options, bags, validate, label, left_s, checkpoint)
+
+        try:
+            return attempt(options, time_limit_s, checkpoint)
+        except NotFiniteError as error:
+            first = error
+        slower = replace(options, learning_rate=_SLOWER * options.learning_rate)
+        print(f"{first}; begins anew at {slower.learning_rate:.2g}", flush=True)
+        left_s = time_limit_s - (time.monotonic() - began)
+        try:
+            course = attempt(slower, left_s, checkpoint and checkpoint.stage("slower"))
+        except NotFiniteError as error:
+            raise TrainingError(f"{first}; then {error}") from error
+        return course | {"slower_because": str(first)}
+
+    def answering(self) -> keras.Model:
+        """The network as it is now, in float32, in which answers are computed on every device."""
+        if self._answering is None:
+            self._answering = build_network(self.method, self.lead_set, N_CLASSES)
+            self._answering.compile(jit_compile=self.devices.jit_compile)
+        self._answering.set_weights(self.network.get_weights())
+        return self._answering
+
+    def _begin(self, start: Start | None, labels) -> None:
+        """Sets all variables back, and the weights to go on from, the output's bias at what each
+        class's frequency asks for.
+
+        Without a start that is what makes the network answer those frequencies: from a bias of 0
+        Adam needs hundreds of steps to learn no more than that, half of a short training on a small
+        data set. With one it is the difference to the frequencies that the network has learned.
+        """
+        for variable, value in zip(self.bags.variables, self._first, strict=True):
+            variable.assign(value)
+        bias = class_log_odds(labels.mean(axis=0))
+        output = self.network.layers[-1]
+        if start is None:
+            output.bias.assign(bias)
+        else:
+            self.network.set_weights(start.weights)
+            output.bias.assign_add(bias - class_log_odds(start.prevalence))
+
+
 def fit(
-    method: Method,
+    trainer: Trainer,
     corpus: Corpus,
     indices,
-    lead_set: int,
-    seed: int,
-    devices: Devices,
     time_limit_s: float = math.inf,
     start: Start | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedModel:
-    """The method trained on the corpus's records at `indices`, leads of `lead_set`.
+    """The trainer's method fitted to the corpus's records at `indices`, its decision too.
 
     A part of them is set aside to choose the epoch and the learning rate, and to fit the decision.
     Stops before `time_limit_s` seconds are over, but not before one epoch. start: of this method
     and lead set; without, training starts from the seed. checkpoint: see `ecg.epochs.run_epochs`.
-    Where the loss does not stay finite, all begins anew once, at a tenth of the learning rate.
-    Raises CorpusError where the method's selection leaves no record to train on, TrainingError
-    where the loss is not finite the second time either.
+    Raises CorpusError where the method's selection leaves no record to train on, and what
+    `Trainer.train` does.
     """
-    started = time.monotonic()
-    what = (corpus, indices, lead_set, seed, devices)
-    try:
-        return _fit_once(method, *what, time_limit_s, start, checkpoint)
-    except NotFiniteError as error:
-        first = error
-    rate = _SLOWER * method.training.learning_rate
-    print(f"{first}; begins anew at {rate:.2g}", flush=True)
-    slower = replace(method, training=replace(method.training, learning_rate=rate))
-    left = time_limit_s - (time.monotonic() - started)
-    checkpoint = checkpoint and checkpoint.stage("slower")
-    try:
-        model = _fit_once(slower, *what, left, start, checkpoint)
-    except NotFiniteError as error:
-        raise TrainingError(f"{first}; then {error}") from error
-    return replace(model, evidence=model.evidence | {"slower_because": str(first)})
-
-
-def _fit_once(
-    method: Method,
-    corpus: Corpus,
-    indices,
-    lead_set: int,
-    seed: int,
-    devices: Devices,
-    time_limit_s: float,
-    start: Start | None,
-    checkpoint: Checkpoint | None,
-) -> TrainedModel:
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    options = method.training
-    kept, held_out = _parts(method, corpus, indices, seed)
+    method, lead_set = trainer.method, trainer.lead_set
+    kept, held_out = _parts(method, corpus, indices, trainer.seed)
     deviation = corpus.lead_deviation_mv[kept][:, lead_rows(lead_set)]
-    selected = kept[select_records(corpus.labels[kept], deviation, method.selection, seed)]
+    selected = kept[select_records(corpus.labels[kept], deviation, method.selection, trainer.seed)]
     if not len(selected):
         raise CorpusError(f"none of {len(kept)} records fits {method.selection}")
-    labels = corpus.labels[selected]
-    network, trained = _build(method, lead_set, devices)
-    _set_start(network, start, labels)
-
-    def metric_of_validation():
-        probabilities = predict(network, method, corpus, held_out, lead_set)
-        return best_metric(corpus.labels[held_out], probabilities, read_weights(), method.decision)
-
-    course = run_epochs(
-        trained,
-        make_loss(method.loss, labels),
+    options = method.training.scaled_to(len(selected))
+    course = trainer.train(
         options,
-        Bags(
-            corpus,
-            selected,
-            lead_set,
-            network.input,
-            options.batch_size,
-            options.bag_size,
-            method.loss.n_alternatives,
-            seed,
-        ),
-        Bags(corpus, held_out, lead_set, network.input, _PREDICTION_BATCH, options.bag_size),
-        metric_of_validation,
-        devices.jit_compile,
+        corpus,
+        selected,
+        start,
         f"{method.name}, {lead_set} leads",
         time_limit_s,
+        _validation(trainer, corpus, held_out, class_weights(method.loss, corpus.labels[selected])),
         checkpoint,
     )
-    # Answers are computed in float32 on every device, so the thresholds have to be too.
-    answering = build_network(method, lead_set, N_CLASSES)
-    answering.compile(jit_compile=devices.jit_compile)
-    answering.set_weights(network.get_weights())
+    network = trainer.answering()
     truth, weights = corpus.labels[held_out], read_weights()
-    probabilities = predict(answering, method, corpus, held_out, lead_set)
+    probabilities = probabilities_of(network, method, corpus, held_out, lead_set)
     fitted_on = (truth, probabilities)
     if method.decision.fitted_on == "training":
-        fitted_on = (corpus.labels[kept], predict(answering, method, corpus, kept, lead_set))
+        of_kept = probabilities_of(network, method, corpus, kept, lead_set)
+        fitted_on = (corpus.labels[kept], of_kept)
     decision = fit_decision(*fitted_on, weights, method.decision)
     probabilities = calibrate(probabilities, decision.temperature)
     outputs = decide(probabilities, decision)
@@ -146,9 +204,9 @@ def _fit_once(
         "n_training": len(selected),
         "n_validation": len(held_out),
         "validated_on_training_records": bool(np.array_equal(kept, held_out)),
-        "seed": seed,
-        "precision": devices.precision,
-        "gpus": devices.gpus,
+        "seed": trainer.seed,
+        "precision": trainer.devices.precision,
+        "gpus": trainer.devices.gpus,
         "start": None if start is None else start.evidence,
         **course,
         "validation_scores": {
@@ -156,29 +214,57 @@ def _fit_once(
         },
     }
     prevalence = corpus.labels[kept].mean(axis=0)
-    return TrainedModel(answering, method, lead_set, decision, prevalence, evidence)
+    return TrainedModel(network, method, lead_set, decision, prevalence, evidence)
 
 
 def answer_corpus(model: TrainedModel, corpus: Corpus, indices) -> tuple[np.ndarray, np.ndarray]:
     """Outputs, bool, and calibrated probabilities of a trained model, each (n_records, 26), for the
     corpus's records at `indices`."""
-    probabilities = predict(model.network, model.method, corpus, indices, model.lead_set)
-    probabilities = calibrate(probabilities, model.decision.temperature)
+    what = (model.network, model.method, corpus, indices, model.lead_set)
+    probabilities = calibrate(probabilities_of(*what), model.decision.temperature)
     return decide(probabilities, model.decision), probabilities
 
 
-def predict(
+def probabilities_of(
     network: keras.Model, method: Method, corpus: Corpus, indices, lead_set: int
 ) -> np.ndarray:
     """Probabilities (n_records, 26) of a network for the corpus's records at `indices`, by the
     method's vote over all windows of each. Raises NotFiniteError where one is no number."""
-    windows = Windows(corpus, indices, lead_set, network.input, _PREDICTION_BATCH)
-    probabilities = np.asarray(network.predict(windows, verbose=0), float)
-    if not np.isfinite(probabilities).all():
+    logits = _corpus_logits(network, corpus, indices, lead_set)
+    if not np.isfinite(logits).all():
         raise NotFiniteError(
             f"{method.name}, {lead_set} leads: expected finite probabilities, found others"
         )
-    return pool_windows(probabilities, corpus.n_windows[indices], method.decision.vote)
+    return pool_windows(expit(logits), corpus.n_windows[indices], method.decision.vote)
+
+
+def _corpus_logits(network: keras.Model, corpus: Corpus, indices, lead_set: int) -> np.ndarray:
+    """Logits (sum of n_windows, 26) of the windows of the corpus's records at `indices`."""
+    batches = window_batches(corpus, indices, lead_set, network.input, _ANSWER_BATCH)
+    return logits_of(network, batches, _ANSWER_BATCH)
+
+
+def _validation(trainer: Trainer, corpus: Corpus, held_out, weights) -> Callable[[], dict]:
+    """What asks for the figures of the records set aside, with the weights as they are."""
+    method = trainer.method
+    labels, n_windows = corpus.labels[held_out], corpus.n_windows[held_out]
+    targets = make_targets(labels, weights)
+    # The loss is over as many windows of each record as in training.
+    chosen = spread_windows(n_windows, method.training.bag_size)
+    chosen += (np.cumsum(n_windows) - n_windows)[:, None]
+
+    def validate() -> dict[str, float]:
+        logits = _corpus_logits(trainer.answering(), corpus, held_out, trainer.lead_set)
+        if not np.isfinite(logits).all():
+            return {"val_loss": math.nan}  # which ends the training, and says where it was
+        loss = trainer.loss(targets, logits[chosen].astype(np.float32))
+        figures = {"val_loss": float(loss)}
+        if method.training.best == "challenge_metric":
+            probabilities = pool_windows(expit(logits), n_windows, method.decision.vote)
+            figures[METRIC] = best_metric(labels, probabilities, read_weights(), method.decision)
+        return figures
+
+    return validate
 
 
 def _parts(method: Method, corpus: Corpus, indices, seed) -> tuple[np.ndarray, np.ndarray]:
@@ -189,37 +275,6 @@ def _parts(method: Method, corpus: Corpus, indices, seed) -> tuple[np.ndarray, n
     return tuple(indices[part] for part in parts)
 
 
-def _build(method: Method, lead_set: int, devices: Devices) -> tuple[keras.Model, keras.Model]:
-    """The untrained network in the devices' precision, and the network of bags that trains it."""
-    keras.config.set_dtype_policy(devices.precision)
-    try:
-        network = build_network(method, lead_set, N_CLASSES)
-        bags = bag_network(
-            network, method.training.bag_size, method.augmentation, method.preparation.fs
-        )
-    finally:
-        keras.config.set_dtype_policy("float32")
-    network.compile(jit_compile=devices.jit_compile)
-    return network, bags
-
-
-def _set_start(network: keras.Model, start: Start | None, labels) -> None:
-    """Sets the weights to go on from, the output's bias at what each class's frequency asks for.
-
-    Without a start that is what makes the network answer those frequencies: from a bias of 0 Adam
-    needs hundreds of steps to learn no more than that, half of a short training on a small data
-    set. With one it is the difference to the frequencies that the network has learned.
-    """
-    bias = class_log_odds(labels.mean(axis=0))
-    output = network.get_layer("logits")
-    if start is None:
-        output.bias.assign(bias)
-    else:
-        network.set_weights(start.weights)
-        output.bias.assign_add(bias - class_log_odds(start.prevalence))
-
-
 def class_log_odds(prevalence) -> np.ndarray:
     """Log-odds (n_classes,) of each class's share of the records, held between 1 and 99 %."""
-    share = np.clip(prevalence, 0.01, 0.99)
-    return np.log(share / (1 - share))
+    return logit(np.clip(prevalence, 0.01, 0.99))

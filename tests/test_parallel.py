@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from tests.reading_tasks import die_once, fifth_of, lost, touch
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """What this machine's GPUs are called, for a test to fill."""
+    """This machine's GPUs, (name, memory in GiB) each, for a test to fill."""
     named = []
     monkeypatch.setattr(parallel, "_visible_gpus", lambda: named)
     return named
@@ -68,35 +69,57 @@ def test_no_jobs_have_no_results(gpus):
 
 
 def test_jobs_work_side_by_side_each_on_a_gpu_of_its_own(gpus, tmp_path, monkeypatch):
-    gpus += ["4", "7"]
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    gpus += [("4", 16), ("7", 16)]
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     jobs = [tmp_path / "a", tmp_path / "b"]
     results = dict(run_jobs(meet, jobs))
     assert set(results) == set(jobs)
     assert {share["CUDA_VISIBLE_DEVICES"] for share in results.values()} == {"4", "7"}
-    assert {share["TF_NUM_INTRAOP_THREADS"] for share in results.values()} == {"3"}
+    assert {share["TF_NUM_INTRAOP_THREADS"] for share in results.values()} == {"1"}
     assert os.environ.get("CUDA_VISIBLE_DEVICES") not in ("4", "7")
 
 
 @pytest.mark.parametrize(
-    ("names", "n_at_once", "shares"),
+    ("found", "n_at_once", "shares"),
     [
         ([], None, [(None, 6)]),
         ([], 2, [(None, 3), (None, 3)]),
         ([], 8, [(None, 1)] * 8),
         ([], 8, [(None, 6)]),  # for one job alone
-        (["4"], None, [("4", 6)]),
-        (["4", "7"], None, [("4", 3), ("7", 3)]),
-        (["4", "7"], 1, [("4", 6)]),
-        (["4", "7"], 8, [("4", 3), ("7", 3)]),
+        ([("4", 7)], None, [("4", 6)]),
+        ([("4", 80)], 1, [("4", 6)]),
+        ([("4", 24)], None, [("4", 2)] * 3),
+        ([("4", 80)], None, [("4", 1)] * 5),
+        ([("4", 15), ("7", 15)], None, [("4", 3), ("7", 3)]),
+        ([("4", 16), ("7", 80)], None, [("4", 1), ("4", 1), ("7", 1), ("7", 1)]),
+        ([("4", 80), ("7", 80)], 1, [("4", 6)]),
     ],
 )
-def test_gpus_or_else_cores_are_shared_out(names, n_at_once, shares, gpus, monkeypatch):
-    gpus += names
+def test_gpus_and_cores_are_shared_out(found, n_at_once, shares, gpus, monkeypatch):
+    gpus += found
     monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
     monkeypatch.setattr(parallel, "_run_alone", lambda function, job, free: free.get())
     results = [share for _, share in run_jobs(process_of, range(len(shares)), n_at_once)]
     assert sorted(results) == shares
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [
+        (None, [("0", 79), ("1", 15)]),
+        ("1", [("1", 15)]),
+        ("GPU-a,GPU-b", [("GPU-a", 15), ("GPU-b", 15)]),
+    ],
+)
+def test_gpus_are_told_by_the_drivers_own_tool(visible, gpus, tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 81559\necho 16160\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert parallel._visible_gpus() == gpus
 
 
 def test_after_an_error_no_further_job_starts(gpus, tmp_path):
@@ -129,7 +152,7 @@ def test_a_killed_command_takes_its_processes_with_it(tmp_path):
 
 
 def test_no_gpu_is_found_where_the_driver_is_not_there():
-    if Path("/dev/nvidiactl").exists():
+    if shutil.which("nvidia-smi"):
         pytest.skip("this machine has an NVIDIA driver")
     assert parallel._visible_gpus() == []
 

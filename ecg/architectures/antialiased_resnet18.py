@@ -76,7 +76,7 @@ def build(
     options: AntialiasedResNet18Options, n_leads: int, n_samples: int, n_classes: int
 ) -> keras.Model:
     """Model from {"signal": (batch, n_leads, n_samples), "demographics": (batch, 4)} to
-    probabilities (batch, n_classes)."""
+    logits (batch, n_classes)."""
     signal = keras.Input((n_leads, n_samples), name="signal")
     demographics = keras.Input((N_DEMOGRAPHICS,), name="demographics")
     x = layers.Permute((2, 1), name="time_first")(signal)

@@ -74,7 +74,7 @@ class BranchedSEOptions:
 
 
 def build(options: BranchedSEOptions, n_leads: int, n_samples: int, n_classes: int) -> keras.Model:
-    """Model from {"signal": (batch, n_leads, n_samples)} to probabilities (batch, n_classes)."""
+    """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes)."""
     signal = keras.Input((n_leads, n_samples), name="signal")
     shared = _shared_maps(signal, options)
     branches = [

@@ -57,7 +57,7 @@ class MTFNetOptions:
 
 
 def build(options: MTFNetOptions, n_leads: int, n_samples: int, n_classes: int) -> keras.Model:
-    """Model from {"signal": (batch, n_leads, n_samples)} to probabilities (batch, n_classes).
+    """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes).
 
     Raises ValueError for a signal that pooling leaves nothing of.
     """

@@ -77,7 +77,7 @@ class MultiscaleSEOptions:
 def build(
     options: MultiscaleSEOptions, n_leads: int, n_samples: int, n_classes: int
 ) -> keras.Model:
-    """Model from {"signal": (batch, n_leads, n_samples)} to probabilities (batch, n_classes).
+    """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes).
 
     With `measured_width` it takes "measurements", (batch, n_measurements), beside the signal.
     Raises ValueError for a number of leads that the paper has no kernels for.
