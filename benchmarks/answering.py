@@ -22,7 +22,7 @@ from ecg.classes import N_CLASSES, SINUS_RHYTHM
 from ecg.decisions import Decision
 from ecg.devices import find_devices
 from ecg.inference import Predictor
-from ecg.inputs import network_inputs
+from ecg.inputs import record_inputs
 from ecg.leads import LEAD_SETS
 from ecg.methods import build_network, find_method
 from ecg.model_files import TrainedModel, save_model
@@ -45,7 +45,7 @@ def write_models(folder: Path) -> None:
     for lead_set in LEAD_SETS:
         keras.utils.set_random_seed(lead_set)
         network = build_network(METHOD, lead_set, N_CLASSES)
-        network.get_layer("logits").bias.assign(bias)
+        network.layers[-1].bias.assign(bias)
         decision = Decision(METHOD.decision, np.empty(0))
         save_model(
             TrainedModel(network, METHOD, lead_set, decision, np.full(N_CLASSES, 0.1), {}), folder
@@ -87,9 +87,9 @@ def seconds(call, n_calls: int = 1) -> float:
 def one_by_one(model: Predictor, records, outputs: Path) -> tuple[float, float, float]:
     """Seconds a record: the loop, the bare forward way, the loop with `model.predict`."""
     network = model.model.network
-    window = network_inputs(
-        read_record(records[0], 10.0), model.model.lead_set, METHOD.preparation, network.input
-    )
+    record = read_record(records[0], METHOD.preparation.duration_s)
+    inputs = record_inputs(record, model.model.lead_set, METHOD.preparation, network.input)
+    window = {name: values[:1] for name, values in inputs.items()}
     forward, compiled = bare_forward(network, window), network.predict_on_batch
     answer_one_by_one(model, records[:5], outputs)
     rounds = []

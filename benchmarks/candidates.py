@@ -16,10 +16,10 @@ from ecg.classes import read_weights
 from ecg.corpus import Corpus
 from ecg.demographics import N_DEMOGRAPHICS
 from ecg.epochs import PretrainingOptions
-from ecg.losses import make_loss
 from ecg.measurements import n_measurements
 from ecg.methods import METHODS, Method, as_published
-from ecg.training import Start, fit
+from ecg.model_files import TrainedModel
+from ecg.training import Start, Trainer, fit
 
 AS_IT_IS = "as it is"
 
@@ -32,8 +32,8 @@ def _same(it):
 class Candidate:
     """change: of the method. published: whether that is the paper's and not ours. corpus: what it
     trains and answers on, made of the records'. throughout: around all of a cross-validation,
-    training on simulated records too. while_fitting: around the training on real records alone.
-    fit: in place of `fit`."""
+    training on simulated records too. while_fitting: around the training on real records alone, its
+    trainer's making included. fit: in place of `ecg.training.fit`."""
 
     change: Callable[[Method], Method] = _same
     published: bool = False
@@ -95,18 +95,18 @@ def _without_measurements(method: Method) -> Method:
 
 
 class _ChangedBags(Bags):
-    """Training batches changed by `change(bags, chosen, inputs, labels, random)`, chosen being the
-    records' positions in the corpus; validation batches as ever."""
+    """Batches changed by `change(bags, chosen, inputs, labels, weights, random)`; chosen: the
+    records' positions in the corpus; labels, weights: the targets' two halves, (batch, 26) each."""
 
     change: Callable
 
     def __getitem__(self, i):
-        inputs, labels = super().__getitem__(i)
-        if self.seed is None:
-            return inputs, labels
-        chosen = self.order[i * self.batch_size : (i + 1) * self.batch_size]
+        inputs, targets = super().__getitem__(i)
+        size = self.options.batch_size
+        chosen = self.order[i * size : (i + 1) * size]
         random = np.random.default_rng([self.seed, self.epoch, 1 + i, 1])
-        return self.change(chosen, inputs, labels, random)
+        inputs, *changed = self.change(chosen, inputs, targets[..., 0], targets[..., 1], random)
+        return inputs, np.stack(changed, axis=-1, dtype=np.float32)
 
 
 def _batches(change: Callable) -> Callable:
@@ -117,9 +117,9 @@ def _batches(change: Callable) -> Callable:
 def _on_signal(change: Callable) -> Callable:
     """The change of signals (batch, bag, n_leads, n_samples) as one of batches."""
 
-    def of_batch(bags, chosen, inputs, labels, random):
+    def of_batch(bags, chosen, inputs, labels, weights, random):
         signal = change(inputs["signal"], random).astype(np.float32)
-        return inputs | {"signal": signal}, labels
+        return inputs | {"signal": signal}, labels, weights
 
     return _batches(of_batch)
 
@@ -153,7 +153,7 @@ def _crop(signal, random):
     return cropped
 
 
-def _mix_up(bags, chosen, inputs, labels, random):
+def _mix_up(bags, chosen, inputs, labels, weights, random):
     """Pairs of records, weighted by beta(0.3, 0.3); Zhang et al. 2018, arXiv:1710.09412."""
     share = random.beta(0.3, 0.3, len(labels)).astype(np.float32)
     other = random.permutation(len(labels))
@@ -162,41 +162,18 @@ def _mix_up(bags, chosen, inputs, labels, random):
         own = share.reshape(-1, *[1] * (values.ndim - 1))
         return own * values + (1 - own) * values[other]
 
-    return {name: mix(values) for name, values in inputs.items()}, mix(labels)
+    return {name: mix(values) for name, values in inputs.items()}, mix(labels), weights
 
 
-def _mark_unlabelled(bags, chosen, inputs, labels, random):
-    """-1 for the classes that none of its source's records has, of those that are trained on."""
+def _mask_unlabelled(bags, chosen, inputs, labels, weights, random):
+    """No weight for the classes that none of its source's records has, of those trained on."""
     sources, known = bags.corpus.sources[bags.indices], bags.corpus.labels[bags.indices]
     own = bags.corpus.sources[chosen]
     ever = {source: known[sources == source].any(axis=0) for source in np.unique(own)}
-    unknown = ~np.array([ever[source] for source in own])
-    return inputs, np.where(unknown, -1.0, labels).astype(np.float32)
+    return inputs, labels, weights * np.array([ever[source] for source in own])
 
 
 # Losses and training ---------------------------------------------------------------------------
-
-
-class _Masked(keras.losses.Loss):
-    """A loss for labels of which -1 stands for unknown: there the answer is taken as right."""
-
-    def __init__(self, loss):
-        super().__init__(dtype="float32")
-        self.loss = loss
-
-    def call(self, labels, logits):
-        unknown = labels < 0
-        answers = ops.where(unknown[:, None], -30.0, logits)
-        return self.loss.call(ops.where(unknown, 0.0, labels), answers)
-
-
-@contextlib.contextmanager
-def _mask_unlabelled():
-    def masked_loss(options, labels):
-        return _Masked(make_loss(options, labels))
-
-    with _batches(_mark_unlabelled)(), patch.object(training, "make_loss", masked_loss):
-        yield
 
 
 def _average_weights():
@@ -210,7 +187,7 @@ def _average_weights():
             ema_momentum=0.98,
         )
 
-    return patch("ecg.epochs.make_optimizer", averaging)
+    return patch.object(training, "make_optimizer", averaging)
 
 
 class _SoftMetric(keras.losses.Loss):
@@ -220,21 +197,25 @@ class _SoftMetric(keras.losses.Loss):
         super().__init__(dtype="float32")
         self.weights = read_weights().astype(np.float32)
 
-    def call(self, labels, logits):
-        answers = ops.sigmoid(logits)[:, 0]
+    def call(self, targets, logits):
+        labels, answers = targets[..., 0], ops.sigmoid(logits)[:, 0]
         involved = ops.sum(labels + answers - labels * answers, axis=1)
         rewards = ops.sum(ops.matmul(labels, self.weights) * answers, axis=1)
         return 1 - rewards / ops.maximum(involved, 1.0)
 
 
-def _fit_with_soft_metric(method, corpus, indices, lead_set, seed, devices, start=None):
+def _fit_with_soft_metric(
+    trainer: Trainer, corpus: Corpus, indices, start: Start | None = None
+) -> TrainedModel:
     """`fit`, then up to five epochs more, at a tenth of the rate, for the soft Challenge metric."""
-    first = fit(method, corpus, indices, lead_set, seed, devices, start=start)
+    first, method = fit(trainer, corpus, indices, start=start), trainer.method
     epochs, rate = min(5, method.training.epochs), 0.1 * method.training.learning_rate
     stage = _changed("training", epochs=epochs, learning_rate=rate)(method)
     goes_on = Start(first.network.get_weights(), first.prevalence)
-    with patch.object(training, "make_loss", lambda *_: _SoftMetric()):
-        return fit(stage, corpus, indices, lead_set, seed, devices, start=goes_on)
+    what = (stage, trainer.lead_set, trainer.seed, trainer.devices, len(indices))
+    with patch.object(training, "make_loss", lambda _: _SoftMetric()):
+        second = Trainer(*what)
+    return fit(second, corpus, indices, start=goes_on)
 
 
 # Age and sex -----------------------------------------------------------------------------------
@@ -282,7 +263,7 @@ CANDIDATES = {
     ),
     "weights averaged": Candidate(while_fitting=_average_weights),
     "classes weigh alike": Candidate(_changed("loss", class_weights="equal")),
-    "unlabelled classes masked": Candidate(while_fitting=_mask_unlabelled),
+    "unlabelled classes masked": Candidate(while_fitting=_batches(_mask_unlabelled)),
     "mixup": Candidate(while_fitting=_batches(_mix_up)),
     "age and sex": Candidate(corpus=_with_demographics, throughout=_wider_input),
     "soft metric at the end": Candidate(fit=_fit_with_soft_metric),

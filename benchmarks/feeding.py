@@ -10,13 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from benchmarks.training_step import BATCH, training_network
-from ecg.batches import Bags
+from benchmarks.training_step import BATCH, METHOD, training_network
+from ecg.batches import BagOptions, Bags
 from ecg.leads import LEAD_SETS
-from ecg.methods import find_method
+from ecg.losses import class_weights
 from ecg.pretraining import simulated_corpus
 
 ROUNDS = 4  # after one that is not counted
@@ -25,19 +24,21 @@ REACH = 0.95
 
 def share_of_resident(corpus, lead_set: int) -> tuple[float, float, float]:
     """Records a second from the corpus and on a resident batch, and the median round's ratio."""
-    keras.utils.set_random_seed(0)
     network = training_network(lead_set)
-    bags = Bags(corpus, np.arange(len(corpus)), lead_set, network.input, BATCH, seed=0)
-    inputs, labels = bags[0]
+    weights = class_weights(METHOD.loss, corpus.labels)
+    what = (corpus, np.arange(len(corpus)), lead_set, network.input)
+    bags = Bags(*what, BagOptions(BATCH), weights, seed=0)
+    inputs, targets = bags[0]
     rates = []
     for _ in range(1 + ROUNDS):
         started = time.perf_counter()
         network.fit(bags, epochs=1, shuffle=False, verbose=0)
         fed = time.perf_counter()
         for _ in range(len(bags)):
-            network.train_on_batch(inputs, labels)
+            network.train_on_batch(inputs, targets)
         ended = time.perf_counter()
-        rates.append((len(corpus) / (fed - started), BATCH * len(bags) / (ended - fed)))
+        n_records = BATCH * len(bags)
+        rates.append((n_records / (fed - started), n_records / (ended - fed)))
     from_corpus, resident = np.array(rates[1:]).T
     return from_corpus.mean(), resident.mean(), float(np.median(from_corpus / resident))
 
@@ -51,8 +52,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=320, help="an epoch's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        preparation = find_method("multiscale_se").preparation
-        corpus = simulated_corpus(options.records, preparation, Path(folder), workers=-1)
+        corpus = simulated_corpus(options.records, METHOD.preparation, Path(folder), workers=-1)
         for lead_set in options.leads:
             fed, resident, share = share_of_resident(corpus, lead_set)
             print(

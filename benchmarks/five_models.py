@@ -14,28 +14,29 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from benchmarks.training_step import BATCH, METHOD, made_up_batch, rate, training_network
+from benchmarks.training_step import METHOD, made_up_batch, rate, training_network
 from ecg.corpus import prepare_corpus
 from ecg.devices import find_devices
 from ecg.leads import LEAD_SETS
 from ecg.model_files import save_model
 from ecg.simulation.recordings import simulate_folder
-from ecg.training import fit
+from ecg.training import Trainer, fit
 
 EPOCHS = 2
 STEP_SECONDS = 5.0  # of measuring steps, before each model
 REACH = 1.05
 
 
-def step_seconds(lead_set: int) -> float:
-    """Seconds of a training step on one resident batch."""
+def step_seconds(lead_set: int, batch: int) -> float:
+    """Seconds of a training step on one resident batch of so many records."""
     network = training_network(lead_set)
-    inputs, labels = made_up_batch(network)
+    inputs, targets = made_up_batch(network, batch)
     for _ in range(3):
-        network.train_on_batch(inputs, labels)
-    return 1 / rate(lambda: network.train_on_batch(inputs, labels), STEP_SECONDS)
+        network.train_on_batch(inputs, targets)
+    return 1 / rate(lambda: network.train_on_batch(inputs, targets), STEP_SECONDS)
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that read records")
     options = parser.parse_args()
     method = replace(METHOD, training=replace(METHOD.training, epochs=EPOCHS))
-    devices = find_devices()
+    devices, batch = find_devices(), METHOD.training.scaled_to(options.records).batch_size
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         simulate_folder(place / "data", options.records, seed=1, workers=options.workers)
@@ -57,12 +58,14 @@ def main() -> None:
         )
         wall = compute = time.perf_counter() - started
         for lead_set in LEAD_SETS:
-            a_step = step_seconds(lead_set)
+            keras.backend.clear_session()
+            a_step = step_seconds(lead_set, batch)
             started = time.perf_counter()
-            model = fit(method, corpus, np.arange(len(corpus)), lead_set, 0, devices)
+            trainer = Trainer(method, lead_set, 0, devices, len(corpus))
+            model = fit(trainer, corpus, np.arange(len(corpus)))
             save_model(model, place / "model")
             wall += time.perf_counter() - started
-            compute += EPOCHS * -(-model.evidence["n_training"] // BATCH) * a_step
+            compute += EPOCHS * -(-model.evidence["n_training"] // batch) * a_step
     print(
         f"five models, {options.records:,} records, {EPOCHS} epochs: {wall:.0f} s, "
         f"{wall / compute:.2f} times their bare compute of {compute:.0f} s (reach {REACH})"

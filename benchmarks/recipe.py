@@ -30,6 +30,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
@@ -44,7 +45,7 @@ from ecg.methods import Method, find_method, method_to_dict, with_epochs
 from ecg.pretraining import pretrain, pretraining_method, simulated_for
 from ecg.scoring import challenge_metric, macro_mean, score
 from ecg.settings import Settings, read_settings
-from ecg.training import Start, answer_corpus
+from ecg.training import Start, Trainer, answer_corpus
 
 METHOD = "multiscale_se"
 SMALLEST_SOURCE = 40  # records
@@ -95,11 +96,12 @@ class Bench:
         labels, outputs = corpus.labels, np.zeros_like(corpus.labels)
         of_folds = []
         for name, kept, held_out in split_corpus(corpus, n_folds, seed):
+            keras.backend.clear_session()
             with candidate.throughout():
                 start = self._start(method, candidate, lead_set, seed)
-                what = (method, corpus, kept, lead_set, seed, self.devices)
                 with candidate.while_fitting():
-                    model = candidate.fit(*what, start=start)
+                    trainer = Trainer(method, lead_set, seed, self.devices, len(kept))
+                    model = candidate.fit(trainer, corpus, kept, start=start)
                 outputs[held_out], probabilities = answer_corpus(model, corpus, held_out)
             if n_folds is not None or len(held_out) >= SMALLEST_SOURCE:
                 own = score(labels[held_out], outputs[held_out], probabilities, read_weights())
@@ -113,12 +115,15 @@ class Bench:
 
     def _start(self, method: Method, candidate: Candidate, lead_set, seed) -> Start | None:
         """Where the folds go on from, the same for all candidates that come to the same there."""
-        own = (pretraining_method(method), lead_set, seed, candidate.corpus, candidate.throughout)
+        if not method.pretraining.n_records:
+            return None
+        n_records = len(self.records)
+        first = pretraining_method(method, method.training.scaled_to(n_records).batch_size)
+        own = (first, lead_set, seed, candidate.corpus, candidate.throughout)
         if own not in self.starts:
             simulated = simulated_for(method, self.cache, self.settings.workers)
-            self.starts[own] = simulated and pretrain(
-                method, candidate.corpus(simulated), lead_set, seed, self.devices
-            )
+            trainer = Trainer(method, lead_set, seed, self.devices, n_records)
+            self.starts[own] = pretrain(trainer, candidate.corpus(simulated))
         return self.starts[own]
 
 

@@ -12,16 +12,17 @@ fifth of it.
 
 import argparse
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from ecg.bags import bag_network
 from ecg.classes import N_CLASSES
 from ecg.devices import find_devices
 from ecg.leads import LEAD_SETS
-from ecg.losses import make_loss
+from ecg.losses import class_weights, make_targets
 from ecg.methods import METHODS, build_network, find_method
+from ecg.training import Trainer
 
 N_RECORDS = 88_253
 GPU_FLOPS = 20e12
@@ -45,22 +46,22 @@ def multiply_adds(network: keras.Model) -> int:
     return int(total)
 
 
-def records_per_second(method, network, lead_set: int, batch_size: int, seconds: float) -> float:
+def records_per_second(method, lead_set: int, batch_size: int, seconds: float) -> float:
     """Training records a second, over at least so many seconds, after a first step."""
     random = np.random.default_rng(0)
-    options, devices = method.training, find_devices()
-    bags = bag_network(network, options.bag_size, method.augmentation, method.preparation.fs)
-    labels = (random.random((batch_size, N_CLASSES)) < 0.1).astype(np.float32)
-    loss = make_loss(method.loss, labels > 0)
-    bags.compile(keras.optimizers.Adam(), loss, jit_compile=devices.jit_compile)
+    devices = replace(find_devices(), precision="float32")
+    # Of so few records that a GPU takes one step at a time, too.
+    bags = Trainer(method, lead_set, 0, devices, n_training=1).bags
+    labels = random.random((batch_size, N_CLASSES)) < 0.1
+    targets = make_targets(labels, class_weights(method.loss, labels))
     inputs = {
         name: random.standard_normal((batch_size, *one.shape[1:]), np.float32)
         for name, one in bags.input.items()
     }
-    bags.train_on_batch(inputs, labels)
+    bags.train_on_batch(inputs, targets)
     n_steps, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:
-        bags.train_on_batch(inputs, labels)
+        bags.train_on_batch(inputs, targets)
         n_steps += 1
     return n_steps * batch_size / (time.monotonic() - started)
 
@@ -87,9 +88,7 @@ def main() -> None:
             n_steps = N_RECORDS * method.training.epochs + simulated
             operations += 6.0 * a_record * n_steps
             if lead_set in options.leads:
-                speed = records_per_second(
-                    method, network, lead_set, options.batch, options.seconds
-                )
+                speed = records_per_second(method, lead_set, options.batch, options.seconds)
                 print(
                     f"{name}, {lead_set} leads: {network.count_params() / 1e6:.2f} M parameters, "
                     f"{a_record / 1e9:.3f} G multiply-adds a record, {speed:.1f} records/s trained",

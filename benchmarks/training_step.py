@@ -10,19 +10,19 @@ shape.
 
 import argparse
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
 from keras import ops
 
 from benchmarks.training_cost import multiply_adds
-from ecg.bags import bag_network
 from ecg.classes import N_CLASSES
 from ecg.devices import find_devices
-from ecg.epochs import make_optimizer
 from ecg.leads import LEAD_SETS
-from ecg.losses import make_loss
+from ecg.losses import class_weights, make_targets
 from ecg.methods import build_network, find_method
+from ecg.training import Trainer
 
 METHOD = find_method("multiscale_se")
 BATCH = METHOD.training.batch_size
@@ -31,28 +31,24 @@ MATRIX, MATRIX_ON_GPU = 2048, 8192  # rows and columns
 REACH = {"of the matrix rate": 0.5, "of PyTorch": 1.2, "of float32": 1.5}
 
 
-def training_network(lead_set: int, precision: str | None = None, batch: int = BATCH):
-    """The network that trains, compiled as training compiles it; precision: of the devices."""
+def training_network(lead_set: int, precision: str | None = None) -> keras.Model:
+    """The network that trains, as training compiles it, to take one step at a time; precision: in
+    place of the devices' own."""
     devices = find_devices()
-    keras.config.set_dtype_policy(precision or devices.precision)
-    try:
-        network = build_network(METHOD, lead_set, N_CLASSES)
-        trained = bag_network(network, 1, METHOD.augmentation, METHOD.preparation.fs)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    loss = make_loss(METHOD.loss, made_up_batch(trained, batch)[1] > 0)
-    trained.compile(make_optimizer(METHOD.training, 1), loss, jit_compile=devices.jit_compile)
-    return trained
+    if precision is not None:
+        devices = replace(devices, precision=precision)
+    return Trainer(METHOD, lead_set, 0, devices, n_training=BATCH).bags
 
 
 def made_up_batch(network, batch: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Inputs and labels of noise."""
+    """Inputs and targets of noise."""
     random = np.random.default_rng(0)
     inputs = {
         name: random.standard_normal((batch, *one.shape[1:]), np.float32)
         for name, one in network.input.items()
     }
-    return inputs, (random.random((batch, N_CLASSES)) < 0.1).astype(np.float32)
+    labels = random.random((batch, N_CLASSES)) < 0.1
+    return inputs, make_targets(labels, class_weights(METHOD.loss, labels))
 
 
 def rate(step, seconds: float = SECONDS) -> float:
@@ -75,8 +71,8 @@ def matrix_step(size: int):
 def keras_step(lead_set: int, precision: str):
     """A call that trains one batch."""
     network = training_network(lead_set, precision)
-    inputs, labels = made_up_batch(network)
-    return lambda: network.train_on_batch(inputs, labels)
+    inputs, targets = made_up_batch(network)
+    return lambda: network.train_on_batch(inputs, targets)
 
 
 def torch_step(lead_set: int):
@@ -85,7 +81,9 @@ def torch_step(lead_set: int):
         from benchmarks.torch_network import torch_training_step
     except ImportError:
         return None
-    return torch_training_step(lead_set, made_up_batch(training_network(lead_set, "float32")))
+    inputs, targets = made_up_batch(training_network(lead_set, "float32"))
+    step = torch_training_step(lead_set, (inputs, targets[..., 0]))
+    return lambda: step().item()  # which waits for a GPU
 
 
 def main() -> None:

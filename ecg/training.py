@@ -84,6 +84,11 @@ class Trainer:
         )
         # Built inside the first step, its variables would make TensorFlow trace that step twice.
         self.bags.optimizer.build(self.bags.trainable_variables)
+        # Where the loss is not built yet, Keras on JAX takes a batch for that, and the first epoch
+        # gets what its threads have read ahead by then.
+        targets = np.zeros((1, N_CLASSES, 2), np.float32)
+        logits = np.zeros((1, *self.bags.output.shape[1:]), np.float32)
+        self.bags.compute_loss(None, targets, logits)
         self._first = [keras.ops.convert_to_numpy(one) for one in self.bags.variables]
         self._answering = None
 

@@ -5,11 +5,15 @@ from dataclasses import replace
 import keras
 import numpy as np
 
+from ecg.corpus import Corpus
 from ecg.decisions import Decision
+from ecg.devices import Devices
 from ecg.epochs import PretrainingOptions
 from ecg.methods import Method, build_network, find_method
 from ecg.model_files import TrainedModel
+from ecg.training import Trainer, fit
 
+CPU = Devices(gpus=(), precision="float32", jit_compile=False)
 _NETWORKS = {
     "multiscale_se": {
         "widths": (2, 2, 2, 2, 2),
@@ -44,5 +48,19 @@ def untrained_model(name: str, lead_set: int, temperature: float = 1.0) -> Train
     decision = Decision(method.decision, np.full(n_thresholds, 0.5), temperature)
     keras.utils.set_random_seed(0)
     network = build_network(method, lead_set, 26)
-    network.get_layer("logits").bias.assign(np.linspace(-2, 2, 26))
+    network.layers[-1].bias.assign(np.linspace(-2, 2, 26))
     return TrainedModel(network, method, lead_set, decision, np.full(26, 0.1), {})
+
+
+def fitted(
+    method: Method,
+    corpus: Corpus,
+    lead_set: int = 2,
+    seed: int = 0,
+    devices: Devices = CPU,
+    **options,
+) -> TrainedModel:
+    """The method fitted to all of the corpus's records by a trainer of its own; options: of
+    `fit`."""
+    trainer = Trainer(method, lead_set, seed, devices, len(corpus))
+    return fit(trainer, corpus, np.arange(len(corpus)), **options)

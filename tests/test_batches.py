@@ -1,29 +1,45 @@
 import numpy as np
 import pytest
 
-from ecg.batches import Bags, Windows
+from ecg.batches import BagOptions, Bags, draw_windows, spread_windows, window_batches
 from ecg.corpus import prepare_corpus
+from ecg.inputs import record_inputs
 from ecg.leads import LEAD_SETS, lead_rows
+from ecg.losses import make_targets
 from ecg.measurements import join_measurements, n_measurements
+from ecg.record_files import find_records
+from ecg.records import read_record
 from ecg.signals import Preparation
 from tests.synthetic import beats, write_record
 
+PREPARATION = Preparation(band_hz=None, window_s=1, max_windows=6)
 N_WINDOWS = (1, 3, 2, 6, 1)
 SIGNAL, BOTH = ("signal",), ("signal", "demographics")
 MEASURED = ("signal", "measurements")
+ALL = ("signal", "measurements", "demographics")
+WEIGHTS = np.linspace(0.5, 3, 26)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Five records of 1 to 6 windows of 100 samples, no two windows alike."""
+def folder(tmp_path_factory):
+    """Five records of 1 to 6 seconds."""
     folder = tmp_path_factory.mktemp("batches")
     for i, n_windows in enumerate(N_WINDOWS):
         signal = beats(100 * n_windows, 100, seed=i)
         write_record(folder / "data", f"X{i}", signal, 100, age=str(40 + i))
-    preparation = Preparation(band_hz=None, window_s=1, max_windows=6)
-    made = prepare_corpus(folder / "data", preparation, folder / "cache", workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(folder):
+    """Five records of 1 to 6 windows of 100 samples, no two windows alike."""
+    made = prepare_corpus(folder / "data", PREPARATION, folder / "cache", workers=1)
     assert made.n_windows.tolist() == list(N_WINDOWS)
     return made
+
+
+def bags_of(corpus, indices, batch_size, lead_set=12, inputs=SIGNAL, seed=0, **options) -> Bags:
+    return Bags(corpus, indices, lead_set, inputs, BagOptions(batch_size, **options), WEIGHTS, seed)
 
 
 def numbers(corpus, record, signals, lead_set=12) -> list[int]:
@@ -33,30 +49,46 @@ def numbers(corpus, record, signals, lead_set=12) -> list[int]:
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
-def test_bags_hold_the_leads_of_the_set_and_the_labels(corpus, lead_set):
-    bags = Bags(corpus, [3, 0, 2], lead_set, SIGNAL, batch_size=2)
+def test_bags_hold_the_leads_of_the_set_and_the_targets(corpus, lead_set):
+    bags = bags_of(corpus, [3, 0, 2, 4], 2, lead_set)
     assert len(bags) == 2
-    inputs, labels = bags[0]
-    assert list(inputs) == ["signal"]
-    assert inputs["signal"].shape == (2, 1, lead_set, 100)
-    assert inputs["signal"].dtype == labels.dtype == np.float32
-    for signal, record in zip(inputs["signal"], (3, 0), strict=True):
-        np.testing.assert_array_equal(signal[0], corpus.windows(record)[0, lead_rows(lead_set)])
-    np.testing.assert_array_equal(labels, corpus.labels[[3, 0]])
-    inputs, labels = bags[1]
-    assert inputs["signal"].shape == (1, 1, lead_set, 100)
-    np.testing.assert_array_equal(labels, corpus.labels[[2]])
+    assert sorted(bags.order) == [0, 2, 3, 4]
+    for i, records in enumerate(np.split(bags.order, 2)):
+        inputs, targets = bags[i]
+        assert list(inputs) == ["signal"]
+        assert inputs["signal"].shape == (2, 1, lead_set, 100)
+        assert inputs["signal"].dtype == targets.dtype == np.float32
+        for signals, record in zip(inputs["signal"], records, strict=True):
+            assert numbers(corpus, record, signals, lead_set)
+        np.testing.assert_array_equal(targets, make_targets(corpus.labels[records], WEIGHTS))
 
 
-def test_without_a_seed_windows_are_evenly_spread_and_few_are_repeated(corpus):
-    inputs, _ = Bags(corpus, range(5), 12, SIGNAL, batch_size=5, bag_size=3)[0]
-    found = [numbers(corpus, i, inputs["signal"][i]) for i in range(5)]
-    assert found == [[0, 0, 0], [0, 1, 2], [0, 0, 1], [0, 2, 5], [0, 0, 0]]
+@pytest.mark.parametrize(("n_records", "batch_size"), [(5, 2), (5, 3), (5, 5), (3, 8), (1, 4)])
+def test_every_batch_is_full_the_last_one_by_the_first_records_of_the_epoch(
+    corpus, n_records, batch_size
+):
+    bags = bags_of(corpus, np.arange(n_records), batch_size, n_alternatives=2)
+    assert len(bags) == -(-n_records // batch_size)
+    for _ in range(4):
+        drawn = []
+        for i in range(len(bags)):
+            inputs, targets, weights = bags[i]
+            assert len(inputs["signal"]) == len(targets) == len(weights) == batch_size
+            records = bags.order[i * batch_size : (i + 1) * batch_size]
+            drawn += records.tolist()
+            for signals, record in zip(inputs["signal"], records, strict=True):
+                assert numbers(corpus, record, signals)
+            np.testing.assert_array_equal(targets[..., 0], corpus.labels[records])
+        first = drawn[:n_records]
+        assert sorted(first) == list(range(n_records))
+        # Where there are fewer records than a batch takes, all come again and again.
+        assert drawn == (first * batch_size)[: len(drawn)]
+        bags.on_epoch_end()
 
 
-def test_with_a_seed_the_windows_of_long_records_change_from_epoch_to_epoch(corpus):
+def test_the_windows_of_long_records_change_from_epoch_to_epoch(corpus):
     def epochs(seed):
-        bags = Bags(corpus, [3, 1, 2], 12, SIGNAL, batch_size=3, bag_size=3, seed=seed)
+        bags = bags_of(corpus, [3, 1, 2], 3, seed=seed, bag_size=3)
         drawn = []
         for _ in range(6):
             inputs, _ = bags[0]
@@ -78,17 +110,28 @@ def test_with_a_seed_the_windows_of_long_records_change_from_epoch_to_epoch(corp
 
 
 def test_a_batch_that_is_asked_for_twice_is_the_same(corpus):
-    bags = Bags(corpus, [3, 3, 3, 3], 12, SIGNAL, 2, bag_size=2, n_alternatives=2, seed=0)
+    bags = bags_of(corpus, [3, 3, 3, 3], 2, bag_size=2, n_alternatives=2)
     (one, _, weights), (two, _, weights_again) = bags[0], bags[0]
     np.testing.assert_array_equal(one["signal"], two["signal"])
     np.testing.assert_array_equal(weights, weights_again)
     assert not np.array_equal(one["signal"], bags[1][0]["signal"])
 
 
+def test_a_training_that_was_stopped_goes_on_with_the_batches_of_its_next_epoch(corpus):
+    whole, resumed = (bags_of(corpus, range(5), 2, bag_size=2, n_alternatives=2) for _ in range(2))
+    for _ in range(3):
+        whole.on_epoch_end()
+    resumed.skip_epochs(3)
+    for i in range(3):
+        for one, other in zip(whole[i][1:], resumed[i][1:], strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(whole[i][0]["signal"], resumed[i][0]["signal"])
+
+
 def test_demographics_come_where_the_network_asks_for_them(corpus):
-    inputs, _ = Bags(corpus, [4, 1], 12, BOTH, batch_size=2, bag_size=2)[0]
-    np.testing.assert_array_equal(inputs["demographics"], corpus.demographics[[4, 1]])
-    (inputs,) = Windows(corpus, [4, 1], 12, BOTH, batch_size=4)[0]
+    bags = bags_of(corpus, [4, 1], 2, inputs=BOTH, bag_size=2)
+    np.testing.assert_array_equal(bags[0][0]["demographics"], corpus.demographics[bags.order])
+    (inputs,) = window_batches(corpus, [4, 1], 12, BOTH, 4)
     np.testing.assert_array_equal(inputs["demographics"], corpus.demographics[[4, 1, 1, 1]])
 
 
@@ -98,43 +141,61 @@ def test_measurements_come_of_the_leads_of_the_set_alone(corpus, lead_set):
     expected = join_measurements(corpus.rhythm, waves)
     assert expected.shape == (5, n_measurements(lead_set))
     assert len(np.unique(expected, axis=0)) == 5
-    inputs, _ = Bags(corpus, [4, 1], lead_set, MEASURED, batch_size=2, bag_size=2)[0]
+    bags = bags_of(corpus, [4, 1], 2, lead_set, MEASURED, bag_size=2)
+    inputs, _ = bags[0]
     assert list(inputs) == ["signal", "measurements"]
     assert inputs["measurements"].dtype == np.float32
-    np.testing.assert_array_equal(inputs["measurements"], expected[[4, 1]])
+    np.testing.assert_array_equal(inputs["measurements"], expected[bags.order])
     # Every window goes with those of the whole record.
-    (inputs,) = Windows(corpus, [4, 1], lead_set, MEASURED, batch_size=4)[0]
+    (inputs,) = window_batches(corpus, [4, 1], lead_set, MEASURED, 4)
     np.testing.assert_array_equal(inputs["measurements"], expected[[4, 1, 1, 1]])
 
 
 def test_a_network_without_a_signal_gets_none(corpus):
     alone = ("measurements",)
-    inputs, labels = Bags(corpus, [3, 0, 2], 2, alone, batch_size=2, bag_size=3)[1]
+    bags = bags_of(corpus, [3, 0, 2], 2, 2, alone, bag_size=3)
+    inputs, targets = bags[1]
     assert list(inputs) == ["measurements"]
-    assert inputs["measurements"].shape == (1, n_measurements(2))
-    np.testing.assert_array_equal(labels, corpus.labels[[2]])
-    windows = Windows(corpus, [3, 0], 2, alone, batch_size=5)
-    assert [len(windows[i][0]["measurements"]) for i in range(len(windows))] == [5, 2]
+    assert inputs["measurements"].shape == (2, n_measurements(2))
+    np.testing.assert_array_equal(targets[..., 0], corpus.labels[bags.order[2:]])
+    batches = window_batches(corpus, [3, 0], 2, alone, 5)
+    assert [len(batch["measurements"]) for batch in batches] == [5, 2]
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_training_and_answering_take_the_same_of_a_record(corpus, folder, lead_set):
+    for i, files in enumerate(find_records(folder / "data")):
+        record = read_record(files, PREPARATION.duration_s)
+        answering = record_inputs(record, lead_set, PREPARATION, ALL)
+        assert tuple(answering) == ALL
+        training, _ = bags_of(corpus, [i], 1, lead_set, ALL, bag_size=N_WINDOWS[i])[0]
+        (windows,) = window_batches(corpus, [i], lead_set, ALL, 99)
+        for name in ALL:
+            # In a bag what is the record's own comes once, elsewhere in a row for each window.
+            rows = training[name][0] if name == "signal" else training[name]
+            for given in (rows, windows[name], answering[name]):
+                assert given.dtype == np.float32
+                whole = np.broadcast_to(given, answering[name].shape)
+                np.testing.assert_allclose(whole, answering[name], atol=1e-6, err_msg=name)
+            np.testing.assert_array_equal(np.broadcast_to(rows, windows[name].shape), windows[name])
 
 
 def test_a_step_of_training_draws_one_of_the_losses(corpus):
-    bags = Bags(corpus, range(5), 12, SIGNAL, batch_size=2, n_alternatives=2, seed=0)
+    bags = bags_of(corpus, range(5), 2, n_alternatives=2)
     drawn = []
     for _ in range(10):
         for i in range(len(bags)):
-            inputs, _, weights = bags[i]
-            assert weights.shape == (len(inputs["signal"]), 2)
+            _, _, weights = bags[i]
+            assert weights.shape == (2, 2)
             drawn += np.unique(weights, axis=0).tolist()
         bags.on_epoch_end()
     assert len(drawn) == 30
     assert {tuple(weights) for weights in drawn} == {(2.0, 0.0), (0.0, 2.0)}
-    validation = Bags(corpus, range(5), 12, SIGNAL, batch_size=2, n_alternatives=2)
-    assert len(validation[0]) == 2
 
 
 def test_the_order_changes_by_epoch_and_follows_from_the_seed(corpus):
     def epochs(seed):  # of more records than there are, since none is read
-        bags = Bags(corpus, range(16), 2, SIGNAL, batch_size=16, seed=seed)
+        bags = bags_of(corpus, range(16), 16, seed=seed)
         orders = []
         for _ in range(3):
             orders.append(bags.order.tolist())
@@ -148,18 +209,53 @@ def test_the_order_changes_by_epoch_and_follows_from_the_seed(corpus):
     assert epochs(2) != [first, second, third]
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_every_window_of_the_records_comes_once_and_in_order(corpus, batch_size):
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_every_window_of_the_records_comes_once_and_in_order(corpus, size):
     records = [3, 0, 2]
-    windows = Windows(corpus, records, 6, SIGNAL, batch_size)
-    batches = [windows[i][0]["signal"] for i in range(len(windows))]
-    assert all(len(batch) == batch_size for batch in batches[:-1])
+    batches = [batch["signal"] for batch in window_batches(corpus, records, 6, SIGNAL, size)]
+    assert all(len(batch) == size for batch in batches[:-1])
     expected = np.concatenate([corpus.windows(i)[:, lead_rows(6)] for i in records])
     np.testing.assert_array_equal(np.concatenate(batches), expected)
     assert batches[0].dtype == np.float32
 
 
-@pytest.mark.parametrize("batches", [Bags, Windows])
-def test_an_unknown_lead_set_is_refused(corpus, batches):
+def test_an_unknown_lead_set_is_refused(corpus):
     with pytest.raises(ValueError, match="lead_set: expected one of 12, 6, 4, 3, 2; found 5"):
-        batches(corpus, [0], 5, SIGNAL, batch_size=1)
+        bags_of(corpus, [0], 1, lead_set=5)
+    with pytest.raises(ValueError, match="lead_set: expected one of 12, 6, 4, 3, 2; found 5"):
+        list(window_batches(corpus, [0], 5, SIGNAL, 1))
+
+
+def test_windows_are_evenly_spread_and_few_are_repeated():
+    spread = spread_windows(N_WINDOWS, 3)
+    assert spread.tolist() == [[0, 0, 0], [0, 1, 2], [0, 0, 1], [0, 2, 5], [0, 0, 0]]
+    assert spread_windows(N_WINDOWS, 1).tolist() == [[0]] * 5
+    assert spread_windows([8, 1], 2).tolist() == [[0, 7], [0, 0]]
+
+
+def test_a_draw_has_each_window_once_and_in_order():
+    n_windows = np.tile(np.arange(1, 9), 50)
+    drawn = draw_windows(n_windows, 3, np.random.default_rng(0))
+    assert drawn.shape == (400, 3)
+    few = n_windows <= 3
+    np.testing.assert_array_equal(drawn[few], spread_windows(n_windows[few], 3))
+    assert (np.diff(drawn[~few]) > 0).all()
+    assert (drawn[:, 0] >= 0).all()
+    assert (drawn[:, -1] < n_windows).all()
+
+
+@pytest.mark.parametrize(("n_windows", "bag_size"), [(6, 1), (6, 2), (6, 5), (40, 1)])
+def test_each_window_and_each_pair_of_them_is_as_likely_to_be_drawn_as_another(n_windows, bag_size):
+    n_drawn = 20000
+    others = np.full(n_drawn, 9)  # whatever the records beside it have
+    counts = np.column_stack([np.full(n_drawn, n_windows), others]).ravel()
+    drawn = draw_windows(counts, bag_size, np.random.default_rng(0))[::2]
+    has = (drawn[:, :, None] == np.arange(n_windows)).any(axis=1)
+    together = has.T.astype(int) @ has
+    single, pairs = np.diag(together), together[~np.eye(n_windows, dtype=bool)]
+    for found, share in (
+        (single, bag_size / n_windows),
+        (pairs, bag_size * (bag_size - 1) / (n_windows * (n_windows - 1))),
+    ):
+        deviation = np.sqrt(n_drawn * share * (1 - share))
+        np.testing.assert_allclose(found, n_drawn * share, atol=5 * deviation)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -7,24 +8,26 @@ import pytest
 
 from benchmarks import candidates
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
-from ecg import epochs, training
+from ecg import training
 from ecg.architectures import multiscale_se
+from ecg.batches import BagOptions
 from ecg.classes import read_weights
 from ecg.corpus import Corpus
-from ecg.epochs import PretrainingOptions
+from ecg.epochs import PretrainingOptions, TrainingOptions, run_epochs
 from ecg.leads import lead_rows
-from ecg.losses import BinaryCrossentropy, LossOptions
+from ecg.losses import BinaryCrossentropy, LossOptions, make_targets
 from ecg.measurements import N_RHYTHM, N_WAVES
 from ecg.methods import METHODS, as_published, build_network, find_method
 from tests.narrow import narrow_method
 
 N_RECORDS, N_SAMPLES, BATCH = 12, 200, 6
 INPUTS = ("signal", "measurements")
+WEIGHTS = np.linspace(1, 2, 26, dtype=np.float32)  # of the classes
 # What a candidate changes beside its method, or in place of it.
 OTHER_PARTS = {
     AS_IT_IS: set(),
     "weights averaged": {"optimizer"},
-    "unlabelled classes masked": {"labels", "loss"},
+    "unlabelled classes masked": {"weights"},
     "mixup": {"signal", "measurements", "labels"},
     "age and sex": {"corpus", "input"},
     "soft metric at the end": {"fit"},
@@ -47,8 +50,7 @@ def corpus() -> Corpus:
     labels[:, -2:] = False
     return Corpus(
         place=Path("made up"),
-        parts=(random.normal(size=(N_RECORDS, 12, N_SAMPLES)).astype(np.float32),),
-        part=np.zeros(N_RECORDS, int),
+        data=random.normal(size=(N_RECORDS, 12, N_SAMPLES)).astype(np.float32),
         first=np.arange(N_RECORDS),
         n_windows=np.ones(N_RECORDS, int),
         names=np.array([f"T{i}" for i in range(N_RECORDS)]),
@@ -66,44 +68,42 @@ def corpus() -> Corpus:
 
 def with_signal(corpus, signal) -> Corpus:
     """The corpus with this signal (n_samples,) in every lead of every record."""
-    windows = np.broadcast_to(signal, corpus.parts[0].shape).astype(np.float32)
-    return replace(corpus, parts=(windows,))
+    return replace(corpus, data=np.broadcast_to(signal, corpus.data.shape).astype(np.float32))
 
 
 def batch(name, corpus, indices=range(N_RECORDS), seed=0, i=0):
-    """(inputs, labels, positions in the corpus) of a batch that the candidate trains on."""
+    """(inputs, targets, positions in the corpus) of a batch that the candidate trains on."""
     with CANDIDATES[name].while_fitting():
-        bags = training.Bags(corpus, indices, 2, INPUTS, BATCH, seed=seed)
-    inputs, labels = bags[i]
-    return inputs, labels, bags.order[i * BATCH : (i + 1) * BATCH]
+        bags = training.Bags(corpus, indices, 2, INPUTS, BagOptions(BATCH), WEIGHTS, seed)
+    inputs, targets = bags[i]
+    return inputs, targets, bags.order[i * BATCH : (i + 1) * BATCH]
 
 
-def loss_of(name, labels):
+def loss_of(name):
     with CANDIDATES[name].while_fitting():
-        return training.make_loss(LossOptions(class_weights="equal"), labels)
+        return training.make_loss(LossOptions(class_weights="equal"))
 
 
-def optimizer_config() -> dict:
-    config = epochs.make_optimizer(find_method("multiscale_se").training, 1).get_config()
-    return {name: value for name, value in config.items() if name != "name"}
+def optimizer_of(name, options=None):
+    with CANDIDATES[name].while_fitting():
+        return training.make_optimizer(options or find_method("multiscale_se").training, 1)
 
 
 def parts(name, corpus) -> dict:
     """All that makes a training beside the method, as it is with the candidate."""
     candidate = CANDIDATES[name]
-    inputs, labels, _ = batch(name, corpus)
+    inputs, targets, _ = batch(name, corpus)
     with candidate.throughout():
         n_measured = multiscale_se.n_measurements(2)
-    with candidate.while_fitting():
-        optimizer = optimizer_config()
     return {
         "corpus": candidate.corpus(corpus).rhythm.tolist(),
         "input": n_measured,
         "signal": inputs["signal"].tolist(),
         "measurements": inputs["measurements"].tolist(),
-        "labels": labels.tolist(),
-        "loss": type(loss_of(name, corpus.labels)),
-        "optimizer": optimizer,
+        "labels": targets[..., 0].tolist(),
+        "weights": targets[..., 1].tolist(),
+        "loss": type(loss_of(name)),
+        "optimizer": type(optimizer_of(name)),
         "fit": candidate.fit,
     }
 
@@ -190,26 +190,26 @@ def test_narrow_networks_go_through_the_full_stages_on_so_many_simulated_records
 
 
 @pytest.mark.parametrize("name", [name for name in CANDIDATES if OTHER_PARTS.get(name)])
-def test_validation_batches_are_as_ever(name, corpus):
-    for i in (0, 1):
-        inputs, labels, _ = batch(name, corpus, seed=None, i=i)
-        own = slice(i * BATCH, (i + 1) * BATCH)
-        signal = corpus.parts[0][own][:, lead_rows(2)]
-        np.testing.assert_array_equal(inputs["signal"][:, 0], signal)
-        np.testing.assert_array_equal(labels, corpus.labels[own])
+def test_what_is_answered_and_validated_on_is_as_ever(name, corpus):
+    with CANDIDATES[name].while_fitting():
+        batches = list(training.window_batches(corpus, range(N_RECORDS), 2, INPUTS, BATCH))
+    assert len(batches) == 2
+    signal = np.concatenate([inputs["signal"] for inputs in batches])
+    np.testing.assert_array_equal(signal, corpus.data[:, lead_rows(2)])
 
 
 @pytest.mark.parametrize("name", [*CHANGES_SIGNAL, "mixup", "unlabelled classes masked"])
 def test_a_changed_batch_keeps_its_form_and_comes_out_the_same_again(name, corpus):
-    usual, labels, _ = batch(AS_IT_IS, corpus)
+    usual, targets, _ = batch(AS_IT_IS, corpus)
     inputs, changed, _ = batch(name, corpus)
-    again, _, _ = batch(name, corpus)
+    again, same, _ = batch(name, corpus)
     assert inputs.keys() == usual.keys()
     for part in inputs:
         assert inputs[part].shape == usual[part].shape
         assert inputs[part].dtype == np.float32
         np.testing.assert_array_equal(inputs[part], again[part])
-    assert (changed.shape, changed.dtype) == (labels.shape, np.float32)
+    assert (changed.shape, changed.dtype) == (targets.shape, np.float32)
+    np.testing.assert_array_equal(changed, same)
 
 
 @pytest.mark.parametrize("name", CHANGES_SIGNAL)
@@ -277,13 +277,14 @@ def test_mixed_records_have_their_labels_mixed_alike(corpus):
     labels = np.arange(26) < numbers[:, None]
     own = replace(
         corpus,
-        parts=(np.broadcast_to(numbers[:, None, None], corpus.parts[0].shape).astype(np.float32),),
+        data=np.broadcast_to(numbers[:, None, None], corpus.data.shape).astype(np.float32),
         rhythm=np.broadcast_to(numbers[:, None], corpus.rhythm.shape).astype(np.float32),
         waves=np.broadcast_to(numbers[:, None, None], corpus.waves.shape).astype(np.float32),
         labels=labels,
     )
-    inputs, mixed, chosen = batch("mixup", own)
-    numbers = mixed.sum(axis=1)
+    inputs, targets, chosen = batch("mixup", own)
+    np.testing.assert_array_equal(targets[..., 1], np.broadcast_to(WEIGHTS, (BATCH, 26)))
+    numbers = targets[..., 0].sum(axis=1)
     assert (np.abs(numbers - chosen) > 0.01).any()
     np.testing.assert_allclose(inputs["signal"].min(axis=(1, 2, 3)), numbers, rtol=1e-5)
     np.testing.assert_allclose(inputs["signal"].max(axis=(1, 2, 3)), numbers, rtol=1e-5)
@@ -293,31 +294,31 @@ def test_mixed_records_have_their_labels_mixed_alike(corpus):
 # Masks -----------------------------------------------------------------------------------------
 
 
-def test_labels_are_unknown_where_a_source_never_has_the_class(corpus):
+def test_a_class_has_no_weight_where_a_source_never_has_it(corpus):
     for i in (0, 1):
-        _, labels, chosen = batch("unlabelled classes masked", corpus, i=i)
+        _, targets, chosen = batch("unlabelled classes masked", corpus, i=i)
         from_b = corpus.sources[chosen] == "B"
         assert 0 < from_b.sum() < BATCH
-        expected = corpus.labels[chosen].astype(float)
-        expected[:, -2:] = -1
-        expected[np.ix_(from_b, range(1, 26, 2))] = -1
-        np.testing.assert_array_equal(labels, expected)
+        expected = make_targets(corpus.labels[chosen], WEIGHTS)
+        expected[:, -2:, 1] = 0
+        expected[np.ix_(from_b, range(1, 26, 2)) + (1,)] = 0
+        np.testing.assert_array_equal(targets, expected)
 
 
-def test_records_that_are_not_trained_on_say_nothing_of_what_is_unknown(corpus):
+def test_records_that_are_not_trained_on_say_nothing_of_what_has_no_weight(corpus):
     kept = np.arange(1, N_RECORDS)
-    found, labels, chosen = batch("unlabelled classes masked", corpus, kept)
-    assert (labels[corpus.sources[chosen] == "A", 23] == -1).all()
+    found, targets, chosen = batch("unlabelled classes masked", corpus, kept)
+    assert (targets[corpus.sources[chosen] == "A", 23, 1] == 0).all()
     others = replace(corpus, labels=corpus.labels.copy())
     others.labels[0] = ~others.labels[0]
     again, same, _ = batch("unlabelled classes masked", others, kept)
-    np.testing.assert_array_equal(same, labels)
+    np.testing.assert_array_equal(same, targets)
     np.testing.assert_array_equal(again["signal"], found["signal"])
     _, known, chosen = batch("unlabelled classes masked", corpus)
-    assert (known[corpus.sources[chosen] == "A", 23] >= 0).all()
+    assert (known[corpus.sources[chosen] == "A", 23, 1] > 0).all()
 
 
-def step_on(loss, labels, logits):
+def step_on(loss, targets, logits):
     """Gradient by the logits (n_records, 1, n_classes) of one training step."""
     n_records, _, n_classes = logits.shape
     rows = keras.layers.Dense(n_classes, use_bias=False)
@@ -326,7 +327,7 @@ def step_on(loss, labels, logits):
     )
     rows.set_weights([logits[:, 0]])
     model.compile(keras.optimizers.SGD(1.0), loss)
-    model.train_on_batch(np.eye(n_records, dtype=np.float32), labels)
+    model.train_on_batch(np.eye(n_records, dtype=np.float32), targets)
     return logits[:, 0] - np.array(rows.kernel)
 
 
@@ -334,43 +335,70 @@ def random_logits(seed=0):
     return np.random.default_rng(seed).normal(0, 3, (BATCH, 1, 26)).astype(np.float32)
 
 
-def test_unknown_labels_cost_nothing_and_teach_nothing(corpus):
-    loss, logits = loss_of("unlabelled classes masked", corpus.labels), random_logits()
-    _, labels, _ = batch("unlabelled classes masked", corpus)
-    unknown = labels < 0
-    gradient = step_on(loss, labels, logits)
+def test_labels_without_weight_teach_nothing(corpus):
+    _, targets, _ = batch("unlabelled classes masked", corpus)
+    _, usual, _ = batch(AS_IT_IS, corpus)
+    loss, logits = loss_of("unlabelled classes masked"), random_logits()
+    gradient = step_on(loss, targets, logits)
+    unknown = targets[..., 1] == 0
     assert (gradient[unknown] == 0).all()
-    assert (np.abs(gradient[~unknown]) > 0).all()
-    # Weights of 0 for the unknown classes of a record: what is left of the plain loss.
-    plain = BinaryCrossentropy(np.ones(26))
-    for row in range(BATCH):
-        known = BinaryCrossentropy((~unknown[row]).astype(float))
-        own = slice(row, row + 1)
-        truth = np.maximum(labels[own], 0)
-        assert float(loss(labels[own], logits[own])) == pytest.approx(
-            float(known(truth, logits[own])), rel=1e-5
-        )
-        assert float(loss(labels[own], logits[own])) < float(plain(truth, logits[own]))
-
-
-def test_without_unknown_labels_the_loss_is_the_plain_one(corpus):
-    masked, plain = (
-        loss_of(name, corpus.labels) for name in ("unlabelled classes masked", "mixup")
-    )
-    labels, logits = corpus.labels[:BATCH].astype(np.float32), random_logits()
-    assert float(masked(labels, logits)) == pytest.approx(float(plain(labels, logits)), rel=1e-6)
     np.testing.assert_allclose(
-        step_on(masked, labels, logits), step_on(plain, labels, logits), atol=1e-7
+        gradient[~unknown], step_on(loss, usual, logits)[~unknown], atol=1e-6
     )
+    assert float(loss(targets, logits)) < float(loss(usual, logits))
 
 
 # Training --------------------------------------------------------------------------------------
 
 
+class OneStep(keras.utils.PyDataset):
+    """An epoch of one step, whose gradient is clipped at first."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        return np.array([[1.0], [2.0]], np.float32), np.array([[3.0], [5.0]], np.float32)
+
+
+def weights_of(name) -> tuple[list[float], float]:
+    """The weight y / x that the candidate's optimiser comes to after each step, and at the end."""
+    options = TrainingOptions(
+        epochs=8,
+        optimizer="adamw",
+        learning_rate=0.5,
+        clip_norm=1.0,
+        schedule="step",
+        lr_patience=8,
+        best="last",
+    )
+    dense, seen = keras.layers.Dense(1, use_bias=False), []
+    network = keras.Sequential([keras.Input((1,)), dense])
+    dense.kernel.assign([[0.5]])
+    network.compile(optimizer_of(name, options), "mean_squared_error", jit_compile=False)
+    network.optimizer.build(network.trainable_variables)
+
+    def weight() -> float:
+        return float(np.array(dense.kernel)[0, 0])
+
+    def validate():
+        seen.append(weight())
+        return {"val_loss": 0.0}
+
+    run_epochs(network, options, OneStep(), validate, "one weight", np.inf)
+    return seen, weight()
+
+
+@pytest.mark.usefixtures("without_graphs")
 def test_averaged_weights_are_trained_like_the_others():
-    with CANDIDATES["weights averaged"].while_fitting():
-        changed = optimizer_config()
-    assert changed == optimizer_config() | {"use_ema": True, "ema_momentum": 0.98}
+    usual, last = weights_of(AS_IT_IS)
+    assert last == usual[-1]
+    average = usual[0]
+    for weight in usual[1:]:
+        average = 0.98 * average + 0.02 * weight
+    trained, kept = weights_of("weights averaged")
+    assert trained == pytest.approx(usual, rel=1e-5)
+    assert kept == pytest.approx(average, rel=1e-5)
 
 
 @pytest.fixture
@@ -388,19 +416,27 @@ def fits(monkeypatch):
         def get_weights(self):
             return [np.full(3, len(calls))]
 
-    def fit(method, corpus, indices, lead_set, seed, devices, start=None):
-        calls.append((method, training.make_loss(method.loss, corpus.labels[indices]), start))
+    def fit(trainer, corpus, indices, start=None):
+        calls.append((trainer.method, trainer.loss, start))
         return Trained()
 
+    monkeypatch.setattr(candidates, "Trainer", trainer_of)
     monkeypatch.setattr(candidates, "fit", fit)
     return calls
+
+
+def trainer_of(method, lead_set=2, seed=0, devices=None, n_training=12):
+    """Stands for a trainer, without the network."""
+    assert (lead_set, seed, devices, n_training) == (2, 0, None, 12)
+    loss = training.make_loss(method.loss)
+    return SimpleNamespace(method=method, loss=loss, lead_set=lead_set, seed=seed, devices=devices)
 
 
 @pytest.mark.parametrize(("epochs", "more"), [(10, 5), (1, 1)])
 def test_the_soft_metric_comes_last_and_gently(epochs, more, corpus, fits):
     method = find_method("multiscale_se")
     method = replace(method, training=replace(method.training, epochs=epochs))
-    CANDIDATES["soft metric at the end"].fit(method, corpus, np.arange(12), 2, 0, None, start="it")
+    CANDIDATES["soft metric at the end"].fit(trainer_of(method), corpus, np.arange(12), start="it")
     (first, plain, start), (last, soft, goes_on) = fits
     assert (first, start) == (method, "it")
     assert isinstance(plain, BinaryCrossentropy)
@@ -421,7 +457,7 @@ def test_the_soft_metric_comes_last_and_gently(epochs, more, corpus, fits):
         for truth, answer in zip(labels, answers, strict=True)
     ]
     logits = np.where(answers, 40.0, -40.0).astype(np.float32)[:, None]
-    value = float(soft(labels.astype(np.float32), logits))
+    value = float(soft(make_targets(labels, WEIGHTS), logits))
     assert value == pytest.approx(1 - np.mean(scores), abs=1e-5)
 
 

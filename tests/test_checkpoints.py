@@ -4,16 +4,16 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow
 
 from ecg import checkpoints
 from ecg.checkpoints import Checkpoint, Keeper, State
 from ecg.corpus import prepare_corpus
-from ecg.devices import Devices
-from ecg.epochs import NotFiniteError, TrainingOptions, run_epochs
-from ecg.training import TrainingError, fit
-from tests.narrow import narrow_method
+from ecg.epochs import METRIC, NotFiniteError, TrainingOptions, make_optimizer, run_epochs
+from ecg.pretraining import pretrain, simulated_corpus
+from ecg.training import Trainer, TrainingError, fit
+from tests.narrow import CPU, fitted, narrow_method
 
-CPU = Devices(gpus=(), precision="float32", jit_compile=False)
 STATE = State(
     {"loss": [0.1, 0.2]},
     3.5,
@@ -30,18 +30,21 @@ class StoppedError(Exception):
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """Stops each training once its state has been kept so many times."""
+    """Stops a training, once, after so many epochs of a stage of that name."""
     write = Checkpoint.write
-    left = []
+    stops = []
+
+    def stop(n_epochs, stage=""):
+        stops.append((n_epochs, stage))
 
     def counted(self, state):
         write(self, state)
-        if left and len(state.history["loss"]) == left[0]:
-            left.pop()
+        if stops and stops[0][0] == state.n_epochs and stops[0][1] in self.file.name:
+            stops.pop()
             raise StoppedError
 
     monkeypatch.setattr(Checkpoint, "write", counted)
-    return left.append
+    return stop
 
 
 # A state in its file ---------------------------------------------------------------------------
@@ -171,24 +174,21 @@ def run(options, checkpoint=None, time_limit_s=1e6):
     precision = options.get("precision", "float32")
     own = {name: value for name, value in options.items() if name != "precision"}
     network = noisy_network(precision)
-    training, validation = Noisy(), Noisy(1)
-    validation.skip_epochs = lambda n_epochs: None
-
-    def metric():
-        return float(np.cos(5 * np.abs(network.get_weights()[0]).sum()))
-
-    course = run_epochs(
-        network,
+    own, training = TrainingOptions(**({"epochs": 6} | own)), Noisy()
+    network.compile(
+        make_optimizer(own, len(training)),
         keras.losses.MeanSquaredError(),
-        TrainingOptions(**({"epochs": 6} | own)),
-        training,
-        validation,
-        metric,
-        "auto" if keras.backend.backend() == "jax" else False,
-        "noisy",
-        time_limit_s,
-        checkpoint,
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+    network.optimizer.build(network.trainable_variables)
+    held_out, answers = Noisy(1)[0]
+
+    def validate():
+        figure = float(np.cos(5 * np.abs(network.get_weights()[0]).sum()))
+        loss = np.mean((np.asarray(network(held_out)) - answers) ** 2)
+        return {"val_loss": float(loss), METRIC: figure}
+
+    course = run_epochs(network, own, training, validate, "noisy", time_limit_s, checkpoint)
     del course["seconds"]
     return network.get_weights(), course
 
@@ -203,7 +203,7 @@ def test_a_training_stopped_after_an_epoch_comes_to_the_same(options, tmp_path, 
         with pytest.raises(StoppedError):
             run(options, checkpoint)
         weights, again = run(options, checkpoint)
-        assert f"noisy: goes on after epoch {n_epochs}/6" in capsys.readouterr().out
+        assert f"noisy: resumed after epoch {n_epochs}/6" in capsys.readouterr().out
         assert again == course
         for given, own in zip(weights, expected, strict=True):
             np.testing.assert_array_equal(given, own)
@@ -251,18 +251,94 @@ def test_a_method_that_is_stopped_comes_to_the_same_model(
 ):
     method, devices = narrow_method(name, epochs=2), replace(CPU, precision=precision)
     corpus = corpus_of(method)
-    what = (method, corpus, np.arange(len(corpus)), 2, 0, devices)
-    whole = fit(*what)
+    whole = fitted(method, corpus, devices=devices)
     checkpoint = Checkpoint(tmp_path / "2_leads.npz", "key")
     stop_after(1)
     with pytest.raises(StoppedError):
-        fit(*what, checkpoint=checkpoint)
-    stopped = fit(*what, checkpoint=checkpoint)
-    pairs = zip(whole.network.get_weights(), stopped.network.get_weights(), strict=True)
-    assert all(np.array_equal(one, other) for one, other in pairs)
+        fitted(method, corpus, devices=devices, checkpoint=checkpoint)
+    stopped = fitted(method, corpus, devices=devices, checkpoint=checkpoint)
+    assert_same_weights(whole, stopped)
     assert whole.evidence["history"] == stopped.evidence["history"]
     np.testing.assert_array_equal(whole.decision.thresholds, stopped.decision.thresholds)
     assert whole.decision.temperature == stopped.decision.temperature
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Records that a network is trained on first."""
+    method, cache = narrow_method("multiscale_se"), tmp_path_factory.mktemp("simulated")
+    return simulated_corpus(20, method.preparation, cache, workers=1)
+
+
+@pytest.fixture(scope="module")
+def staged():
+    """A method of three stages, two epochs each."""
+    method = narrow_method("multiscale_se", 20, epochs=2, batch_size=4)
+    pretraining = replace(method.pretraining, measured_epochs=2, epochs=2, batch_size=8)
+    return replace(method, pretraining=pretraining)
+
+
+def train_in_stages(method, simulated, corpus, precision, checkpoint=None):
+    """The model, as a process of its own comes to it."""
+    devices = replace(CPU, precision=precision)
+    trainer = Trainer(method, 2, 0, devices, len(corpus))
+    start = pretrain(trainer, simulated, checkpoint=checkpoint)
+    stage = checkpoint and checkpoint.stage("records")
+    return fit(trainer, corpus, np.arange(len(corpus)), start=start, checkpoint=stage)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(staged, simulated, corpus_of):
+    """precision -> the model of a training that nothing stops."""
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        return {
+            precision: train_in_stages(staged, simulated, corpus_of(staged), precision)
+            for precision in ("float32", "mixed_float16")
+        }
+    finally:
+        tensorflow.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize(
+    ("stage", "n_epochs", "precision"),
+    [
+        ("measurements", 1, "float32"),
+        ("measurements", 2, "mixed_float16"),
+        ("simulated", 1, "mixed_float16"),
+        ("simulated", 2, "float32"),
+        ("records", 1, "float32"),
+        ("records", 1, "mixed_float16"),
+    ],
+)
+def test_a_training_stopped_in_any_of_its_stages_comes_to_the_same_model(
+    stage, n_epochs, precision, staged, simulated, corpus_of, undisturbed, tmp_path, stop_after
+):
+    checkpoint = Checkpoint(tmp_path / "2_leads.npz", "key")
+    what = (staged, simulated, corpus_of(staged), precision, checkpoint)
+    stop_after(n_epochs, stage)
+    with pytest.raises(StoppedError):
+        train_in_stages(*what)
+    stopped, whole = train_in_stages(*what), undisturbed[precision]
+    assert_same_weights(stopped, whole)
+    for one, other in zip(histories(stopped), histories(whole), strict=True):
+        assert one == other
+    assert stopped.decision.temperature == whole.decision.temperature
+
+
+def histories(model) -> list[dict]:
+    """Of its stages, the last one first."""
+    found, evidence = [], model.evidence
+    while evidence is not None:
+        found.append(evidence["history"])
+        evidence = evidence["start"]
+    return found
+
+
+def assert_same_weights(one, other):
+    pairs = zip(one.network.get_weights(), other.network.get_weights(), strict=True)
+    assert all(np.array_equal(given, expected) for given, expected in pairs)
 
 
 # A loss that is no number ----------------------------------------------------------------------
@@ -289,16 +365,18 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
 ):
     method = narrow_method("branched_se", epochs=2, learning_rate=0.02)
     corpus = corpus_of(method)
-    what = (corpus, np.arange(len(corpus)), 2, 0, CPU)
     not_finite_above(0.01)
-    model = fit(method, *what, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
+    model = fitted(method, corpus, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
     line = "epoch 2: expected a finite loss, found inf"
     assert f"{line}; begins anew at 0.002" in capsys.readouterr().out
     assert model.evidence["slower_because"] == line
-    assert model.method.training.learning_rate == pytest.approx(0.002)
-    calm = fit(model.method, *what)
-    pairs = zip(model.network.get_weights(), calm.network.get_weights(), strict=True)
-    assert all(np.array_equal(one, other) for one, other in pairs)
+    assert model.method == method
+    rate = model.evidence["learning_rate"]
+    assert rate == pytest.approx(0.002)
+    # Nothing is left of the first attempt.
+    assert_same_weights(
+        model, fitted(narrow_method("branched_se", epochs=2, learning_rate=rate), corpus)
+    )
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"2_leads.npz", "2_leads.slower.npz"}
 
@@ -306,7 +384,6 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
 @pytest.mark.usefixtures("without_graphs")
 def test_a_loss_that_is_never_finite_ends_training_with_its_cause(corpus_of):
     method = narrow_method("branched_se", learning_rate=1e30)
-    corpus = corpus_of(method)
     cause = r"branched_se, 2 leads, epoch 1: expected a finite \w+, found nan .* rate of 1e\+30"
     with pytest.raises(TrainingError, match=cause):
-        fit(method, corpus, np.arange(len(corpus)), 2, 0, CPU)
+        fitted(method, corpus_of(method))

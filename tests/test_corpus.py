@@ -78,33 +78,65 @@ def test_a_record_has_the_windows_that_its_length_gives(mixed_folder, tmp_path):
 
 def test_neither_workers_nor_chunks_change_the_windows(mixed_folder, tmp_path, monkeypatch):
     whole = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "1", workers=1)
+    written = []
+
+    def counted(files, *arguments):
+        written.append(len(files))
+        return write_part(files, *arguments)
+
+    write_part = corpus_module.write_part
     monkeypatch.setattr(corpus_module, "_CHUNK", 2)
-    cut = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "2", workers=2)
-    assert (len(whole.parts), len(cut.parts)) == (1, 3)
-    assert cut.part.tolist() == [0, 0, 1, 1, 2]
-    for one, two in zip(windows_of(whole), windows_of(cut), strict=True):
-        np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(whole.labels, cut.labels)
-    assert whole.fingerprint == cut.fingerprint
+    monkeypatch.setattr(corpus_module, "write_part", counted)
+    cut = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "2", workers=1)
+    assert written == [2, 2, 1]
+    monkeypatch.setattr(corpus_module, "write_part", write_part)
+    shared = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "3", workers=2)
+    for other in (cut, shared):
+        for name in ("data", "first", "n_windows", "labels", "waves"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(whole, name), name)
+        assert other.fingerprint == whole.fingerprint
 
 
-def test_the_parts_of_many_records_stay_few_enough_to_be_open_at_once(
-    mixed_folder, tmp_path, monkeypatch
+@pytest.mark.parametrize("chunk", [1, 2, 64])
+def test_windows_lie_in_one_file_in_the_order_of_the_records(
+    chunk, mixed_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(corpus_module, "_CHUNK", 1)
-    monkeypatch.setattr(corpus_module, "_MAX_PARTS", 2)
+    monkeypatch.setattr(corpus_module, "_CHUNK", chunk)
     corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
-    assert corpus.part.tolist() == [0, 0, 0, 1, 1]
-    assert len(corpus.parts) == 2
+    files = {file.name for file in corpus.place.iterdir()}
+    assert files == {"windows.f32", "table.npz", "facts.json"}
+    assert corpus.first.tolist() == [0, 1, 3, 8, 13]
+    np.testing.assert_array_equal(np.concatenate(windows_of(corpus)), corpus.data)
     assert_holds(corpus, mixed_folder, WINDOWS)
 
 
 def test_windows_stay_on_disk(mixed_folder, tmp_path):
     corpus = prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
-    assert all(isinstance(part, np.memmap) for part in corpus.parts)
-    assert np.shares_memory(corpus.windows(3), corpus.parts[0])
-    n_bytes = sum(file.stat().st_size for file in corpus.place.glob("part-*"))
+    holder = corpus.data
+    while holder.base is not None and not isinstance(holder, np.memmap):
+        holder = holder.base
+    assert isinstance(holder, np.memmap)
+    assert corpus.data.shape == (14, 12, WINDOWS.n_samples)
+    assert np.shares_memory(corpus.windows(3), corpus.data)
+    n_bytes = (corpus.place / "windows.f32").stat().st_size
     assert n_bytes == 4 * corpus.n_windows.sum() * 12 * WINDOWS.n_samples
+    with pytest.raises(ValueError, match="read-only"):
+        corpus.windows(3)[0] = 0
+
+
+def test_while_records_are_prepared_their_windows_lie_on_disk_once(
+    mixed_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(corpus_module, "_CHUNK", 1)
+    left, write_part = [], corpus_module.write_part
+
+    def counted(files, part_file, preparation):
+        left.append(len(list(part_file.parent.glob("part-*"))))
+        return write_part(files, part_file, preparation)
+
+    monkeypatch.setattr(corpus_module, "write_part", counted)
+    prepare_corpus(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
+    assert left == [0] * 5
 
 
 def test_the_fingerprint_is_of_names_and_of_what_the_files_hold(mixed_folder, tmp_path):
@@ -148,14 +180,14 @@ def test_measurements_are_of_what_the_windows_span(mixed_folder, tmp_path):
     np.testing.assert_array_equal(corpus.waves[3], measure(first, whole.fs)[1])
 
 
-def test_a_chunk_without_a_good_record_leaves_an_empty_part(tmp_path, monkeypatch):
+def test_a_chunk_without_a_good_record_leaves_no_window(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "data", 5)
     (folder / "T120002.mat").write_bytes(b"broken")
     monkeypatch.setattr(corpus_module, "_CHUNK", 1)
     monkeypatch.setattr(corpus_module, "MAX_BAD_SHARE", 0.2)
     corpus = prepare_corpus(folder, PREPARATION, tmp_path / "cache", workers=1)
-    assert corpus.part.tolist() == [0, 1, 3, 4]
-    assert corpus.parts[2].shape == (0, 12, 1000)
+    assert corpus.first.tolist() == [0, 1, 2, 3]
+    assert corpus.data.shape == (4, 12, 1000)
     (folder / "T120002.hea").unlink()
     assert_holds(corpus, folder, PREPARATION)
 
@@ -286,8 +318,11 @@ def cut_off(path):
     [
         lambda place: cut_off(place / "table.npz"),
         lambda place: cut_off(place / "facts.json"),
-        lambda place: cut_off(place / "part-00000.f32"),
-        lambda place: (place / "part-00000.f32").unlink(),
+        lambda place: cut_off(place / "windows.f32"),
+        # A whole window less.
+        lambda place: os.truncate(place / "windows.f32", 3 * 12 * 1000 * 4),
+        lambda place: (place / "windows.f32").write_bytes(b""),
+        lambda place: (place / "windows.f32").unlink(),
         lambda place: (place / "facts.json").unlink(),
         lambda place: (place / "table.npz").write_bytes(b""),
     ],

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg import cross_validation, folds, methods
+from ecg import comparison, cross_validation, folds, methods
 from ecg.classes import read_weights
 from ecg.corpus import CorpusError
 from ecg.epochs import PretrainingOptions
@@ -147,19 +147,23 @@ def trained(monkeypatch):
         for job in jobs:
             yield job, function(job)
 
-    def pretrain(method, simulated, lead_set, seed, devices):
-        seen.pretrainings.append((method, lead_set, seed, len(simulated)))
+    def trainer(method, lead_set, seed, devices, n_training):
+        return method, lead_set, seed
+
+    def pretrain(trainer, simulated):
+        _, lead_set, seed = trainer
+        seen.pretrainings.append((*trainer, len(simulated)))
         return Start([np.full(3, seed), np.full((2, lead_set), 7)], np.full(26, 0.1))
 
-    def fit(method, corpus, indices, lead_set, seed, devices, start):
+    def fit(trainer, corpus, indices, start):
         if len(seen.fits) in seen.fails:
             raise seen.fails.pop(len(seen.fits))
-        seen.fits.append((method, lead_set, seed, len(indices)))
+        seen.fits.append((*trainer, len(indices)))
         seen.starts.append(start)
         return SimpleNamespace(
             evidence={"epochs": 1, "best_epoch": 1},
             decision=SimpleNamespace(temperature=1.0),
-            key=(method, lead_set, seed, indices.tolist()),
+            key=(*trainer, indices.tolist()),
         )
 
     def answer_corpus(model, corpus, indices):
@@ -167,7 +171,8 @@ def trained(monkeypatch):
         probabilities = random.random((len(indices), 26))
         return probabilities > 0.7, probabilities
 
-    monkeypatch.setattr(cross_validation, "run_jobs", run_jobs)
+    monkeypatch.setattr(comparison, "run_jobs", run_jobs)
+    monkeypatch.setattr(folds, "Trainer", trainer)
     monkeypatch.setattr(folds, "pretrain", pretrain)
     monkeypatch.setattr(folds, "fit", fit)
     monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
@@ -224,7 +229,7 @@ def simulating(monkeypatch):
         monkeypatch.setitem(methods._PUBLISHED, method, alone)
         return method
 
-    monkeypatch.setattr(cross_validation, "find_method", find)
+    monkeypatch.setattr(comparison, "find_method", find)
 
 
 def test_a_pretraining_is_made_once_for_all_folds_of_a_lead_set_and_seed(

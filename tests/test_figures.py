@@ -75,3 +75,18 @@ def test_stages_of_a_training_follow_one_another():
     svg = FIGURES["training"]("A")
     assert "simulated" in svg
     assert "records set aside" in svg
+
+
+def test_a_stage_without_records_set_aside_has_the_loss_of_the_others_alone():
+    alone = {name: values for name, values in HISTORY.items() if name != "val_loss"}
+    points = {}
+    for name, first in (("both", HISTORY), ("one", alone), ("none", None)):
+        stages = {"simulated": first, "records": HISTORY} if first else {"simulated": alone}
+        svg = draw_training(stages, "A")
+        points[name] = svg.count("<use")
+        assert svg.count(">training<") == 1
+        assert svg.count(">records set aside<") == (name != "none")
+        assert ">simulated<" in svg
+    # Two points of each line and one in each legend entry.
+    assert points["both"] - points["one"] == 2
+    assert points["none"] < points["one"]

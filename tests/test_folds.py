@@ -54,8 +54,11 @@ def calls(monkeypatch):
     """What training and answering were given; the answers are made up."""
     calls = []
 
-    def fit(method, corpus, indices, lead_set, seed, devices, start):
-        calls.append((method, corpus.names[indices].tolist(), lead_set, seed, start))
+    def trainer(method, lead_set, seed, devices, n_training):
+        return method, lead_set, seed, n_training
+
+    def fit(trainer, corpus, indices, start):
+        calls.append((trainer, corpus.names[indices].tolist(), start))
         return SimpleNamespace(
             evidence={"epochs": 5, "best_epoch": 3, "history": {}},
             decision=SimpleNamespace(temperature=1.25),
@@ -66,6 +69,7 @@ def calls(monkeypatch):
         probabilities = np.random.default_rng(0).random((len(indices), 26))
         return probabilities > 0.8, probabilities
 
+    monkeypatch.setattr(folds, "Trainer", trainer)
     monkeypatch.setattr(folds, "fit", fit)
     monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
     return calls
@@ -116,8 +120,8 @@ def test_a_folds_file_has_a_readable_name(corpus, tmp_path):
 
 def test_a_folds_file_changes_with_all_that_its_answers_depend_on(corpus, simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
-    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated)
-    other_start = pretraining_of(tmp_path, METHOD, 3, 7, replace(simulated, fingerprint="other"))
+    others = (simulated, replace(simulated, fingerprint="other"))
+    start, other_start = (pretraining_of(tmp_path, METHOD, 3, 7, own, corpus) for own in others)
     others = [
         (METHOD, 3, 7, corpus, np.arange(4), None),
         (longer, 3, 7, corpus, np.arange(4), None),
@@ -139,39 +143,58 @@ def test_a_folds_file_changes_with_all_that_its_answers_depend_on(corpus, simula
     assert key(*others[0]) == key(*others[0])
 
 
-def test_a_pretrainings_file_has_a_readable_name(simulated, tmp_path):
-    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated)
+def test_a_pretrainings_file_has_a_readable_name(simulated, corpus, tmp_path):
+    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated, corpus)
     assert (start.method, start.lead_set, start.seed) == (METHOD, 3, 7)
-    assert start.simulated == simulated.place
+    assert (start.simulated, start.n_training) == (simulated.place, 12)
     assert start.file.parent == tmp_path
     assert start.file.name.startswith("multiscale_se.3_leads.seed7.start.")
     assert start.file.suffix == ".npz"
 
 
-def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(simulated, tmp_path):
+def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(
+    simulated, corpus, tmp_path
+):
     longer = replace(METHOD, pretraining=replace(METHOD.pretraining, epochs=99))
     wider = replace(METHOD, network=replace(METHOD.network, measured_width=9))
+    # Simulated records come in batches as large as those that follow.
+    larger = replace(METHOD, training=replace(METHOD.training, batch_size=32))
     others = [
         (METHOD, 3, 7, simulated),
         (longer, 3, 7, simulated),
         (wider, 3, 7, simulated),
+        (larger, 3, 7, simulated),
         (METHOD, 2, 7, simulated),
         (METHOD, 3, 8, simulated),
         (METHOD, 3, 7, replace(simulated, fingerprint="other")),
     ]
-    assert len({pretraining_of(tmp_path, *other).file for other in others}) == len(others)
+    files = {pretraining_of(tmp_path, *other, corpus).file for other in others}
+    assert len(files) == len(others)
 
 
-def test_methods_that_differ_in_their_real_training_share_a_pretraining(simulated, tmp_path):
+def test_methods_that_differ_in_their_real_training_share_a_pretraining(
+    simulated, corpus, tmp_path
+):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
-    files = [pretraining_of(tmp_path, own, 3, 7, simulated).file for own in (METHOD, longer)]
-    assert files[0] == files[1]
+    one, other = (
+        pretraining_of(tmp_path, own, 3, 7, simulated, corpus).file for own in (METHOD, longer)
+    )
+    assert one == other
+
+
+def test_a_pretraining_is_for_a_number_of_records_only_by_the_batch(simulated, corpus, tmp_path):
+    few, same, many = (
+        pretraining_of(tmp_path, METHOD, 3, 7, simulated, replace(corpus, names=np.zeros(n)))
+        for n in (12, 643, 88_253)
+    )
+    assert few.file == same.file != many.file
+    assert [one.n_training for one in (few, same, many)] == [12, 643, 88_253]
 
 
 def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, corpus, calls):
     run_fold(fold)
     assert calls == [
-        (METHOD, corpus.names[fold.kept].tolist(), 3, 7, None),
+        ((METHOD, 3, 7, 9), corpus.names[fold.kept].tolist(), None),
         corpus.names[fold.held_out].tolist(),
     ]
     answers = read_answers(fold.file)
@@ -208,21 +231,21 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
 
 
 @pytest.fixture
-def first(simulated, tmp_path) -> Pretraining:
-    return pretraining_of(tmp_path, METHOD, 3, 7, simulated)
+def first(simulated, corpus, tmp_path) -> Pretraining:
+    return pretraining_of(tmp_path, METHOD, 3, 7, simulated, corpus)
 
 
 def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monkeypatch):
     # More arrays than ten, whose names in a file would be sorted otherwise.
     made = Start([np.full((i, 2), i, np.float32) for i in range(13)], np.linspace(0, 1, 26))
 
-    def pretrain(method, corpus, lead_set, seed, devices):
-        calls.append((method, corpus.fingerprint, lead_set, seed))
+    def pretrain(trainer, corpus):
+        calls.append((trainer, corpus.fingerprint))
         return made
 
     monkeypatch.setattr(folds, "pretrain", pretrain)
     run_pretraining(first)
-    assert calls == [(METHOD, simulated.fingerprint, 3, 7)]
+    assert calls == [((METHOD, 3, 7, 12), simulated.fingerprint)]
     assert list(first.file.parent.iterdir()) == [first.file]
     run_fold(replace(fold, pretraining=first))
     given = calls[1][-1]

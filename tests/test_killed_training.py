@@ -107,7 +107,7 @@ def test_a_training_killed_in_its_midst_comes_to_the_same(data, tmp_path):
     assert kill_after(process, 0, all_of_it=True)
     assert (model / ".training").is_dir()
     printed = finish(start_short(model))
-    assert "multiscale_se, 2 leads: goes on after epoch" in printed
+    assert "multiscale_se, 2 leads: resumed after epoch" in printed
     assert "preparing" not in printed
     assert weights(model) == weights(whole)
     assert_nothing_is_left(model, [2])
@@ -130,7 +130,7 @@ def test_twenty_kills_at_random_moments_change_nothing(data, undisturbed, tmp_pa
         assert results(data, model) == expected
         assert_nothing_is_left(model)
         n_kills += len(moments)
-        went_on = printed.count("goes on after") + printed.count("trained already, kept")
+        went_on = printed.count("resumed after epoch") + printed.count("trained already, kept")
         print(
             f"training {n_trainings}, of {seconds:.0f} s undisturbed: killed after "
             f"{' and '.join(moments) or '-'} s; {went_on} stages or models taken up; the same",

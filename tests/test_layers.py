@@ -152,8 +152,7 @@ def test_a_share_of_the_measured_features_is_dropped_in_training_alone():
     assert np.mean(given[expected > 0] == 0) == pytest.approx(0.4, abs=0.03)
 
 
-def test_probabilities_are_the_sigmoid_of_the_layer_that_training_reads():
+def test_a_network_ends_in_a_dense_layer_without_bounds():
     network = model(lambda x: classify(x, 3), (2,))
-    network.get_layer("logits").set_weights([np.zeros((2, 3)), np.array([0.0, 2.0, -2.0])])
-    expected = [[0.5, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))]]
-    np.testing.assert_allclose(np.asarray(network(np.ones((1, 2)))), expected, rtol=1e-6)
+    network.layers[-1].set_weights([np.diag([10.0, -10.0, 1.0])[:2], np.array([0.0, 2.0, -40.0])])
+    np.testing.assert_allclose(np.asarray(network(np.ones((1, 2)))), [[10, -8, -40]], rtol=1e-6)

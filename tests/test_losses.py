@@ -18,6 +18,7 @@ from ecg.losses import (
     inverse_log_count_weights,
     lovasz_softmax,
     make_loss,
+    make_targets,
 )
 
 LOVASZ = LossOptions(kind="softmax_or_lovasz")
@@ -35,6 +36,11 @@ def sigmoid(logits):
 def softmax(logits):
     powers = np.exp(np.asarray(logits, float))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def weighted(labels, weights=1.0):
+    """Targets of labels (batch, n_classes), each class with its weight in the loss."""
+    return make_targets(labels, np.broadcast_to(weights, np.shape(labels)[1:]))
 
 
 def random_bags(seed=0, n_records=7, n_windows=3, n_classes=5):
@@ -76,14 +82,14 @@ def lovasz_by_sets(labels, probabilities):
     return np.mean(by_class) if by_class else 0.0
 
 
-def step_on(loss, labels, logits, sample_weight=None):
+def step_on(loss, targets, logits, sample_weight=None):
     """(loss, gradient by the logits) of one compiled training step."""
     n_records, *bag = logits.shape
     table = keras.layers.Dense(int(np.prod(bag)), use_bias=False)
     model = keras.Sequential([keras.Input((n_records,)), table, keras.layers.Reshape(bag)])
     table.set_weights([logits.reshape(n_records, -1)])
     model.compile(keras.optimizers.SGD(1.0), loss)
-    value = model.train_on_batch(np.eye(n_records, dtype=np.float32), labels, sample_weight)
+    value = model.train_on_batch(np.eye(n_records, dtype=np.float32), targets, sample_weight)
     return float(value), logits - np.array(table.kernel).reshape(logits.shape)
 
 
@@ -129,17 +135,31 @@ def test_the_options_choose_the_class_weights():
 
 
 def test_the_options_choose_the_loss():
-    labels = np.arange(40)[:, None] < [30, 10]
-    options = LossOptions(class_weights="inverse_log_count", hardest_share=0.7)
-    loss = make_loss(options, labels)
+    options = LossOptions(hardest_share=0.7)
+    loss = make_loss(options)
     assert isinstance(loss, BinaryCrossentropy)
     assert loss.hardest_share == 0.7
-    np.testing.assert_array_equal(loss.class_weights, inverse_log_count_weights(labels))
+    assert make_loss(LossOptions()).hardest_share == 1
     assert options.n_alternatives == 1
-    loss = make_loss(LOVASZ, labels)
-    assert isinstance(loss, SoftmaxOrLovasz)
-    np.testing.assert_array_equal(loss.class_weights, class_weights(LOVASZ, labels))
+    assert isinstance(make_loss(LOVASZ), SoftmaxOrLovasz)
     assert LOVASZ.n_alternatives == 2
+
+
+def test_targets_are_the_labels_beside_the_weights_of_their_classes():
+    labels = np.array([[True, False, True], [False, False, True]])
+    targets = make_targets(labels, [0.5, 2.0, 3.0])
+    assert targets.shape == (2, 3, 2)
+    assert targets.dtype == np.float32
+    np.testing.assert_array_equal(targets[..., 0], labels)
+    np.testing.assert_array_equal(targets[..., 1], [[0.5, 2.0, 3.0]] * 2)
+
+
+@pytest.mark.parametrize("options", [LossOptions(hardest_share=0.7), LOVASZ], ids=lambda o: o.kind)
+def test_one_loss_takes_the_weights_of_each_batch(options):
+    labels, logits = random_bags()
+    loss = make_loss(options)
+    low, high, again = (float(loss(weighted(labels, w), logits)) for w in (1.0, 3.0, 1.0))
+    assert low == again < high
 
 
 def test_options_survive_json():
@@ -165,20 +185,20 @@ def test_impossible_losses_are_refused(wrong):
 
 
 def test_loss_worked_by_hand():
-    loss = BinaryCrossentropy([1.0, 3.0])
-    labels = np.array([[1, 0], [0, 0]], np.float32)
+    loss = BinaryCrossentropy()
+    targets = weighted([[1, 0], [0, 0]], [1.0, 3.0])
     logits = log_odds([[[0.5, 0.75]], [[0.5, 0.5]]])
     by_record = [(np.log(2) + 3 * np.log(4)) / 2, (np.log(2) + 3 * np.log(2)) / 2]
-    np.testing.assert_allclose(loss.call(labels, logits), by_record, rtol=1e-6)
-    assert float(loss(labels, logits)) == pytest.approx(np.mean(by_record), rel=1e-6)
+    np.testing.assert_allclose(loss.call(targets, logits), by_record, rtol=1e-6)
+    assert float(loss(targets, logits)) == pytest.approx(np.mean(by_record), rel=1e-6)
 
 
 def test_a_record_has_the_mean_probability_of_its_windows():
     bag = log_odds([[[0.9, 0.1], [0.5, 0.2], [0.1, 0.6]]])
     whole = log_odds([[[0.5, 0.3]]])
-    labels = np.array([[1.0, 0.0]])
-    loss = BinaryCrossentropy([1.0, 2.0])
-    assert float(loss(labels, bag)) == pytest.approx(float(loss(labels, whole)), rel=1e-6)
+    targets = weighted([[1.0, 0.0]], [1.0, 2.0])
+    loss = BinaryCrossentropy()
+    assert float(loss(targets, bag)) == pytest.approx(float(loss(targets, whole)), rel=1e-6)
 
 
 @pytest.mark.parametrize("n_windows", [1, 4])
@@ -189,7 +209,7 @@ def test_loss_and_gradient_are_those_of_the_definition(n_windows):
     def mean_loss(logits):
         return loss_by_definition(labels, logits, weights).mean()
 
-    value, gradient = step_on(BinaryCrossentropy(weights), labels, logits)
+    value, gradient = step_on(BinaryCrossentropy(), weighted(labels, weights), logits)
     assert value == pytest.approx(mean_loss(logits), rel=1e-5)
     np.testing.assert_allclose(gradient, slopes(mean_loss, logits), atol=1e-6)
 
@@ -197,24 +217,24 @@ def test_loss_and_gradient_are_those_of_the_definition(n_windows):
 def test_equal_weights_give_plain_binary_crossentropy():
     labels, logits = random_bags(n_windows=1)
     plain = keras.losses.BinaryCrossentropy(from_logits=True)(labels, logits[:, 0])
-    ours = BinaryCrossentropy(np.ones(5))(labels, logits)
+    ours = BinaryCrossentropy()(weighted(labels), logits)
     assert float(ours) == pytest.approx(float(plain), rel=1e-5)
 
 
 def test_large_logits_lose_no_accuracy():
-    loss = BinaryCrossentropy([1.0])
+    loss = BinaryCrossentropy()
     for logit, label, expected in [(60, 1, np.exp(-60)), (60, 0, 60), (-1e4, 1, 1e4)]:
-        value = float(loss(np.array([[label]]), np.array([[[logit]]])))
+        value = float(loss(weighted([[label]]), np.array([[[logit]]], np.float32)))
         assert value == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("n_windows", [1, 2])
-@pytest.mark.parametrize("loss", [BinaryCrossentropy([1.0, 1.0], 0.5), SoftmaxOrLovasz([1.0, 1.0])])
+@pytest.mark.parametrize("loss", [BinaryCrossentropy(0.5), SoftmaxOrLovasz()])
 def test_certain_and_wrong_is_finite(loss, n_windows):
     labels = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]], np.float32)
     logits = np.full((4, n_windows, 2), 1e4, np.float32)
     logits[:2, :, 0] = logits[3, 0] = -1e4
-    value, gradient = step_on(loss, labels, logits)
+    value, gradient = step_on(loss, weighted(labels), logits)
     assert 0 < value < 1e5
     assert np.isfinite(gradient).all()
 
@@ -223,11 +243,11 @@ def test_only_the_hardest_records_count():
     labels, logits = random_bags(n_records=10)
     by_record = loss_by_definition(labels, logits, np.ones(5))
     hardest = np.argsort(by_record)[-7:]
-    loss = BinaryCrossentropy(np.ones(5), hardest_share=0.7)
+    loss = BinaryCrossentropy(hardest_share=0.7)
     expected = np.zeros(10)
     expected[hardest] = by_record[hardest] * 10 / 7
-    np.testing.assert_allclose(loss.call(labels, logits), expected, rtol=1e-5)
-    value, gradient = step_on(loss, labels, logits)
+    np.testing.assert_allclose(loss.call(weighted(labels), logits), expected, rtol=1e-5)
+    value, gradient = step_on(loss, weighted(labels), logits)
     assert value == pytest.approx(by_record[hardest].mean(), rel=1e-5)
     assert set(np.flatnonzero(np.abs(gradient).max(axis=(1, 2)))) == set(hardest)
 
@@ -237,8 +257,8 @@ def test_only_the_hardest_records_count():
     [(0.7, 10, 7), (0.7, 64, 45), (0.7, 1, 1), (0.01, 5, 1), (0.55, 100, 55), (0.99, 10, 10)],
 )
 def test_the_hardest_share_is_rounded_up_and_ties_do_not_add_to_it(share, n_records, n_kept):
-    loss = BinaryCrossentropy([1.0], share)
-    losses = np.array(loss.call(np.ones((n_records, 1)), np.zeros((n_records, 1, 1), np.float32)))
+    targets, logits = weighted(np.ones((n_records, 1))), np.zeros((n_records, 1, 1), np.float32)
+    losses = np.array(BinaryCrossentropy(share).call(targets, logits))
     assert np.count_nonzero(losses) == n_kept
     assert losses.mean() == pytest.approx(np.log(2), rel=1e-5)
 
@@ -294,7 +314,7 @@ def test_softmax_and_lovasz_are_those_of_the_definitions():
     labels, logits = random_bags()
     labels[0] = 0
     weights = np.array([0.1, 0.5, 1.0, 2.0, 6.0])
-    both = np.array(SoftmaxOrLovasz(weights).call(labels, logits))
+    both = np.array(SoftmaxOrLovasz().call(weighted(labels, weights), logits))
     probabilities = softmax(logits).mean(axis=1)
     terms = -weights * labels * np.log(probabilities)
     expected = [
@@ -308,7 +328,7 @@ def test_softmax_and_lovasz_are_those_of_the_definitions():
 
 def test_sample_weights_pick_one_loss_and_its_gradient():
     labels, logits = random_bags()
-    loss = SoftmaxOrLovasz(np.ones(5))
+    loss, targets = SoftmaxOrLovasz(), weighted(labels)
 
     def entropy(logits):
         log_probabilities = np.log(softmax(logits).mean(axis=1))
@@ -320,12 +340,12 @@ def test_sample_weights_pick_one_loss_and_its_gradient():
     for column, alternative in enumerate((entropy, lovasz)):
         picked = np.zeros((7, 2), np.float32)
         picked[:, column] = 2
-        assert float(loss(labels, logits, picked)) == pytest.approx(alternative(logits), rel=1e-5)
-        value, gradient = step_on(loss, labels, logits, picked)
+        assert float(loss(targets, logits, picked)) == pytest.approx(alternative(logits), rel=1e-5)
+        value, gradient = step_on(loss, targets, logits, picked)
         assert value == pytest.approx(alternative(logits), rel=1e-5)
         np.testing.assert_allclose(gradient, slopes(alternative, logits), atol=1e-6)
     mean_of_both = (entropy(logits) + lovasz(logits)) / 2
-    assert float(loss(labels, logits)) == pytest.approx(mean_of_both, rel=1e-5)
+    assert float(loss(targets, logits)) == pytest.approx(mean_of_both, rel=1e-5)
 
 
 def test_the_draw_picks_each_alternative_for_whole_batches():
@@ -342,8 +362,8 @@ def test_a_single_alternative_is_always_drawn_and_changes_nothing():
     labels, logits = random_bags()
     ones = draw_alternative(np.random.default_rng(0), 7, 1)
     np.testing.assert_array_equal(ones, np.ones((7, 1)))
-    loss = BinaryCrossentropy(np.ones(5))
-    assert float(loss(labels, logits, ones)) == pytest.approx(float(loss(labels, logits)))
+    loss, targets = BinaryCrossentropy(), weighted(labels)
+    assert float(loss(targets, logits, ones)) == pytest.approx(float(loss(targets, logits)))
 
 
 @pytest.mark.parametrize(
@@ -351,18 +371,19 @@ def test_a_single_alternative_is_always_drawn_and_changes_nothing():
 )
 def test_training_takes_batches_of_any_size(options):
     labels, logits = random_bags(n_records=10)
+    targets = make_targets(labels, class_weights(options, labels))
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((3, 5)), keras.layers.Dense(5)])
-    model.compile(keras.optimizers.Adam(0.05), make_loss(options, labels > 0))
+    model.compile(keras.optimizers.Adam(0.05), make_loss(options))
     weights = draw_alternative(np.random.default_rng(0), 10, options.n_alternatives)
     history = model.fit(
         logits,
-        labels,
+        targets,
         batch_size=4,
         epochs=15,
         verbose=0,
         sample_weight=weights,
-        validation_data=(logits, labels),
+        validation_data=(logits, targets),
     ).history
     assert 0 < history["loss"][-1] < 0.8 * history["loss"][0]
     assert np.isfinite(history["val_loss"]).all()
@@ -371,11 +392,12 @@ def test_training_takes_batches_of_any_size(options):
 @pytest.mark.parametrize("options", [LossOptions(hardest_share=0.7), LOVASZ], ids=lambda o: o.kind)
 def test_losses_are_float32_whatever_the_policy(options):
     labels, logits = random_bags()
-    expected = float(make_loss(options, labels > 0)(labels, logits))
+    targets = make_targets(labels, class_weights(options, labels))
+    expected = float(make_loss(options)(targets, logits))
     keras.config.set_dtype_policy("mixed_float16")
     keras.config.set_floatx("float16")
     try:
-        loss = make_loss(options, labels > 0)(labels, logits)
+        loss = make_loss(options)(targets, logits)
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")

@@ -48,8 +48,7 @@ def test_a_folder_is_trained_on_simulated_records_first(
         assert model.method == pretrained
         assert model.evidence["seed"] == 5
         first = model.evidence["start"]
-        assert first["n_training"] + first["n_validation"] == 24
-        assert first["data_fingerprint"] != model.evidence["data_fingerprint"]
+        assert (first["n_training"], first["start"]) == (24, None)
         assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
     printed, progress = capsys.readouterr()
     stages = [line.split(", epoch")[0] for line in printed.splitlines() if ", epoch 1/1" in line]
@@ -74,13 +73,19 @@ def trainings(monkeypatch):
         seen.calls.append(call)
         seen.now_s += seen.take_s.pop(0) if seen.take_s else 1.0
 
-    def pretrain(method, simulated, lead_set, seed, devices, time_limit_s, checkpoint):
-        take("simulated", lead_set, time_limit_s, len(simulated), seed)
+    def trainer(method, lead_set, seed, devices, n_training):
+        return SimpleNamespace(lead_set=lead_set, seed=seed, n_training=n_training)
+
+    def pretrain(trainer, simulated, time_limit_s, checkpoint):
+        lead_set = trainer.lead_set
+        take("simulated", lead_set, time_limit_s, len(simulated), trainer.seed)
         return f"start of {lead_set} leads"
 
-    def fit(method, corpus, indices, lead_set, seed, devices, time_limit_s, start, checkpoint):
+    def fit(trainer, corpus, indices, time_limit_s, start, checkpoint):
         np.testing.assert_array_equal(indices, np.arange(len(corpus)))
-        take("real", lead_set, time_limit_s, start, seed)
+        assert trainer.n_training == len(corpus)
+        lead_set = trainer.lead_set
+        take("real", lead_set, time_limit_s, start, trainer.seed)
         evidence = {
             "validation_scores": {},
             "validated_on_training_records": True,
@@ -91,6 +96,7 @@ def trainings(monkeypatch):
 
     clock = SimpleNamespace(monotonic=lambda: seen.now_s)
     monkeypatch.setattr(model_folders, "time", clock)
+    monkeypatch.setattr(model_folders, "Trainer", trainer)
     monkeypatch.setattr(model_folders, "pretrain", pretrain)
     monkeypatch.setattr(model_folders, "fit", fit)
     return seen
@@ -164,10 +170,10 @@ def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_
     folder, settings = tmp_path / "model", Settings(lead_sets=(6, 3, 2))
     fit = model_folders.fit
 
-    def break_off(method, corpus, indices, lead_set, *rest):
-        if lead_set == 3:
+    def break_off(trainer, *rest):
+        if trainer.lead_set == 3:
             raise KeyboardInterrupt
-        return fit(method, corpus, indices, lead_set, *rest)
+        return fit(trainer, *rest)
 
     monkeypatch.setattr(model_folders, "fit", break_off)
     with pytest.raises(KeyboardInterrupt):
@@ -245,11 +251,14 @@ def test_a_file_system_without_locks_trains_too(
     assert names_in(tmp_path) == models_of(2)
 
 
-def test_several_gpus_train_a_model_each_with_an_equal_share_of_the_time(
+def test_models_side_by_side_on_gpus_have_an_equal_share_of_the_time(
     training_folder, tmp_path, monkeypatch, capsys
 ):
     devices = Devices(("one", "two"), "mixed_bfloat16", "auto")
     monkeypatch.setattr(model_folders, "find_devices", lambda: devices)
+    monkeypatch.setattr(model_folders, "jobs_at_once", lambda: 2)
+    kept = []
+    monkeypatch.setattr(model_folders, "keep_compiled", kept.append)
     method = narrow_method("multiscale_se")
     monkeypatch.setattr(model_folders, "find_method", lambda name, preset: method)
     clock = SimpleNamespace(monotonic=lambda: 0.0)
@@ -263,8 +272,10 @@ def test_several_gpus_train_a_model_each_with_an_equal_share_of_the_time(
             yield task, f"scores of {task.lead_set}"
 
     monkeypatch.setattr(model_folders, "run_jobs", run_jobs)
-    train_model_folder(training_folder, tmp_path, Settings(time_limit_h=3.0))
+    cache = tmp_path / "cache"
+    train_model_folder(training_folder, tmp_path, Settings(time_limit_h=3.0, cache=cache))
     assert seen == [(lead_set, 3600.0) for lead_set in (12, 6, 4, 3, 2)]
+    assert kept == [cache / "compiled"]
     assert "scores of 4" in capsys.readouterr().out
 
 

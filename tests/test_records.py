@@ -185,11 +185,11 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 
 def test_a_record_is_found_where_it_lies_rather_than_by_a_link(tmp_path):
-    write_folder(tmp_path / "real", 1)
+    real = write_folder(tmp_path / "real" / "deep", 1)
     for link in ("a", "z"):
-        (tmp_path / link).symlink_to(tmp_path / "real")
+        (tmp_path / link).symlink_to(real)
     (files,) = find_records(tmp_path)
-    assert files.header == tmp_path / "real" / "T120000.hea"
+    assert files.header == real / "T120000.hea"
 
 
 def test_of_several_links_to_a_folder_the_first_by_name_counts(tmp_path):

@@ -10,8 +10,7 @@ from ecg.inference import Predictor, load_predictor
 from ecg.leads import LEAD_SETS, lead_rows
 from ecg.methods import METHODS
 from ecg.model_files import save_model
-from ecg.training import fit
-from tests.narrow import narrow_method
+from tests.narrow import fitted, narrow_method
 from tests.synthetic import beats, digitise, header_text
 
 pytestmark = pytest.mark.usefixtures("without_graphs")
@@ -27,7 +26,7 @@ def method_and_corpus(request, training_folder, tmp_path_factory):
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
 def test_every_method_trains_and_answers_on_every_lead_set(method_and_corpus, lead_set, tmp_path):
     method, corpus = method_and_corpus
-    model = fit(method, corpus, np.arange(len(corpus)), lead_set, seed=0, devices=find_devices())
+    model = fitted(method, corpus, lead_set, devices=find_devices())
     assert np.isfinite(model.evidence["history"]["loss"]).all()
     assert np.isfinite(model.evidence["history"]["val_loss"]).all()
 

@@ -86,7 +86,8 @@ def test_what_is_missing_is_told_in_one_line(answers, model_folder, tmp_path):
     assert "expected an output file" in error_of(model_folder, labels, tmp_path, page)
     assert "expected a folder of records" in error_of(model_folder, tmp_path / "x", outputs, page)
     nowhere = tmp_path / "nowhere" / "page.html"
-    assert "nowhere: expected a folder" in error_of(model_folder, labels / "2", outputs, nowhere)
+    expected = f"page.html: expected an existing folder {nowhere.parent}, found none"
+    assert expected in error_of(model_folder, labels / "2", outputs, nowhere)
     assert "found a folder" in error_of(model_folder, labels / "2", outputs, tmp_path)
     assert not page.exists()
 
@@ -98,6 +99,23 @@ def test_a_description_that_lacks_a_part_is_named(answers, model_folder, tmp_pat
     (model / "2_leads.json").write_text(json.dumps(description))
     error = error_of(model, answers / "labels" / "2", answers / "outputs", tmp_path / "page.html")
     assert "2_leads.json: unreadable: KeyError('evidence')" in error
+
+
+def test_a_model_that_saw_simulated_records_first_has_all_its_stages_drawn(
+    answers, model_folder, tmp_path
+):
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    description = json.loads((model / "2_leads.json").read_text())
+    # No record is set aside there, see `ecg.pretraining.pretrain`.
+    stage = {"history": {"loss": [0.7, 0.5], "learning_rate": [1e-3, 1e-4]}, "n_training": 24}
+    description["evidence"]["start"] = stage | {"start": stage | {"start": None}}
+    (model / "2_leads.json").write_text(json.dumps(description))
+    page = tmp_path / "page.html"
+    main([str(model), *(str(answers / name) for name in ("labels/2", "outputs")), str(page)])
+    training = page.read_text().split('aria-label="Training of 2 leads"')[1].split("</svg>")[0]
+    stages = (">measurements alone<", ">simulated<", ">records<")
+    assert [training.count(stage) for stage in stages] == [1, 1, 1]
+    assert ">records set aside<" in training
 
 
 def test_a_header_that_cannot_be_read_is_named_on_the_page(answers, model_folder, tmp_path):

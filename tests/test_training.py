@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from ecg import training
 from ecg.classes import read_weights
@@ -19,40 +21,38 @@ from ecg.decisions import (
     fit_temperature,
     pool_windows,
 )
-from ecg.devices import Devices
-from ecg.losses import make_loss
+from ecg.losses import class_weights, make_loss, make_targets
 from ecg.methods import METHODS, as_published, find_method
+from ecg.optimizers import FlatAdam
 from ecg.scoring import score
 from ecg.selection import SelectionOptions
 from ecg.splits import hold_out
-from ecg.training import Start, answer_corpus, class_log_odds, fit, predict
+from ecg.training import Start, Trainer, answer_corpus, class_log_odds, fit, probabilities_of
 from tests.conftest import ROOT
-from tests.narrow import narrow_method, untrained_model
+from tests.narrow import CPU, fitted, narrow_method, untrained_model
 from tests.synthetic import beats, write_folder, write_record
-
-CPU = Devices(gpus=(), precision="float32", jit_compile=False)
 
 ONE_EPOCH_OF_EACH = """
 import json, sys
 from pathlib import Path
-import keras, numpy as np
+import keras
 from ecg.classes import read_weights
 from ecg.corpus import prepare_corpus
 from ecg.decisions import best_metric
 from ecg.devices import find_devices
 from ecg.methods import METHODS
 from ecg.splits import hold_out
-from ecg.training import fit, predict
-from tests.narrow import narrow_method
+from ecg.training import probabilities_of
+from tests.narrow import fitted, narrow_method
 results = {"backend": keras.backend.backend()}
 for name in METHODS:
     method = narrow_method(name)
     corpus = prepare_corpus(sys.argv[1], method.preparation, Path(sys.argv[2]), 1)
-    model = fit(method, corpus, np.arange(len(corpus)), 2, 0, find_devices())
+    model = fitted(method, corpus, devices=find_devices())
     options = method.training
     sources = corpus.sources if options.validation_by_source else None
     _, held_out = hold_out(corpus.labels, options.validation_share, 0, sources)
-    probabilities = predict(model.network, method, corpus, held_out, 2)
+    probabilities = probabilities_of(model.network, method, corpus, held_out, 2)
     truth, weights = corpus.labels[held_out], read_weights()
     results[name] = {
         "history": model.evidence["history"],
@@ -110,16 +110,16 @@ def test_training_learns_and_keeps_its_best_epoch(corpus_of, capsys):
     options = replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
     method = replace(method, network=replace(method.network, steps=(2,)), training=options)
     corpus = corpus_of(method)
-    model = fit(method, corpus, np.arange(len(corpus)), 2, seed=0, devices=CPU)
+    model = fitted(method, corpus)
     losses, validation = (model.evidence["history"][name] for name in ("loss", "val_loss"))
     assert losses[-1] < 0.5 * losses[0]
     assert min(validation) < 0.7 * validation[0]
     assert model.evidence["best_epoch"] == 1 + int(np.argmin(validation))
     kept, held_out = hold_out(corpus.labels, options.validation_share, seed=0)
-    loss = make_loss(method.loss, corpus.labels[kept])
-    probabilities = predict(model.network, method, corpus, held_out, 2)
-    logits = np.log(probabilities / (1 - probabilities))[:, None]
-    of_the_model = loss(corpus.labels[held_out].astype("float32"), logits.astype("float32"))
+    weights = class_weights(method.loss, corpus.labels[kept])
+    probabilities = probabilities_of(model.network, method, corpus, held_out, 2)
+    logits = logit(probabilities)[:, None].astype("float32")
+    of_the_model = make_loss(method.loss)(make_targets(corpus.labels[held_out], weights), logits)
     assert float(of_the_model) == pytest.approx(min(validation), rel=1e-4)
     assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
     assert model.evidence["data_fingerprint"] == corpus.fingerprint
@@ -133,8 +133,7 @@ def test_a_seed_makes_a_training(corpus_of):
     method = narrow_method("antialiased_resnet18")
     corpus = corpus_of(method)
     one, same, other = (
-        fit(method, corpus, np.arange(len(corpus)), 2, seed, CPU).network.get_weights()
-        for seed in (1, 1, 2)
+        fitted(method, corpus, seed=seed).network.get_weights() for seed in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.allclose(one[0], other[0], atol=1e-3)
@@ -150,7 +149,7 @@ def test_training_goes_on_from_a_start_with_the_frequencies_of_its_own_records(n
     first = untrained_model(name, 2).network
     start = Start(first.get_weights(), prevalence)
     before = [np.array(variable) for variable in first.trainable_variables]
-    network = fit(still, corpus, np.arange(len(corpus)), 2, 1, CPU, start=start).network
+    network = fitted(still, corpus, seed=1, start=start).network
     kept, _ = hold_out(corpus.labels, still.training.validation_share, seed=1)
     shift = class_log_odds(corpus.labels[kept].mean(axis=0)) - class_log_odds(prevalence)
     assert np.abs(shift).max() > 4
@@ -163,12 +162,99 @@ def test_training_goes_on_from_a_start_with_the_frequencies_of_its_own_records(n
 def test_training_starts_at_each_class_frequency(corpus_of):
     method = narrow_method("branched_se", learning_rate=1e-12)
     corpus = corpus_of(method)
-    model = fit(method, corpus, np.arange(len(corpus)), 2, 0, CPU)
+    model = fitted(method, corpus)
     kept, _ = hold_out(corpus.labels, method.training.validation_share, seed=0)
     prevalence = corpus.labels[kept].mean(axis=0)
     np.testing.assert_array_equal(model.prevalence, prevalence)
-    bias = np.array(model.network.get_layer("logits").bias)
+    bias = np.array(model.network.layers[-1].bias)
     np.testing.assert_allclose(bias, class_log_odds(prevalence), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", ["branched_se", "antialiased_resnet18"])
+def test_the_validation_loss_is_over_as_many_windows_as_in_training(name, tmp_path):
+    for i in range(12):
+        signal = beats((10 + 7 * i) * 500, 500, 50 + 5 * i)
+        write_record(tmp_path / "data", f"R{i:02d}", signal, 500)
+    method = narrow_method(name, learning_rate=1e-12, validation_share=0.3)
+    corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
+    model = fitted(method, corpus)
+    kept, held_out = hold_out(corpus.labels, 0.3, seed=0)
+    bags = []
+    for i in held_out:
+        windows = corpus.windows(i)[:, [0, 1]]
+        # The first one, or the first and the last.
+        chosen = windows[[0, -1][: method.training.bag_size]]
+        inputs = {
+            "signal": chosen,
+            "demographics": np.repeat(corpus.demographics[[i]], len(chosen), axis=0),
+        }
+        bags.append(np.asarray(model.network({part: inputs[part] for part in model.network.input})))
+    assert corpus.n_windows[held_out].min() < corpus.n_windows[held_out].max()
+    targets = make_targets(corpus.labels[held_out], class_weights(method.loss, corpus.labels[kept]))
+    expected = float(make_loss(method.loss)(targets, np.stack(bags)))
+    assert model.evidence["history"]["val_loss"] == [pytest.approx(expected, rel=1e-4)]
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", ["multiscale_se", "mtfnet", "antialiased_resnet18"])
+def test_a_trainer_keeps_nothing_of_what_it_trained_before(name, corpus_of):
+    # Moments, averages of normalisation and the states of random numbers are among it.
+    method = narrow_method(name)
+    corpus = corpus_of(method)
+    trainer, everything = Trainer(method, 2, 3, CPU, len(corpus)), np.arange(len(corpus))
+    fit(trainer, corpus, everything[::2])
+    weights = fit(trainer, corpus, everything).network.get_weights()
+    for one, other in zip(
+        weights, fitted(method, corpus, seed=3).network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_steps_taken_at_once_train_to_the_same_bits(corpus_of, monkeypatch):
+    # With shifts, noise, gaps, dropout, drawn losses and gathered gradients.
+    method = narrow_method(
+        "antialiased_resnet18",
+        epochs=2,
+        batch_size=2,
+        accumulation_steps=2,
+        schedule="step",
+        lr_patience=2,
+    )
+    corpus = corpus_of(method)
+    one_by_one = fitted(method, corpus)
+    assert math.ceil(one_by_one.evidence["n_training"] / 2) in (5, 6, 7)
+    monkeypatch.setattr(training, "steps_per_execution", lambda *_: 4)
+    at_once = fitted(method, corpus)
+    assert at_once.evidence["history"] == one_by_one.evidence["history"]
+    pairs = zip(at_once.network.get_weights(), one_by_one.network.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_stages_of_a_trainer_share_one_traced_step(corpus_of, monkeypatch):
+    n_traced, apply = [], FlatAdam.apply
+
+    def counted(self, *arguments):
+        n_traced.append(self)
+        apply(self, *arguments)
+
+    monkeypatch.setattr(FlatAdam, "apply", counted)
+    method = narrow_method("branched_se")
+    corpus = corpus_of(method)
+    trainer, everything = Trainer(method, 2, 0, CPU, len(corpus)), np.arange(len(corpus))
+    # Another size of batch and rate, then other frequencies of the classes.
+    options = replace(method.training, epochs=2, batch_size=5, learning_rate=0.01, best="last")
+    trainer.train(options, corpus, everything, None, "first")
+    start = Start(trainer.network.get_weights(), corpus.labels.mean(axis=0))
+    fit(trainer, corpus, everything[::2], start=start)
+    assert len(n_traced) == 1
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_a_model_tells_the_batch_and_rate_that_it_was_trained_with(corpus_of):
+    method = narrow_method("branched_se", batch_size=2, largest_batch_size=64, learning_rate=1e-3)
+    evidence = fitted(method, corpus_of(method)).evidence
+    assert (evidence["batch_size"], evidence["learning_rate"]) == (2, 1e-3)
 
 
 def test_log_odds_are_held_within_bounds():
@@ -184,8 +270,7 @@ def test_log_odds_are_held_within_bounds():
 def test_a_model_trained_in_mixed_precision_answers_in_float32(name, precision, corpus_of):
     method = narrow_method(name, batch_size=8, accumulation_steps=2)
     corpus = corpus_of(method)
-    devices = replace(CPU, precision=precision)
-    model = fit(method, corpus, np.arange(len(corpus)), 2, seed=0, devices=devices)
+    model = fitted(method, corpus, devices=replace(CPU, precision=precision))
     assert model.evidence["precision"] == precision
     assert np.isfinite(model.evidence["history"]["loss"]).all()
     assert {layer.compute_dtype for layer in model.network.layers} == {"float32"}
@@ -195,19 +280,27 @@ def test_a_model_trained_in_mixed_precision_answers_in_float32(name, precision, 
 
 @pytest.fixture
 def parts_seen(monkeypatch):
-    """(training, validation) batches of each training, which is left out; and what its decision was
-    fitted to: labels, probabilities."""
-    seen = []
+    """Records of each training, which is left out, and those whose loss it asks for; and what its
+    decision was fitted to: labels, probabilities."""
+    seen, asked, batches = [], [], training.window_batches
 
-    def run_epochs(network, loss, options, *arguments):
-        seen.extend(arguments[:2])
+    def run_epochs(network, options, training, validate, *arguments):
+        assert not asked
+        validate()
+        seen.extend((training.indices, asked[0]))
         return {"epochs": 1, "best_epoch": 1, "history": {}}
+
+    def window_batches(corpus, indices, *arguments):
+        asked.append(indices)
+        return batches(corpus, indices, *arguments)
 
     def fit_decision(labels, probabilities, weights, options):
         seen.extend((labels, probabilities))
+        asked.clear()
         return Decision(options, np.full(26, 0.5))
 
     monkeypatch.setattr(training, "run_epochs", run_epochs)
+    monkeypatch.setattr(training, "window_batches", window_batches)
     monkeypatch.setattr(training, "fit_decision", fit_decision)
     return seen
 
@@ -222,20 +315,19 @@ def test_selection_leaves_validation_and_decision_alone(fitted_on, corpus_of, pa
     )
     corpus = corpus_of(method)
     indices = np.arange(1, len(corpus))
-    model = fit(method, corpus, indices, 2, 3, CPU)
+    model = fit(Trainer(method, 2, 3, CPU, len(indices)), corpus, indices)
     kept, held_out = (
         indices[part]
         for part in hold_out(corpus.labels[indices], method.training.validation_share, 3)
     )
-    batches, validation, labels, probabilities = parts_seen
-    selected = batches.indices
+    selected, validation, labels, probabilities = parts_seen
     assert set(selected) < set(kept)
     # All but the plain sinus rhythms, of which there are some among the kept.
     assert set(kept[corpus.labels[kept].sum(axis=1) != 1]) <= set(selected)
-    np.testing.assert_array_equal(validation.indices, held_out)
+    np.testing.assert_array_equal(validation, held_out)
     fitted = kept if fitted_on == "training" else held_out
     np.testing.assert_array_equal(labels, corpus.labels[fitted])
-    expected = predict(model.network, method, corpus, fitted, 2)
+    expected = probabilities_of(model.network, method, corpus, fitted, 2)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     assert model.evidence["n_training"] == len(selected)
     assert model.evidence["n_validation"] == len(held_out)
@@ -249,8 +341,8 @@ def test_validation_by_source_takes_of_each_its_share(tmp_path, parts_seen):
     corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
     for seed in range(3):
         parts_seen.clear()
-        fit(method, corpus, np.arange(30), 2, seed, CPU)
-        held_out = corpus.sources[parts_seen[1].indices]
+        fitted(method, corpus, seed=seed)
+        held_out = corpus.sources[parts_seen[1]]
         assert sorted(held_out) == ["ningbo"] * 2 + ["ptb"] * 4
 
 
@@ -258,7 +350,7 @@ def test_a_selection_that_leaves_nothing_is_an_error(corpus_of):
     selection = SelectionOptions(deviation_mv=(1000.0, 2000.0))
     method = replace(narrow_method("branched_se"), selection=selection)
     with pytest.raises(CorpusError, match=r"none of 15 records fits .*deviation_mv=\(1000.0, 2000"):
-        fit(method, corpus_of(method), np.arange(16), 2, 0, CPU)
+        fitted(method, corpus_of(method))
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -277,10 +369,10 @@ def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
             "signal": windows,
             "demographics": np.repeat(corpus.demographics[[i]], len(windows), axis=0),
         }
-        answers = np.asarray(network({part: inputs[part] for part in network.input}))
+        answers = expit(np.asarray(network({part: inputs[part] for part in network.input})))
         expected.append(pool_windows(answers, [len(windows)], method.decision.vote)[0])
     assert len({len(corpus.windows(i)) for i in indices}) == 3
-    probabilities = predict(network, method, corpus, indices, 3)
+    probabilities = probabilities_of(network, method, corpus, indices, 3)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     outputs, again = answer_corpus(model, corpus, indices)
     np.testing.assert_array_equal(again, probabilities)
@@ -292,7 +384,7 @@ def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
 def test_answers_are_calibrated_before_they_are_decided(name, corpus_of):
     model = untrained_model(name, 2, temperature=2.0)
     corpus, indices = corpus_of(model.method), np.array([5, 0, 9])
-    plain = predict(model.network, model.method, corpus, indices, 2)
+    plain = probabilities_of(model.network, model.method, corpus, indices, 2)
     outputs, probabilities = answer_corpus(model, corpus, indices)
     np.testing.assert_array_equal(probabilities, calibrate(plain, 2.0))
     assert not np.allclose(probabilities, plain, atol=1e-3)
@@ -307,9 +399,9 @@ def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
     )
     write_folder(tmp_path / "data", 48)
     corpus = prepare_corpus(tmp_path / "data", method.preparation, tmp_path, workers=1)
-    model = fit(method, corpus, np.arange(48), 2, 0, CPU)
+    model = fitted(method, corpus)
     _, held_out = hold_out(corpus.labels, 0.5, seed=0)
-    plain = predict(model.network, method, corpus, held_out, 2)
+    plain = probabilities_of(model.network, method, corpus, held_out, 2)
     temperature = fit_temperature(corpus.labels[held_out], plain)
     assert model.decision.temperature == pytest.approx(temperature, rel=1e-4)
     assert temperature != 1
@@ -324,7 +416,8 @@ def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
 @pytest.mark.usefixtures("without_graphs")
 def test_the_time_limit_ends_training_after_an_epoch(corpus_of, capsys):
     method = narrow_method("branched_se", epochs=3)
-    model = fit(method, corpus_of(method), np.arange(4), 2, seed=0, devices=CPU, time_limit_s=0.0)
+    trainer = Trainer(method, 2, 0, CPU, 4)
+    model = fit(trainer, corpus_of(method), np.arange(4), time_limit_s=0.0)
     assert model.evidence["epochs"] == 1
     assert model.evidence["cut_by_time_limit"]
     assert model.evidence["validated_on_training_records"]
