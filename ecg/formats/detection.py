@@ -9,7 +9,11 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff",
 _XML_ROOTS = {"restingecg": "MUSE", "restingecgdata": "Sierra", "annotatedecg": "aECG"}
 # Declarations, comments and a document type may stand before the root; a prefix before its name.
 _ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s/>]")
-_NO_ROOT = re.compile(r"<\?.*?\?>|<!--.*?(?:-->|\Z)|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.DOTALL)
+# Each reaches to the end where nothing closes it: to look for that from every place takes minutes.
+_NO_ROOT = re.compile(
+    r"<\?.*?(?:\?>|\Z)|<!--.*?(?:-->|\Z)|<!DOCTYPE[^\[>]*(?:>|\[.*?(?:\]\s*>|\Z)|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
 _KARDIA = re.compile(r'"(?:amplitudeResolution|algorithmDetermination|data12L)"')
 _OTHERS = (
     (b"%PDF", "a PDF"),

@@ -17,6 +17,7 @@ _WORD_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _WORD_BEHIND = re.compile(r"[\s_.:-]+(?:lead|ecg|ekg)$", re.IGNORECASE)
+_LONGEST = 200  # characters of a label
 _OTHER_NAMES = {"di": "I", "dii": "II", "diii": "III", "mlii": "MLII"}
 _SPELT_OUT = {"millivolt": "mV", "millivolts": "mV", "microvolt": "uV", "microvolts": "uV"}
 
@@ -36,6 +37,8 @@ def units_per_mv(unit: str) -> float:
 def lead_in(label: str) -> str:
     """The lead that a label names, such as "Lead I (Einthoven)", "ECG V2" or "aVF [µV]"; where it
     names none of the twelve, the label without such words."""
+    if len(label) > _LONGEST:
+        return label
     bare = _BRACKETS.sub(" ", _UNIT_BEHIND.sub(" ", label)).strip(" _-:.\"'\t")
     bare = _WORD_BEHIND.sub("", _WORD_BEFORE.sub("", bare)).strip(" _-:.")
     lead = canonical_lead(bare)
@@ -49,7 +52,7 @@ def is_lead(label: str) -> bool:
 
 def unit_in(label: str) -> str | None:
     """The unit that a column's label states, as `units_per_mv` takes it; None where it has none."""
-    found = _UNIT_BEHIND.search(label)
+    found = _UNIT_BEHIND.search(label[:_LONGEST])
     if not found:
         return None
     unit = found[1] or found[2]

@@ -42,6 +42,7 @@ _SAMPLING = re.compile(
     re.IGNORECASE,
 )
 _LONE_LEAD = re.compile(r"(?<![A-Za-z])(I|II)(?![A-Za-z])")
+_LONGEST = 200  # characters of a line above the table, or of a name
 _FEWEST_PREAMBLE = 3  # lines that a phone's export begins with
 
 
@@ -134,7 +135,7 @@ def seconds_in(cell: str) -> float:
 
     Raises ValueError.
     """
-    clock = _CLOCK.fullmatch(cell.strip())
+    clock = _CLOCK.fullmatch(cell[:_LONGEST].strip())
     if not clock:
         return number_in(cell)
     hours, minutes, seconds = clock.groups()
@@ -143,23 +144,23 @@ def seconds_in(cell: str) -> float:
 
 def is_clock(cell: str) -> bool:
     """Whether a cell is a time of day, or a date with one."""
-    return bool(_CLOCK.fullmatch(cell.strip()))
+    return bool(_CLOCK.fullmatch(cell[:_LONGEST].strip()))
 
 
 def is_counter(name: str) -> bool:
     """Whether a column is named as one that counts samples, or not at all."""
-    return bool(_COUNTER.fullmatch(clean(name)))
+    return bool(_COUNTER.fullmatch(clean(name[:_LONGEST])))
 
 
 def is_time(name: str) -> bool:
     """Whether a column is named as the time."""
-    return bool(_TIME.fullmatch(_TIME_UNIT.sub("", clean(name)).strip()))
+    return bool(_TIME.fullmatch(_TIME_UNIT.sub("", clean(name[:_LONGEST])).strip()))
 
 
 def time_unit_s(name: str) -> float | None:
     """Seconds in the unit of a time column, by its name; None where that states none."""
-    bracket = _TIME_UNIT.search(name)
-    found = bracket or _TIME.fullmatch(clean(name))
+    bracket = _TIME_UNIT.search(name[:_LONGEST])
+    found = bracket or _TIME.fullmatch(clean(name[:_LONGEST]))
     unit = (found[1] or "") if found else ""
     return _SECONDS.get((unit or clean(name)).lower())
 
@@ -255,7 +256,7 @@ def _as_unit(cell: str) -> str | None:
 
 def _stated_rate(rows: list[list[str]]) -> float | None:
     """The rate in Hz that one of the lines before the table states."""
-    texts = [" ".join(row) for row in rows]
+    texts = [" ".join(row)[:_LONGEST] for row in rows]
     rates = [(text, found) for text in texts if (found := _HERTZ.search(text))]
     sampling = [pair for pair in rates if _SAMPLING.search(pair[0])] or rates
     return number_in(sampling[0][1][1]) if len(sampling) == 1 else None
