@@ -28,8 +28,8 @@ _JUDGED_S = 60.0
 _P_WINDOW, _T_WINDOW = (26, 3), (6, 40)
 _P_LEVEL = 30  # before the QRS: their median is the level of the P wave
 # Below these a wave is no wave. Of 643 real 12-lead records none is then taken for swapped, and
-# 294 are when their arm leads are exchanged; most of the others have no P wave in lead I, which
-# atrial fibrillation takes away.
+# 294 are when their arm leads are exchanged. The others lack one of the upright waves in I, V5 and
+# V6 to begin with: most often the QRS in I, as with a right axis.
 _LEAST_P_MV, _LEAST_T_MV = 0.02, 0.02
 
 
