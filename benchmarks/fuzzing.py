@@ -20,9 +20,9 @@ from scipy.io import savemat
 from tests.synthetic import beats, digitise, header_text
 
 with atheris.instrument_imports(include=["ecg"]):
+    from ecg.formats.tables import read_table
     from ecg.headers import RecordError, format_header, parse_header, read_dx
     from ecg.leads import TWELVE_LEADS
-    from ecg.other_formats import read_csv
     from ecg.outputs import read_output
     from ecg.records import read_recording, to_record
 
@@ -74,7 +74,7 @@ def table(data: bytes) -> None:
     path = _FILE.with_suffix(".csv")
     path.write_bytes(data)
     try:
-        read_csv(path, 500.0, "mV", 10.0)
+        read_table(path, 500.0, "mV", duration_s=10.0)
     except RecordError:
         return
 

@@ -1,7 +1,9 @@
 """`python -m ecg.predict MODEL FILE…`: readable diagnoses for a user's own recordings.
 
 A file is a WFDB record (its header, its signal file, or the name of both without ending), a table
-(.csv, .tsv, .txt: a line of lead names, then a line a sample), a DICOM ECG (.dcm) or an EDF file.
+(a line of lead names, then a line a sample; or a row a lead), or what a cardiograph, an archive or
+a watch exports: DICOM, EDF, GE MUSE XML, Philips Sierra XML, HL7 aECG, SCP-ECG, ISHNE, Apple
+Health, KardiaMobile. Its content tells which.
 """
 
 import argparse
@@ -11,19 +13,27 @@ import sys
 
 from ecg.command_line import running
 from ecg.files import check_place, printable
+from ecg.formats import read_ecg
+from ecg.formats.labels import is_lead, lead_in, units_per_mv
 from ecg.headers import RecordError
-from ecg.leads import lead_set_for
+from ecg.leads import TWELVE_LEADS, lead_set_for
 from ecg.model_descriptions import ModelFolderError, find_models
-from ecg.other_formats import read_file, units_per_mv
 from ecg.predictions import COLUMNS, NOTICE, predict, table_of, to_dict, to_rows
 from ecg.signals import MAX_FS, MIN_FS, check_fs
 
 
-def predict_files(model_directory, files, fs: float | None, unit: str) -> tuple[list, list[str]]:
+def predict_files(
+    model_directory,
+    files,
+    fs: float | None = None,
+    unit: str | None = None,
+    leads: tuple[str, ...] | None = None,
+) -> tuple[list, list[str]]:
     """(prediction, its predictor) for each file that can be answered; messages about the others.
 
-    Each is answered by the largest model of the folder whose leads it has. Raises ModelFolderError
-    where the folder holds no model at all.
+    fs, unit, leads: of tables, see `ecg.formats.tables.read_table`. Each file is answered by the
+    largest model of the folder whose leads it has. Raises ModelFolderError where the folder holds
+    no model at all.
     """
     from ecg.inference import load_predictor  # loads TensorFlow
 
@@ -31,7 +41,7 @@ def predict_files(model_directory, files, fs: float | None, unit: str) -> tuple[
     predictors, answered, failed = {}, [], []
     for file in files:
         try:
-            record = read_file(file, fs, unit)
+            record = read_ecg(file, fs, unit, leads)
             lead_set = lead_set_for(record.leads, trained)
             if lead_set not in predictors:
                 predictors[lead_set] = load_predictor(model_directory, lead_set)
@@ -51,9 +61,18 @@ def main(arguments=None) -> None:
     )
     parser.add_argument("model", help="folder that train_model.py wrote")
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, of any length")
-    parser.add_argument("--fs", type=_rate, metavar="HZ", help="sampling rate of tables")
     parser.add_argument(
-        "--unit", default="mV", help="of tables: mV, uV, V, or adu/GAIN, GAIN per mV; default: mV"
+        "--fs", type=_rate, metavar="HZ", help="sampling rate of tables without a column of times"
+    )
+    parser.add_argument(
+        "--unit",
+        help="of tables: mV, uV, V, or adu/GAIN, GAIN per mV; default: the header's, else mV",
+    )
+    parser.add_argument(
+        "--leads",
+        type=_leads,
+        metavar="I,II,…",
+        help="of tables: the columns' leads in order, where no line names them; else which to read",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -63,7 +82,8 @@ def main(arguments=None) -> None:
     )
     options = parser.parse_args(arguments)
     with running("ecg.predict"):
-        units_per_mv(options.unit)
+        if options.unit is not None:
+            units_per_mv(options.unit)
         if options.explain:
             check_place(options.explain)
         failed = _answer(options)
@@ -75,7 +95,9 @@ def main(arguments=None) -> None:
 
 def _answer(options: argparse.Namespace) -> list[str]:
     """Prints the answers, and writes the page where it is asked for; messages about what failed."""
-    answered, failed = predict_files(options.model, options.files, options.fs, options.unit)
+    answered, failed = predict_files(
+        options.model, options.files, options.fs, options.unit, options.leads
+    )
     predictions = [prediction for prediction, _ in answered]
     if options.json:
         json.dump([to_dict(one) for one in predictions], sys.stdout, indent=1)
@@ -102,6 +124,16 @@ def _rate(text: str) -> float:
             f"expected a sampling rate of {MIN_FS:g} to {MAX_FS:g} Hz, found '{text}'"
         ) from error
     return rate
+
+
+def _leads(text: str) -> tuple[str, ...]:
+    names = [name for name in text.split(",") if name.strip()]
+    leads = tuple(map(lead_in, names))
+    if not leads or not all(map(is_lead, names)) or len(set(leads)) < len(leads):
+        raise argparse.ArgumentTypeError(
+            f"expected some of {','.join(TWELVE_LEADS)}, each once, found '{text}'"
+        )
+    return leads
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def notes_on(record: Record, lead_set: int, preparation: Preparation) -> tuple[s
     share_missing = np.isnan(signals).mean()
     if share_missing > 0:
         notes.append(f"{share_missing:.1%} of the samples are missing")
-    return (*record.warnings, *notes)
+    return (*record.warnings, *record.notes, *notes)
 
 
 def table_of(prediction: Prediction) -> str:

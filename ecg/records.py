@@ -19,12 +19,32 @@ _MISSING = (-32768, -(2**31))
 
 
 @dataclass(frozen=True)
+class PrintedMeasurements:
+    """What the cardiograph itself measured and stored with the recording; None where it did not.
+
+    heart_rate_bpm: beats a minute. pr_ms, qrs_ms, qt_ms, qtc_ms: ms; the formula behind the QTc is
+    the machine's. qrs_axis_deg: in the frontal plane, degrees.
+    """
+
+    heart_rate_bpm: float | None = None
+    pr_ms: float | None = None
+    qrs_ms: float | None = None
+    qt_ms: float | None = None
+    qtc_ms: float | None = None
+    qrs_axis_deg: float | None = None
+
+
+NOTHING_PRINTED = PrintedMeasurements()
+
+
+@dataclass(frozen=True)
 class Record:
     """One ECG.
 
     signal: (n_leads, n_samples), float32, mV, NaN where a sample is missing; leads name its rows
     in standard spelling. fs: Hz. age: years or NaN. sex: "Male", "Female" or "Unknown".
-    dx: SNOMED CT codes of the header. warnings: what is doubtful about the header.
+    dx: SNOMED CT codes of the header. warnings: what is doubtful about the file. notes: what was
+    done to the signal while it was read. printed: the cardiograph's own measurements.
     """
 
     name: str
@@ -35,6 +55,8 @@ class Record:
     sex: str
     dx: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    printed: PrintedMeasurements = NOTHING_PRINTED
 
 
 def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:

@@ -16,7 +16,7 @@ from ecg.predictions import notes_on
 from ecg.records import Record
 from ecg.signals import Preparation
 from tests.narrow import untrained_model
-from tests.recording_files import write_csv, write_dicom, write_edf
+from tests.recording_files import write_csv, write_dicom, write_edf, write_muse
 from tests.synthetic import beats, write_record
 
 FS = 500.0
@@ -213,6 +213,27 @@ def test_notes_name_what_is_missing_flat_short_or_gone():
     )
     dead = Record("A1", np.full((1, 5000), 3.0, np.float32), FS, ("I",), 60.0, "Male", ())
     assert "without a signal: I" in notes_on(dead, 2, Preparation(fs=500.0))
+
+
+def test_leads_name_the_columns_of_a_table_without_a_header(model, tmp_path, signal, capsys):
+    named = write_csv(tmp_path / "A1.csv", signal[:2], LEAD_SETS[2])
+    bare = tmp_path / "B1.csv"
+    bare.write_text("".join(named.read_text().splitlines(keepends=True)[1:]))
+    options = ("--fs", 500, "--json")
+    out, _, status = run(capsys, model, bare, *options, "--leads", "I,lead II")
+    assert status == 0
+    assert probabilities_of(out) == probabilities_of(run(capsys, model, named, *options)[0])
+    _, err, status = run(capsys, model, bare, *options, "--leads", "I,X7")
+    assert status == 2
+    assert "--leads: expected some of I,II,III,aVR" in err
+
+
+def test_what_was_done_to_the_leads_is_told(model, tmp_path, signal, capsys):
+    file = write_muse(tmp_path / "export", signal, FS)
+    out, _, status = run(capsys, model, file, "--json")
+    (answer,) = json.loads(out)
+    assert (status, answer["lead_set"]) == (0, 12)
+    assert "III, aVR, aVL, aVF computed from I and II" in answer["notes"]
 
 
 class _Page(HTMLParser):
