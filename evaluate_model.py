@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg.classes import DIAGNOSES, encode_dx, read_weights
-from ecg.command_line import running
-from ecg.files import write_text
-from ecg.headers import RecordError, read_dx
-from ecg.outputs import read_answers
-from ecg.progress import track
-from ecg.record_files import find_headers, read_header_text
-from ecg.scoring import Scores, score
+from ecg.records.diagnoses import DIAGNOSES, encode_dx, read_weights
+from ecg.records.discovery import find_headers, read_header_text
+from ecg.records.headers import RecordError, read_dx
+from ecg.records.metrics import Scores, score
+from ecg.records.outputs import read_answers
+from ecg.runtime.command_line import running
+from ecg.runtime.files import write_text
+from ecg.runtime.progress import track
 
 _SHORT_S = 2.0  # within which most folders are read, and nobody wants to see progress
 

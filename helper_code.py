@@ -9,8 +9,10 @@ import math
 
 import numpy as np
 
-from ecg import headers, outputs, record_files, records
-from ecg import leads as lead_names
+from ecg.records import discovery as record_files
+from ecg.records import headers, outputs
+from ecg.records import leads as lead_names
+from ecg.records import record as records
 
 
 def is_number(x) -> bool:

@@ -1,9 +1,9 @@
 """The Challenge's three functions; everything they do is in the package `ecg`."""
 
-from ecg.inference import load_predictor
-from ecg.leads import lead_set_for
-from ecg.model_folders import train_model_folder
-from ecg.settings import read_settings
+from ecg.models.predictor import load_predictor
+from ecg.models.settings import read_settings
+from ecg.records.leads import lead_set_for
+from ecg.training.model_folders import train_model_folder
 
 
 def training_code(data_directory, model_directory):

@@ -5,14 +5,14 @@ import argparse
 import sys
 from collections import defaultdict
 
-from ecg.command_line import running
-from ecg.files import make_folder
-from ecg.headers import RecordError, parse_header
-from ecg.leads import LEAD_SETS, lead_set_for
-from ecg.outputs import write_output
-from ecg.progress import track
-from ecg.record_files import RecordFiles, find_records, read_header_text
-from ecg.settings import read_settings
+from ecg.models.settings import read_settings
+from ecg.records.discovery import RecordFiles, find_records, read_header_text
+from ecg.records.headers import RecordError, parse_header
+from ecg.records.leads import LEAD_SETS, lead_set_for
+from ecg.records.outputs import write_output
+from ecg.runtime.command_line import running
+from ecg.runtime.files import make_folder
+from ecg.runtime.progress import track
 
 
 def test_model(model_directory, data_directory, output_directory, workers: int) -> int:
@@ -22,7 +22,7 @@ def test_model(model_directory, data_directory, output_directory, workers: int) 
     together: `workers` processes read ahead. One that cannot be read is answered as sinus rhythm,
     by any of the models where not even its leads are known, and named on stderr.
     """
-    from ecg.inference import load_predictor, print_warnings  # loads TensorFlow
+    from ecg.models.predictor import load_predictor, print_warnings  # loads TensorFlow
 
     records = find_records(data_directory)
     if not records:

@@ -3,7 +3,7 @@
 
 import argparse
 
-from ecg.command_line import running
+from ecg.runtime.command_line import running
 
 
 def main(arguments=None) -> None:

@@ -18,17 +18,17 @@ import keras
 import numpy as np
 
 import test_model
-from ecg.classes import N_CLASSES, SINUS_RHYTHM
-from ecg.decisions import Decision
-from ecg.devices import find_devices
-from ecg.inference import Predictor
-from ecg.inputs import record_inputs
-from ecg.leads import LEAD_SETS
-from ecg.methods import build_network, find_method
-from ecg.model_files import TrainedModel, save_model
-from ecg.outputs import read_output, write_output
-from ecg.record_files import find_records, read_header_text
-from ecg.records import read_record, read_recording
+from ecg.models.decisions import Decision
+from ecg.models.devices import find_devices
+from ecg.models.inputs import record_inputs
+from ecg.models.model_files import TrainedModel, save_model
+from ecg.models.predictor import Predictor
+from ecg.models.registry import build_network, find_method
+from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM
+from ecg.records.discovery import find_records, read_header_text
+from ecg.records.leads import LEAD_SETS
+from ecg.records.outputs import read_output, write_output
+from ecg.records.record import read_record, read_recording
 from ecg.simulation.recordings import simulate_folder
 from team_code import load_model, run_model
 

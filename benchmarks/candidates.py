@@ -10,16 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from ecg import training
-from ecg.batches import Bags
-from ecg.classes import read_weights
-from ecg.corpus import Corpus
-from ecg.demographics import N_DEMOGRAPHICS
-from ecg.epochs import PretrainingOptions
-from ecg.measurements import n_measurements
-from ecg.methods import METHODS, Method, as_published
-from ecg.model_files import TrainedModel
-from ecg.training import Start, Trainer, fit
+from ecg.models.model_files import TrainedModel
+from ecg.models.registry import METHODS, Method, as_published
+from ecg.models.training_options import PretrainingOptions
+from ecg.records.demographics import N_DEMOGRAPHICS
+from ecg.records.diagnoses import read_weights
+from ecg.signals.measurements import n_measurements
+from ecg.training import fit as training
+from ecg.training.batches import Bags
+from ecg.training.dataset import Corpus
+from ecg.training.fit import Start, Trainer, fit
 
 AS_IT_IS = "as it is"
 
@@ -33,7 +33,7 @@ class Candidate:
     """change: of the method. published: whether that is the paper's and not ours. corpus: what it
     trains and answers on, made of the records'. throughout: around all of a cross-validation,
     training on simulated records too. while_fitting: around the training on real records alone, its
-    trainer's making included. fit: in place of `ecg.training.fit`."""
+    trainer's making included. fit: in place of `ecg.training.fit.fit`."""
 
     change: Callable[[Method], Method] = _same
     published: bool = False
@@ -226,7 +226,7 @@ def _with_demographics(corpus: Corpus) -> Corpus:
 
 
 def _wider_input():
-    place = "ecg.architectures.multiscale_se.n_measurements"
+    place = "ecg.models.architectures.multiscale_se.n_measurements"
     return patch(place, lambda n_leads: n_measurements(n_leads) + N_DEMOGRAPHICS)
 
 

@@ -24,9 +24,9 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 
 from benchmarks.processes import watched
-from ecg.corpus import prepare_corpus
-from ecg.signals import Preparation
+from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
+from ecg.training.dataset import prepare_corpus
 
 N_RECORDS = 88_253
 REACH_SPEED, REACH_MEMORY_GIB, REACH_SECOND_START_S = 0.9, 2.0, 10.0

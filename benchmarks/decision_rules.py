@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.label_sets import ExpectedScore, seen_label_sets
-from ecg.classes import DIAGNOSES, N_CLASSES, SINUS_RHYTHM, read_weights
-from ecg.command_line import running
-from ecg.decisions import Decision, DecisionOptions, calibrate, decide, fit_decision
-from ecg.files import written_whole
-from ecg.folds import Answers, read_answers
-from ecg.scoring import areas_under_curves, macro_mean
+from ecg.evaluation.folds import Answers, read_answers
+from ecg.models.decisions import Decision, DecisionOptions, calibrate, decide, fit_decision
+from ecg.records.diagnoses import DIAGNOSES, N_CLASSES, SINUS_RHYTHM, read_weights
+from ecg.records.metrics import areas_under_curves, macro_mean
+from ecg.runtime.command_line import running
+from ecg.runtime.files import written_whole
 
 _ANY = DecisionOptions(rule="expected_score")
 _SEEN = ("seen sets", "seen, calibrated")  # the others' probabilities, another search

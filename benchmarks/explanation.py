@@ -15,14 +15,14 @@ from itertools import islice
 
 import numpy as np
 
-from ecg.classes import DIAGNOSES
-from ecg.command_line import running
-from ecg.decisions import decide
-from ecg.explanation import Part, explain
-from ecg.inference import Predictor, load_predictor
-from ecg.leads import TWELVE_LEADS
-from ecg.progress import track
-from ecg.records import Record
+from ecg.models.decisions import decide
+from ecg.models.predictor import Predictor, load_predictor
+from ecg.pages.explanation import Part, explain
+from ecg.records.diagnoses import DIAGNOSES
+from ecg.records.leads import TWELVE_LEADS
+from ecg.records.record import Record
+from ecg.runtime.command_line import running
+from ecg.runtime.progress import track
 from ecg.simulation.heart import LEAD_FIELD, Heart, beat, dipole, twelve_leads
 from ecg.simulation.patients import Patient
 from ecg.simulation.populations import Population, draw_patient

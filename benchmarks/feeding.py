@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.training_step import BATCH, METHOD, training_network
-from ecg.batches import BagOptions, Bags
-from ecg.leads import LEAD_SETS
-from ecg.losses import class_weights
-from ecg.pretraining import simulated_corpus
+from ecg.models.losses import class_weights
+from ecg.records.leads import LEAD_SETS
+from ecg.training.batches import BagOptions, Bags
+from ecg.training.pretraining import simulated_corpus
 
 ROUNDS = 4  # after one that is not counted
 REACH = 0.95

@@ -18,12 +18,12 @@ import keras
 import numpy as np
 
 from benchmarks.training_step import METHOD, made_up_batch, rate, training_network
-from ecg.corpus import prepare_corpus
-from ecg.devices import find_devices
-from ecg.leads import LEAD_SETS
-from ecg.model_files import save_model
+from ecg.models.devices import find_devices
+from ecg.models.model_files import save_model
+from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
-from ecg.training import Trainer, fit
+from ecg.training.dataset import prepare_corpus
+from ecg.training.fit import Trainer, fit
 
 EPOCHS = 2
 STEP_SECONDS = 5.0  # of measuring steps, before each model

@@ -20,11 +20,11 @@ from scipy.io import savemat
 from tests.synthetic import beats, digitise, header_text
 
 with atheris.instrument_imports(include=["ecg"]):
-    from ecg.formats.tables import read_table
-    from ecg.headers import RecordError, format_header, parse_header, read_dx
-    from ecg.leads import TWELVE_LEADS
-    from ecg.outputs import read_output
-    from ecg.records import read_recording, to_record
+    from ecg.records.formats.tables import read_table
+    from ecg.records.headers import RecordError, format_header, parse_header, read_dx
+    from ecg.records.leads import TWELVE_LEADS
+    from ecg.records.outputs import read_output
+    from ecg.records.record import read_recording, to_record
 
 _LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=4096")
 _MEMORY = Path("/dev/shm")

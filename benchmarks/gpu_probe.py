@@ -33,24 +33,24 @@ import numpy as np
 from keras import layers, ops
 
 from benchmarks.training_cost import N_RECORDS, multiply_adds
-from ecg.architectures.multiscale_se import LEAD_KERNELS
-from ecg.batches import BagOptions, Bags
-from ecg.checkpoints import Checkpoint, State
-from ecg.classes import N_CLASSES
-from ecg.corpus import Corpus
-from ecg.decisions import Decision
-from ecg.demographics import N_DEMOGRAPHICS
-from ecg.devices import Devices, find_devices, keep_compiled
-from ecg.epochs import run_epochs
-from ecg.forward import logits_of
-from ecg.inference import load_predictor
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.losses import make_targets
-from ecg.measurements import N_RHYTHM, N_WAVES
-from ecg.methods import Method, find_method
-from ecg.model_files import TrainedModel, save_model
-from ecg.parallel import jobs_at_once, run_jobs
-from ecg.training import Trainer
+from ecg.models.architectures.multiscale_se import LEAD_KERNELS
+from ecg.models.decisions import Decision
+from ecg.models.devices import Devices, find_devices, keep_compiled
+from ecg.models.forward import logits_of
+from ecg.models.losses import make_targets
+from ecg.models.model_files import TrainedModel, save_model
+from ecg.models.predictor import load_predictor
+from ecg.models.registry import Method, find_method
+from ecg.records.demographics import N_DEMOGRAPHICS
+from ecg.records.diagnoses import N_CLASSES
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.runtime.processes import jobs_at_once, run_jobs
+from ecg.signals.measurements import N_RHYTHM, N_WAVES
+from ecg.training.batches import BagOptions, Bags
+from ecg.training.checkpoints import Checkpoint, State
+from ecg.training.dataset import Corpus
+from ecg.training.epochs import run_epochs
+from ecg.training.fit import Trainer
 
 COLUMNS = ("part", "what", "value", "unit", "compared with", "reach", "device", "backend", "commit")
 FEW_RECORDS = 600  # of which the product trains on 16 a step, one step an execution
@@ -155,7 +155,7 @@ class Resident(keras.utils.PyDataset):
     """An epoch of so many steps on one batch, which stays in memory."""
 
     def __init__(self, batch, n_steps: int):
-        super().__init__(workers=2)  # as `ecg.batches.Bags`
+        super().__init__(workers=2)  # as `ecg.training.batches.Bags`
         self.batch, self.n_steps = batch, n_steps
 
     def __len__(self):

@@ -1,10 +1,10 @@
 """The expected Challenge scores of given label sets, which `decision_rules` compares with the best
-of all sets; see `ecg.expected_score` for the formula."""
+of all sets; see `ecg.models.expected_score` for the formula."""
 
 import numpy as np
 
-from ecg.classes import SINUS_RHYTHM
-from ecg.expected_score import MOST_NUMBERS, quadrature
+from ecg.models.expected_score import MOST_NUMBERS, quadrature
+from ecg.records.diagnoses import SINUS_RHYTHM
 
 
 class ExpectedScore:

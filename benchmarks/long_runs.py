@@ -20,7 +20,7 @@ from pathlib import Path
 import joblib
 
 from benchmarks.processes import Samples, watched
-from ecg.leads import LEAD_SETS
+from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
 
 _ROOT = Path(__file__).parents[1]
@@ -30,9 +30,9 @@ WAYS = ("run_model", "test_model.py")
 def run_models(model_directory: Path, folder: Path, outputs: Path, lead_set: int) -> int:
     """Answers the records of a folder by `run_model` and writes the outputs; how many."""
     # Imported here, as the process that watches needs no network.
-    from ecg.outputs import write_output
-    from ecg.record_files import find_records, read_header_text
-    from ecg.records import read_recording
+    from ecg.records.discovery import find_records, read_header_text
+    from ecg.records.outputs import write_output
+    from ecg.records.record import read_recording
     from team_code import load_model, run_model
 
     model, records = load_model(model_directory, LEAD_SETS[lead_set]), find_records(folder)

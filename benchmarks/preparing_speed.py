@@ -25,12 +25,12 @@ import numpy as np
 import wfdb
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from ecg import corpus_parts
-from ecg.headers import parse_header
-from ecg.leads import TWELVE_LEADS
-from ecg.measurements import N_RHYTHM, N_WAVES
-from ecg.record_files import RecordFiles, find_records, read_header_text
-from ecg.signals import Preparation, prepare, window_length
+from ecg.records.discovery import RecordFiles, find_records, read_header_text
+from ecg.records.headers import parse_header
+from ecg.records.leads import TWELVE_LEADS
+from ecg.signals.measurements import N_RHYTHM, N_WAVES
+from ecg.signals.preprocessing import Preparation, prepare, window_length
+from ecg.training import shards as corpus_parts
 
 PREPARATION = Preparation()
 REACH_USUAL, REACH_LIMIT = 5.0, 0.5

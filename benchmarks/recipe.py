@@ -34,18 +34,18 @@ import keras
 import numpy as np
 
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
-from ecg.classes import read_weights
-from ecg.command_line import running, whole_number
-from ecg.corpus import Corpus, corpus_cache, prepare_corpus
-from ecg.devices import find_devices
-from ecg.files import written_whole
-from ecg.folds import split_corpus
-from ecg.leads import LEAD_SETS
-from ecg.methods import Method, find_method, method_to_dict, with_epochs
-from ecg.pretraining import pretrain, pretraining_method, simulated_for
-from ecg.scoring import challenge_metric, macro_mean, score
-from ecg.settings import Settings, read_settings
-from ecg.training import Start, Trainer, answer_corpus
+from ecg.evaluation.folds import split_corpus
+from ecg.models.devices import find_devices
+from ecg.models.registry import Method, find_method, method_to_dict, with_epochs
+from ecg.models.settings import Settings, read_settings
+from ecg.records.diagnoses import read_weights
+from ecg.records.leads import LEAD_SETS
+from ecg.records.metrics import challenge_metric, macro_mean, score
+from ecg.runtime.command_line import running, whole_number
+from ecg.runtime.files import written_whole
+from ecg.training.dataset import Corpus, corpus_cache, prepare_corpus
+from ecg.training.fit import Start, Trainer, answer_corpus
+from ecg.training.pretraining import pretrain, pretraining_method, simulated_for
 
 METHOD = "multiscale_se"
 SMALLEST_SOURCE = 40  # records

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecg.classes import (
+from ecg.records.diagnoses import (
     CLASS_OF_CODE,
     N_CLASSES,
     OUTPUT_CODES,
@@ -31,9 +31,9 @@ from ecg.classes import (
     per_code,
     read_weights,
 )
-from ecg.leads import TWELVE_LEADS
-from ecg.outputs import write_output
-from ecg.scoring import score
+from ecg.records.leads import TWELVE_LEADS
+from ecg.records.metrics import score
+from ecg.records.outputs import write_output
 
 ROOT = Path(__file__).parents[1]
 REACH_SCORER, REACH_METRICS, REACH_MIB = 8.0, 100.0, 1024.0

@@ -9,9 +9,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.signal import welch
 
-from ecg.leads import TWELVE_LEADS
-from ecg.record_files import find_records
-from ecg.records import read_record, select_leads
+from ecg.records.discovery import find_records
+from ecg.records.leads import TWELVE_LEADS
+from ecg.records.record import read_record, select_leads
 from tests.measurements import FS, LEAD, measure
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -1,7 +1,7 @@
 """The default method's network and its training step in PyTorch, for comparison alone.
 
-The network that `ecg.architectures.multiscale_se` builds, with measurements, and the step that
-trains it, written for speed: channels last, bfloat16 autocast, TF32, cuDNN's autotuning, fused
+The network that `ecg.models.architectures.multiscale_se` builds, with measurements, and the step
+that trains it, written for speed: channels last, bfloat16 autocast, TF32, cuDNN's autotuning, fused
 AdamW, `torch.compile` with CUDA graphs, and nothing in a step that waits for the GPU.
 """
 
@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ecg.architectures.multiscale_se import LEAD_KERNELS, MultiscaleSEOptions
-from ecg.classes import N_CLASSES
-from ecg.losses import class_weights
-from ecg.measurements import n_measurements
-from ecg.methods import find_method
+from ecg.models.architectures.multiscale_se import LEAD_KERNELS, MultiscaleSEOptions
+from ecg.models.losses import class_weights
+from ecg.models.registry import find_method
+from ecg.records.diagnoses import N_CLASSES
+from ecg.signals.measurements import n_measurements
 
 METHOD = find_method("multiscale_se")
 # Maps are (batch, channels, samples, leads) from so many leads on, otherwise (batch, channels,

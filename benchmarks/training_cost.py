@@ -17,12 +17,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from ecg.classes import N_CLASSES
-from ecg.devices import find_devices
-from ecg.leads import LEAD_SETS
-from ecg.losses import class_weights, make_targets
-from ecg.methods import METHODS, build_network, find_method
-from ecg.training import Trainer
+from ecg.models.devices import find_devices
+from ecg.models.losses import class_weights, make_targets
+from ecg.models.registry import METHODS, build_network, find_method
+from ecg.records.diagnoses import N_CLASSES
+from ecg.records.leads import LEAD_SETS
+from ecg.training.fit import Trainer
 
 N_RECORDS = 88_253
 GPU_FLOPS = 20e12

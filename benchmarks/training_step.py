@@ -17,12 +17,12 @@ import numpy as np
 from keras import ops
 
 from benchmarks.training_cost import multiply_adds
-from ecg.classes import N_CLASSES
-from ecg.devices import find_devices
-from ecg.leads import LEAD_SETS
-from ecg.losses import class_weights, make_targets
-from ecg.methods import build_network, find_method
-from ecg.training import Trainer
+from ecg.models.devices import find_devices
+from ecg.models.losses import class_weights, make_targets
+from ecg.models.registry import build_network, find_method
+from ecg.records.diagnoses import N_CLASSES
+from ecg.records.leads import LEAD_SETS
+from ecg.training.fit import Trainer
 
 METHOD = find_method("multiscale_se")
 BATCH = METHOD.training.batch_size

@@ -8,9 +8,9 @@ If interrupted, rerun the same command to resume: a fold whose file is there is 
 import argparse
 from pathlib import Path
 
-from ecg.command_line import running, whole_number
-from ecg.leads import LEAD_SETS
-from ecg.settings import METHOD_NAMES, read_settings
+from ecg.models.settings import METHOD_NAMES, read_settings
+from ecg.records.leads import LEAD_SETS
+from ecg.runtime.command_line import running, whole_number
 
 _ALL = "all"
 
@@ -20,7 +20,7 @@ def main(arguments=None) -> None:
     options = _parser().parse_args(arguments)
     with running("cross_validation"):
         settings = read_settings()
-        from ecg.comparison import compare  # loads TensorFlow
+        from ecg.evaluation.comparison import compare  # loads TensorFlow
 
         compare(options, settings)
 

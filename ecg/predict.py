@@ -11,15 +11,15 @@ import csv
 import json
 import sys
 
-from ecg.command_line import running
-from ecg.files import check_place, printable
-from ecg.formats import read_ecg
-from ecg.formats.labels import is_lead, lead_in, units_per_mv
-from ecg.headers import RecordError
-from ecg.leads import TWELVE_LEADS, lead_set_for
-from ecg.model_descriptions import ModelFolderError, find_models
-from ecg.predictions import COLUMNS, NOTICE, predict, table_of, to_dict, to_rows
-from ecg.signals import MAX_FS, MIN_FS, check_fs
+from ecg.models.descriptions import ModelFolderError, find_models
+from ecg.pages.predictions import COLUMNS, NOTICE, predict, table_of, to_dict, to_rows
+from ecg.records.formats import read_ecg
+from ecg.records.formats.labels import is_lead, lead_in, units_per_mv
+from ecg.records.headers import RecordError
+from ecg.records.leads import TWELVE_LEADS, lead_set_for
+from ecg.runtime.command_line import running
+from ecg.runtime.files import check_place, printable
+from ecg.signals.preprocessing import MAX_FS, MIN_FS, check_fs
 
 
 def predict_files(
@@ -31,11 +31,11 @@ def predict_files(
 ) -> tuple[list, list[str]]:
     """(prediction, its predictor) for each file that can be answered; messages about the others.
 
-    fs, unit, leads: of tables, see `ecg.formats.tables.read_table`. Each file is answered by the
-    largest model of the folder whose leads it has. Raises ModelFolderError where the folder holds
-    no model at all.
+    fs, unit, leads: of tables, see `ecg.records.formats.tables.read_table`. Each file is answered
+    by the largest model of the folder whose leads it has. Raises ModelFolderError where the folder
+    holds no model at all.
     """
-    from ecg.inference import load_predictor  # loads TensorFlow
+    from ecg.models.predictor import load_predictor  # loads TensorFlow
 
     trained = find_models(model_directory)
     predictors, answered, failed = {}, [], []
@@ -109,7 +109,7 @@ def _answer(options: argparse.Namespace) -> list[str]:
     else:
         print("\n\n".join([*map(table_of, predictions), NOTICE]))
     if options.explain and answered:
-        from ecg.explanation_pages import write_explanations
+        from ecg.pages.explanation_page import write_explanations
 
         write_explanations(options.explain, answered)
     return failed

@@ -8,7 +8,7 @@ page needs no other file and no network.
 import argparse
 from pathlib import Path
 
-from ecg.command_line import running, whole_number
+from ecg.runtime.command_line import running, whole_number
 
 
 def main(arguments=None) -> None:
@@ -30,7 +30,7 @@ def main(arguments=None) -> None:
     )
     options = parser.parse_args(arguments)
     with running("ecg.report"):
-        from ecg.report_pages import write_report  # loads matplotlib
+        from ecg.pages.report import write_report  # loads matplotlib
 
         write_report(
             options.model,

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 from scipy.signal import find_peaks
 
-from ecg.leads import TWELVE_LEADS
-from ecg.signals import resample
+from ecg.records.leads import TWELVE_LEADS
+from ecg.signals.preprocessing import resample
 
 FS = 500.0  # Hz, at which everything is measured
 _BEFORE, _AFTER = round(0.36 * FS), round(0.60 * FS)

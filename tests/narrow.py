@@ -5,13 +5,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from ecg.corpus import Corpus
-from ecg.decisions import Decision
-from ecg.devices import Devices
-from ecg.epochs import PretrainingOptions
-from ecg.methods import Method, build_network, find_method
-from ecg.model_files import TrainedModel
-from ecg.training import Trainer, fit
+from ecg.models.decisions import Decision
+from ecg.models.devices import Devices
+from ecg.models.model_files import TrainedModel
+from ecg.models.registry import Method, build_network, find_method
+from ecg.models.training_options import PretrainingOptions
+from ecg.training.dataset import Corpus
+from ecg.training.fit import Trainer, fit
 
 CPU = Devices(gpus=(), precision="float32", jit_compile=False)
 _NETWORKS = {

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ecg.inputs import read_inputs
+from ecg.models.inputs import read_inputs
 
 
 def fifth_of(number: int) -> int:
@@ -29,7 +29,7 @@ def lost(file: Path) -> str:
 
 
 def die_at_one_record(files, **options):
-    """`ecg.inputs.read_inputs`; ends the process where the record 1R1 is among them."""
+    """`ecg.models.inputs.read_inputs`; ends the process where the record 1R1 is among them."""
     if any(one.name == "1R1" for one in files):
         os._exit(9)
     return read_inputs(files, **options)

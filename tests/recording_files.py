@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, generate_uid
 
-from ecg.leads import TWELVE_LEADS
+from ecg.records.leads import TWELVE_LEADS
 
 PATIENT = "Doejane"  # the name in every file that can hold one: no message may show it
 _MICROVOLTS_PER_UNIT = 2.5

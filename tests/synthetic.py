@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
 
 GAIN = 1000.0  # ADC units per mV
 # Share of a beat's deflections in each lead; limb leads obey Einthoven and Goldberger.

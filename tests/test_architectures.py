@@ -4,17 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from ecg.architectures import ARCHITECTURES, multiscale_se
-from ecg.architectures.antialiased_resnet18 import AntialiasedResNet18Options
-from ecg.architectures.branched_se import BranchedSEOptions
-from ecg.architectures.mtfnet import MTFNetOptions
-from ecg.architectures.multiscale_se import MultiscaleSEOptions
-from ecg.architectures.se_ecgnet import SEECGNetOptions
-from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
-from ecg.layers import BlurPool1D
-from ecg.leads import LEAD_SETS
-from ecg.measurements import n_measurements
-from ecg.methods import METHODS, as_published, build_network, find_method
+from ecg.models.architectures import ARCHITECTURES, multiscale_se
+from ecg.models.architectures.antialiased_resnet18 import AntialiasedResNet18Options
+from ecg.models.architectures.branched_se import BranchedSEOptions
+from ecg.models.architectures.mtfnet import MTFNetOptions
+from ecg.models.architectures.multiscale_se import MultiscaleSEOptions
+from ecg.models.architectures.se_ecgnet import SEECGNetOptions
+from ecg.models.layers import BlurPool1D
+from ecg.models.registry import METHODS, as_published, build_network, find_method
+from ecg.records.demographics import N_DEMOGRAPHICS, encode_demographics
+from ecg.records.leads import LEAD_SETS
+from ecg.signals.measurements import n_measurements
 
 # Trainable and fixed parameters of the published networks: a change here is one of every model.
 PARAMETERS = {

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from ecg.augmentation import AugmentationOptions, RandomErasing, RandomShift, augment
+from ecg.models.augmentation import AugmentationOptions, RandomErasing, RandomShift, augment
 from tests.conftest import ROOT
 
 FS = 100.0
@@ -21,7 +21,7 @@ STEPS = """
 import json
 import keras
 import numpy as np
-from ecg.augmentation import AugmentationOptions, augment
+from ecg.models.augmentation import AugmentationOptions, augment
 
 def losses(**options):
     keras.utils.set_random_seed(3)

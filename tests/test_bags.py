@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from ecg.augmentation import AugmentationOptions
-from ecg.bags import bag_network
+from ecg.models.augmentation import AugmentationOptions
+from ecg.training.bags import bag_network
 
 FS = 100.0
 RANDOM = np.random.default_rng(0)

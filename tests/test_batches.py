@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from ecg.batches import BagOptions, Bags, draw_windows, spread_windows, window_batches
-from ecg.corpus import prepare_corpus
-from ecg.inputs import record_inputs
-from ecg.leads import LEAD_SETS, lead_rows
-from ecg.losses import make_targets
-from ecg.measurements import join_measurements, n_measurements
-from ecg.record_files import find_records
-from ecg.records import read_record
-from ecg.signals import Preparation
+from ecg.models.inputs import record_inputs
+from ecg.models.losses import make_targets
+from ecg.records.discovery import find_records
+from ecg.records.leads import LEAD_SETS, lead_rows
+from ecg.records.record import read_record
+from ecg.signals.measurements import join_measurements, n_measurements
+from ecg.signals.preprocessing import Preparation
+from ecg.training.batches import BagOptions, Bags, draw_windows, spread_windows, window_batches
+from ecg.training.dataset import prepare_corpus
 from tests.synthetic import beats, write_record
 
 PREPARATION = Preparation(band_hz=None, window_s=1, max_windows=6)

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import uniform_filter1d
 
-from ecg.beats import AFTER, BEFORE, FS, find_beats, median, qrs_limits, read_beats, steepness_of
+from ecg.signals.qrs import (
+    AFTER,
+    BEFORE,
+    FS,
+    find_beats,
+    median,
+    qrs_limits,
+    read_beats,
+    steepness_of,
+)
 from tests.synthetic import beats
 
 

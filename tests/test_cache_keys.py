@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import ecg
-from ecg.cache_keys import source_files
-from ecg.corpus import prepare_corpus
-from ecg.folds import run_fold
-from ecg.pretraining import pretrain
+from ecg.evaluation.folds import run_fold
+from ecg.runtime.cache_keys import source_files
 from ecg.simulation.recordings import simulate_folder
-from ecg.training import fit
+from ecg.training.dataset import prepare_corpus
+from ecg.training.fit import fit
+from ecg.training.pretraining import pretrain
 
 PACKAGE = Path(ecg.__path__[0])
 CACHED = {
@@ -23,15 +23,21 @@ CACHED = {
 }
 # What a change of a file makes anew.
 MAKES_ANEW = {
-    "signals.py": {"prepared arrays", "folds", "first stages", "models", "simulated records"},
-    "measurements.py": {"prepared arrays", "folds", "first stages", "models"},
-    "architectures/multiscale_se.py": {"folds", "first stages", "models"},
+    "signals/preprocessing.py": {
+        "prepared arrays",
+        "folds",
+        "first stages",
+        "models",
+        "simulated records",
+    },
+    "signals/measurements.py": {"prepared arrays", "folds", "first stages", "models"},
+    "models/architectures/multiscale_se.py": {"folds", "first stages", "models"},
     "simulation/heart.py": {"simulated records", "folds", "first stages"},
-    "folds.py": {"folds"},
+    "evaluation/folds.py": {"folds"},
     "report.py": set(),
-    "explanation.py": set(),
-    "predictions.py": set(),
-    "tables.py": set(),
+    "pages/explanation.py": set(),
+    "pages/predictions.py": set(),
+    "evaluation/tables.py": set(),
 }
 
 
@@ -48,8 +54,8 @@ def test_a_cache_follows_the_files_that_making_it_imports_and_no_others(changed)
 def test_keys_change_with_the_files_content(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "ecg", ignore=shutil.ignore_patterns("__pycache__"))
     code = (
-        "from ecg.cache_keys import cache_key\n"
-        "from ecg.corpus import prepare_corpus\n"
+        "from ecg.runtime.cache_keys import cache_key\n"
+        "from ecg.training.dataset import prepare_corpus\n"
         "print(cache_key([1], prepare_corpus.__module__))"
     )
 
@@ -62,10 +68,12 @@ def test_keys_change_with_the_files_content(tmp_path):
     with open(tmp_path / "ecg" / "report.py", "a") as file:
         file.write("# changed\n")
     assert key() == first
-    with open(tmp_path / "ecg" / "signals.py", "a") as file:
+    with open(tmp_path / "ecg" / "signals/preprocessing.py", "a") as file:
         file.write("# changed\n")
     assert key() != first
-    (tmp_path / "ecg" / "signals.py").write_text((PACKAGE / "signals.py").read_text())
+    (tmp_path / "ecg" / "signals/preprocessing.py").write_text(
+        (PACKAGE / "signals/preprocessing.py").read_text()
+    )
     assert key() == first
 
 

@@ -8,16 +8,17 @@ import pytest
 
 from benchmarks import candidates
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
-from ecg import training
-from ecg.architectures import multiscale_se
-from ecg.batches import BagOptions
-from ecg.classes import read_weights
-from ecg.corpus import Corpus
-from ecg.epochs import PretrainingOptions, TrainingOptions, run_epochs
-from ecg.leads import lead_rows
-from ecg.losses import BinaryCrossentropy, LossOptions, make_targets
-from ecg.measurements import N_RHYTHM, N_WAVES
-from ecg.methods import METHODS, as_published, build_network, find_method
+from ecg.models.architectures import multiscale_se
+from ecg.models.losses import BinaryCrossentropy, LossOptions, make_targets
+from ecg.models.registry import METHODS, as_published, build_network, find_method
+from ecg.models.training_options import PretrainingOptions, TrainingOptions
+from ecg.records.diagnoses import read_weights
+from ecg.records.leads import lead_rows
+from ecg.signals.measurements import N_RHYTHM, N_WAVES
+from ecg.training import fit as training
+from ecg.training.batches import BagOptions
+from ecg.training.dataset import Corpus
+from ecg.training.epochs import run_epochs
 from tests.narrow import narrow_method
 
 N_RECORDS, N_SAMPLES, BATCH = 12, 200, 6
@@ -301,7 +302,7 @@ def test_a_class_has_no_weight_where_a_source_never_has_it(corpus):
         assert 0 < from_b.sum() < BATCH
         expected = make_targets(corpus.labels[chosen], WEIGHTS)
         expected[:, -2:, 1] = 0
-        expected[np.ix_(from_b, range(1, 26, 2)) + (1,)] = 0
+        expected[..., 1][np.ix_(from_b, range(1, 26, 2))] = 0
         np.testing.assert_array_equal(targets, expected)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tensorflow
 
-from ecg import checkpoints
-from ecg.checkpoints import Checkpoint, Keeper, State
-from ecg.corpus import prepare_corpus
-from ecg.epochs import METRIC, NotFiniteError, TrainingOptions, make_optimizer, run_epochs
-from ecg.pretraining import pretrain, simulated_corpus
-from ecg.training import Trainer, TrainingError, fit
+from ecg.models.training_options import TrainingOptions
+from ecg.training import checkpoints
+from ecg.training.checkpoints import Checkpoint, Keeper, State
+from ecg.training.dataset import prepare_corpus
+from ecg.training.epochs import METRIC, NotFiniteError, make_optimizer, run_epochs
+from ecg.training.fit import Trainer, TrainingError, fit
+from ecg.training.pretraining import pretrain, simulated_corpus
 from tests.narrow import CPU, fitted, narrow_method
 
 STATE = State(

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from ecg.choices import CHOICES, choices_of
-from ecg.methods import METHODS, as_published, find_method, method_to_dict, with_epochs
+from ecg.models.choices import CHOICES, choices_of
+from ecg.models.registry import METHODS, as_published, find_method, method_to_dict, with_epochs
 
 
 def options_of(description) -> dict:

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from ecg.classes import (
+from ecg.records.diagnoses import (
     DIAGNOSES,
     GROUPS,
     OUTPUT_CODES,

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from ecg.command_line import running, whole_number
-from ecg.headers import RecordError
+from ecg.records.headers import RecordError
+from ecg.runtime.command_line import running, whole_number
 from tests.conftest import ROOT
 
 
@@ -61,7 +61,7 @@ free(): invalid pointer
 """
 WRITER = f"""
 import os, sys
-from ecg.command_line import running
+from ecg.runtime.command_line import running
 with running("tool"):
     os.write(2, {NATIVE_LINES.encode()!r})
     print("I0000 from Python", file=sys.stderr)

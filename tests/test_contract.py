@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from ecg.classes import OUTPUT_CODES
-from ecg.leads import LEAD_SETS
-from ecg.outputs import read_output
+from ecg.records.diagnoses import OUTPUT_CODES
+from ecg.records.leads import LEAD_SETS
+from ecg.records.outputs import read_output
 from tests.conftest import ROOT, run_script
 from tests.synthetic import beats, write_folder, write_record
 

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg import corpus as corpus_module
-from ecg import corpus_parts
-from ecg.classes import encode_dx
-from ecg.corpus import CorpusError, corpus_cache, prepare_corpus, read_corpus
-from ecg.demographics import encode_demographics
-from ecg.leads import TWELVE_LEADS
-from ecg.measurements import N_RHYTHM, N_WAVES, measure
-from ecg.record_files import find_records
-from ecg.records import read_record, select_leads
-from ecg.signals import Preparation, lead_deviation, prepare
+from ecg.records.demographics import encode_demographics
+from ecg.records.diagnoses import encode_dx
+from ecg.records.discovery import find_records
+from ecg.records.leads import TWELVE_LEADS
+from ecg.records.record import read_record, select_leads
+from ecg.signals.measurements import N_RHYTHM, N_WAVES, measure
+from ecg.signals.preprocessing import Preparation, lead_deviation, prepare
+from ecg.training import dataset as corpus_module
+from ecg.training import shards as corpus_parts
+from ecg.training.dataset import CorpusError, corpus_cache, prepare_corpus, read_corpus
 from tests.synthetic import beats, write_folder, write_record
 
 PREPARATION = Preparation()

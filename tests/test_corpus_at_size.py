@@ -5,7 +5,7 @@ from benchmarks.corpus_at_size import (
     report,
     simulate_missing,
 )
-from ecg.record_files import find_records, sources_of
+from ecg.records.discovery import find_records, sources_of
 from tests.synthetic import write_folder
 
 

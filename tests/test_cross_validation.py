@@ -11,13 +11,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg import comparison, cross_validation, folds, methods
-from ecg.classes import read_weights
-from ecg.corpus import CorpusError
-from ecg.epochs import PretrainingOptions
-from ecg.folds import read_answers
-from ecg.scoring import score
-from ecg.training import Start
+from ecg import cross_validation
+from ecg.evaluation import comparison, folds
+from ecg.evaluation.folds import read_answers
+from ecg.models import registry as methods
+from ecg.models.training_options import PretrainingOptions
+from ecg.records.diagnoses import read_weights
+from ecg.records.metrics import score
+from ecg.training.dataset import CorpusError
+from ecg.training.fit import Start
 from tests.conftest import ROOT
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecg.formats import read_ecg
-from ecg.headers import RecordError
+from ecg.records.formats import read_ecg
+from ecg.records.headers import RecordError
 from tests.recording_files import write_apple, write_csv
 from tests.synthetic import beats, write_record
 from tests.test_formats import SIX, TWELVE

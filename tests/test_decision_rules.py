@@ -16,10 +16,10 @@ from benchmarks.decision_rules import (
     sinus_weights,
     weighted_metric,
 )
-from ecg.classes import SINUS_RHYTHM, read_weights
-from ecg.decisions import calibrate, decide, fit_decision
-from ecg.folds import Answers
-from ecg.scoring import challenge_metric
+from ecg.evaluation.folds import Answers
+from ecg.models.decisions import calibrate, decide, fit_decision
+from ecg.records.diagnoses import SINUS_RHYTHM, read_weights
+from ecg.records.metrics import challenge_metric
 
 
 def made_up(n_records, seed, source="A") -> Answers:

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.label_sets import ExpectedScore
-from ecg.classes import SINUS_RHYTHM, read_weights
-from ecg.decisions import (
+from ecg.models.decisions import (
     Decision,
     DecisionOptions,
     best_metric,
@@ -19,7 +18,8 @@ from ecg.decisions import (
     fit_temperature,
     pool_windows,
 )
-from ecg.scoring import challenge_metric
+from ecg.records.diagnoses import SINUS_RHYTHM, read_weights
+from ecg.records.metrics import challenge_metric
 
 FITTED = DecisionOptions()
 RECORD_MAXIMUM = DecisionOptions(rule="record_maximum", divisor=5.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecg.demographics import N_DEMOGRAPHICS, encode_demographics
+from ecg.records.demographics import N_DEMOGRAPHICS, encode_demographics
 
 
 @pytest.mark.parametrize(

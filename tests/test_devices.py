@@ -1,7 +1,7 @@
 import pytest
 
-from ecg import devices
-from ecg.devices import choose_precision
+from ecg.models import devices
+from ecg.models.devices import choose_precision
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecg import epochs
-from ecg.epochs import (
+from ecg.models.registry import find_method
+from ecg.models.training_options import PretrainingOptions, TrainingOptions
+from ecg.training import epochs
+from ecg.training.epochs import (
     METRIC,
     NotFiniteError,
-    PretrainingOptions,
-    TrainingOptions,
     cosine_rate,
     make_optimizer,
     run_epochs,
     steps_per_execution,
 )
-from ecg.methods import find_method
 
 EPOCHS = 6
 RATE = 0.1  # of a step of Adam while all gradients have one sign, so the weight moves by as much

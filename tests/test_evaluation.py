@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecg.classes import CLASS_OF_CODE, OUTPUT_CODES, per_code, read_weights
-from ecg.evaluation import (
+from ecg.evaluation.answers import (
     Answered,
     always_sinus,
     calibration,
@@ -20,9 +19,10 @@ from ecg.evaluation import (
     roc_curve,
     summary,
 )
-from ecg.headers import RecordError
-from ecg.outputs import write_output
-from ecg.scoring import areas_under_curves
+from ecg.records.diagnoses import CLASS_OF_CODE, OUTPUT_CODES, per_code, read_weights
+from ecg.records.headers import RecordError
+from ecg.records.metrics import areas_under_curves
+from ecg.records.outputs import write_output
 from tests.synthetic import write_folder
 
 WEIGHTS = read_weights()

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from benchmarks import label_sets
 from benchmarks.label_sets import ExpectedScore, seen_label_sets
-from ecg import expected_score
-from ecg.classes import N_CLASSES, SINUS_RHYTHM, read_weights
-from ecg.expected_score import climb
+from ecg.models import expected_score
+from ecg.models.expected_score import climb
+from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM, read_weights
 
 SEEDS = st.integers(0, 2**32 - 1)
 FIVE = np.array(list(itertools.product([False, True], repeat=5)))  # all label sets of five classes

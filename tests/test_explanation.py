@@ -4,10 +4,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ecg.explanation import explain, parts_of, take_out
-from ecg.headers import RecordError
-from ecg.leads import TWELVE_LEADS
-from ecg.records import Record
+from ecg.pages.explanation import explain, parts_of, take_out
+from ecg.records.headers import RecordError
+from ecg.records.leads import TWELVE_LEADS
+from ecg.records.record import Record
 from tests.synthetic import beats
 
 PREVALENCE = np.full(26, 0.1)

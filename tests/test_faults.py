@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from ecg.checkpoints import Checkpoint, State
-from ecg.model_files import save_model
+from ecg.models.model_files import save_model
+from ecg.training.checkpoints import Checkpoint, State
 from tests.conftest import ROOT, run_script
 from tests.narrow import untrained_model
 from tests.synthetic import write_folder

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from ecg.figures import draw_calibration, draw_confusion, draw_curves, draw_training
+from ecg.pages.plots import draw_calibration, draw_confusion, draw_curves, draw_training
 
 HISTORY = {"loss": [0.7, 0.5], "val_loss": [0.8, 0.6], "learning_rate": [1e-3, 5e-4]}
 CURVE = np.array([[0.0, 0.0], [0.2, 0.7], [1.0, 1.0]])

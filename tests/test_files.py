@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ecg import files
-from ecg.files import (
+from ecg.runtime import files
+from ecg.runtime.files import (
     check_room,
     digest_files,
     held,
@@ -116,7 +116,7 @@ def test_where_there_are_no_locks_nobody_knows(tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ecg.files import temporary_folder
+from ecg.runtime.files import temporary_folder
 with temporary_folder(Path(sys.argv[1]), ".made-") as folder:
     (folder / "half").touch()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -189,7 +189,7 @@ def test_a_text_replaces_a_file_or_a_links_target_as_a_whole(tmp_path):
 
 
 def test_a_text_goes_into_what_is_no_regular_file(tmp_path):
-    code = "import sys; from ecg.files import write_text; write_text(sys.argv[1], 'whole')"
+    code = "import sys; from ecg.runtime.files import write_text; write_text(sys.argv[1], 'whole')"
     for target in ("/dev/stdout", "/proc/self/fd/1"):
         command = [sys.executable, "-c", code, target]
         piped = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)

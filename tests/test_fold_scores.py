@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecg.classes import SINUS_RHYTHM
-from ecg.fold_scores import measured_in, score_rows
-from ecg.folds import Answers, Fold
-from ecg.methods import find_method
+from ecg.evaluation.fold_scores import measured_in, score_rows
+from ecg.evaluation.folds import Answers, Fold
+from ecg.models.registry import find_method
+from ecg.records.diagnoses import SINUS_RHYTHM
 
 FIGURES = (
     "AUROC",

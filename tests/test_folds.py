@@ -5,10 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg import folds
-from ecg.classes import read_weights
-from ecg.corpus import prepare_corpus
-from ecg.folds import (
+from ecg.evaluation import folds
+from ecg.evaluation.folds import (
     Fold,
     Pretraining,
     fold_file,
@@ -18,9 +16,11 @@ from ecg.folds import (
     run_pretraining,
     split_corpus,
 )
-from ecg.pretraining import simulated_corpus
-from ecg.scoring import score
-from ecg.training import Start
+from ecg.records.diagnoses import read_weights
+from ecg.records.metrics import score
+from ecg.training.dataset import prepare_corpus
+from ecg.training.fit import Start
+from ecg.training.pretraining import simulated_corpus
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 

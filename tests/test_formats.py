@@ -7,11 +7,11 @@ import struct
 import numpy as np
 import pytest
 
-from ecg.formats import read_ecg
-from ecg.formats.labels import units_per_mv
-from ecg.headers import RecordError
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.records import PrintedMeasurements, select_leads
+from ecg.records.formats import read_ecg
+from ecg.records.formats.labels import units_per_mv
+from ecg.records.headers import RecordError
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.record import PrintedMeasurements, select_leads
 from tests.conftest import ROOT
 from tests.recording_files import (
     PATIENT,

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from ecg.forward import logits_of
+from ecg.models.forward import logits_of
 
 N_CLASSES, SIZE = 3, 4
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecg.headers import (
+from ecg.records.headers import (
     DEFAULT_FS,
     DEFAULT_GAIN,
     Header,
@@ -14,7 +14,7 @@ from ecg.headers import (
     parse_header,
     read_dx,
 )
-from ecg.leads import TWELVE_LEADS
+from ecg.records.leads import TWELVE_LEADS
 from tests.synthetic import header_text
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import helper_code
-from ecg.headers import RecordError
-from ecg.leads import TWELVE_LEADS
+from ecg.records.headers import RecordError
+from ecg.records.leads import TWELVE_LEADS
 from tests.synthetic import beats, digitise, header_text, write_record
 
 HEADER = header_text("A1", 257, 500, ["V2", "II", "I"], dx="10370003,1", baseline=3, age="NaN")

@@ -8,19 +8,19 @@ import pytest
 from scipy.signal import resample_poly
 from scipy.special import expit
 
-from ecg import inference
-from ecg.batches import window_batches
-from ecg.classes import OUTPUT_CODES, per_code
-from ecg.corpus import prepare_corpus
-from ecg.demographics import encode_demographics
-from ecg.inference import Predictor, load_predictor
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.measurements import n_measurements
-from ecg.methods import METHODS, build_network
-from ecg.record_files import find_records, read_header_text
-from ecg.records import Record, read_recording
-from ecg.signals import prepare
-from ecg.training import answer_corpus
+from ecg.models import predictor as inference
+from ecg.models.predictor import Predictor, load_predictor
+from ecg.models.registry import METHODS, build_network
+from ecg.records.demographics import encode_demographics
+from ecg.records.diagnoses import OUTPUT_CODES, per_code
+from ecg.records.discovery import find_records, read_header_text
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.record import Record, read_recording
+from ecg.signals.measurements import n_measurements
+from ecg.signals.preprocessing import prepare
+from ecg.training.batches import window_batches
+from ecg.training.dataset import prepare_corpus
+from ecg.training.fit import answer_corpus
 from tests.narrow import untrained_model
 from tests.reading_tasks import die_at_one_record
 from tests.synthetic import beats, digitise, header_text, write_record

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from ecg.layers import (
+from ecg.models.layers import (
     BlurPool1D,
     activate,
     classify,

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from ecg.formats.completion import complete
-from ecg.lead_arithmetic import arms_look_swapped, calibration_start, derive_limb_leads
-from ecg.leads import TWELVE_LEADS
-from ecg.records import Record, select_leads
+from ecg.records.formats.completion import complete
+from ecg.records.lead_arithmetic import arms_look_swapped, calibration_start, derive_limb_leads
+from ecg.records.leads import TWELVE_LEADS
+from ecg.records.record import Record, select_leads
 from tests.synthetic import beats
 
 FS = 500.0

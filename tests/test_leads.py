@@ -1,6 +1,13 @@
 import pytest
 
-from ecg.leads import LEAD_SETS, TWELVE_LEADS, canonical_lead, lead_rows, lead_set_for, sort_leads
+from ecg.records.leads import (
+    LEAD_SETS,
+    TWELVE_LEADS,
+    canonical_lead,
+    lead_rows,
+    lead_set_for,
+    sort_leads,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 from benchmarks.long_runs import WAYS, Samples, _make_parts, line_of, main
-from ecg.record_files import find_records
+from ecg.records.discovery import find_records
 
 
 def test_a_leak_shows():

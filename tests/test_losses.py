@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ecg.losses import (
+from ecg.models.losses import (
     BinaryCrossentropy,
     LossOptions,
     SoftmaxOrLovasz,

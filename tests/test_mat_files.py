@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from scipy.sparse import coo_matrix
 
-from ecg import mat_files
-from ecg.headers import RecordError
-from ecg.mat_files import read_matrix
+from ecg.records import mat_files
+from ecg.records.headers import RecordError
+from ecg.records.mat_files import read_matrix
 
 TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8", "i8", "u8")
 VERSIONS = {

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import detrend
 
-from ecg import measurements as module
-from ecg import signals
-from ecg.leads import LEAD_SETS, lead_rows
-from ecg.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure, prepare_and_measure
-from ecg.record_files import find_records
-from ecg.records import read_record
-from ecg.signals import Preparation, prepare
+from ecg.records.discovery import find_records
+from ecg.records.leads import LEAD_SETS, lead_rows
+from ecg.records.record import read_record
+from ecg.signals import measurements as module
+from ecg.signals import preprocessing as signals
+from ecg.signals.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure, prepare_and_measure
+from ecg.signals.preprocessing import Preparation, prepare
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, diagnose
 from ecg.simulation.recorders import Recorder, record

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from ecg.augmentation import AugmentationOptions
-from ecg.decisions import DecisionOptions
-from ecg.epochs import PretrainingOptions
-from ecg.losses import LossOptions
-from ecg.methods import (
+from ecg.evaluation.variants import VARIANTS, apply_variant
+from ecg.models.augmentation import AugmentationOptions
+from ecg.models.decisions import DecisionOptions
+from ecg.models.losses import LossOptions
+from ecg.models.registry import (
     METHODS,
     as_published,
     find_method,
@@ -15,9 +15,8 @@ from ecg.methods import (
     method_to_dict,
     with_epochs,
 )
-from ecg.selection import SelectionOptions
-from ecg.signals import Preparation
-from ecg.variants import VARIANTS, apply_variant
+from ecg.models.training_options import PretrainingOptions, SelectionOptions
+from ecg.signals.preprocessing import Preparation
 
 WHOLE_RECORD_500_HZ = Preparation(
     fs=500, band_hz=None, window_s=10, max_windows=180, drop_tail=False, scale="mV"

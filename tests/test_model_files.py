@@ -7,14 +7,14 @@ import h5py
 import numpy as np
 import pytest
 
-from ecg.classes import GROUPS
-from ecg.decisions import Decision, DecisionOptions, decide
-from ecg.files import digest_files
-from ecg.leads import LEAD_SETS
-from ecg.methods import METHODS, find_method, method_from_dict, method_to_dict
-from ecg.model_descriptions import ModelFolderError, missing_models
-from ecg.model_files import TrainedModel, load_trained_model, save_model
-from ecg.signals import prepare
+from ecg.models.decisions import Decision, DecisionOptions, decide
+from ecg.models.descriptions import ModelFolderError, missing_models
+from ecg.models.model_files import TrainedModel, load_trained_model, save_model
+from ecg.models.registry import METHODS, find_method, method_from_dict, method_to_dict
+from ecg.records.diagnoses import GROUPS
+from ecg.records.leads import LEAD_SETS
+from ecg.runtime.files import digest_files
+from ecg.signals.preprocessing import prepare
 from tests.narrow import untrained_model
 from tests.synthetic import beats
 

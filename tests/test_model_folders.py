@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg import model_folders, pretraining
-from ecg.corpus import CorpusError
-from ecg.devices import Devices
-from ecg.files import held
-from ecg.model_files import load_trained_model
-from ecg.model_folders import train_model_folder
-from ecg.settings import Settings
-from ecg.training import TrainingError
+from ecg.models.devices import Devices
+from ecg.models.model_files import load_trained_model
+from ecg.models.settings import Settings
+from ecg.runtime.files import held
+from ecg.training import model_folders, pretraining
+from ecg.training.dataset import CorpusError
+from ecg.training.fit import TrainingError
+from ecg.training.model_folders import train_model_folder
 from tests.narrow import narrow_method, untrained_model
 from tests.synthetic import beats, write_folder, write_record
 

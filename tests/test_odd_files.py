@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from ecg.model_files import save_model
-from ecg.outputs import read_output
+from ecg.models.model_files import save_model
+from ecg.records.outputs import read_output
 from tests.conftest import ROOT
 from tests.narrow import untrained_model
 from tests.synthetic import beats, header_text, write_folder, write_record
@@ -120,8 +120,8 @@ def test_odd_files_are_named_and_cost_no_other_record_its_answer(model, tmp_path
 
 
 def test_training_names_odd_files_and_goes_on(tmp_path):
-    from ecg.corpus import prepare_corpus
-    from ecg.signals import Preparation
+    from ecg.signals.preprocessing import Preparation
+    from ecg.training.dataset import prepare_corpus
 
     data = write_folder(tmp_path / "data", 60)
     os.mkfifo(data / "pipe.mat")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from ecg.optimizers import FlatAdam
+from ecg.training.optimizers import FlatAdam
 from tests.conftest import ROOT
 
 JAX = keras.backend.backend() == "jax"

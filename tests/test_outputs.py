@@ -3,8 +3,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecg.classes import CLASS_OF_CODE, OUTPUT_CODES
-from ecg.outputs import read_answers, read_output, to_classes, write_output
+from ecg.records.diagnoses import CLASS_OF_CODE, OUTPUT_CODES
+from ecg.records.outputs import read_answers, read_output, to_classes, write_output
 
 
 def test_an_output_file_has_four_lines_and_is_read_back(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import joblib
 import pytest
 
-from ecg import parallel
-from ecg.parallel import on_cluster, read_ahead, run_jobs
+from ecg.runtime import processes as parallel
+from ecg.runtime.processes import on_cluster, read_ahead, run_jobs
 from tests.conftest import ROOT
 from tests.reading_tasks import die_once, fifth_of, lost, touch
 
@@ -135,7 +135,7 @@ def test_a_process_that_dies_is_an_error(gpus):
 
 def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from ecg.parallel import run_jobs; "
+        "import sys; from pathlib import Path; from ecg.runtime.processes import run_jobs; "
         "from tests.test_parallel import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
     )
     log = tmp_path / "log"

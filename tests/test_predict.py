@@ -7,14 +7,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ecg.classes import DIAGNOSES
-from ecg.inference import load_predictor
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.model_files import save_model
+from ecg.models.model_files import save_model
+from ecg.models.predictor import load_predictor
+from ecg.pages.predictions import notes_on
 from ecg.predict import main
-from ecg.predictions import notes_on
-from ecg.records import Record
-from ecg.signals import Preparation
+from ecg.records.diagnoses import DIAGNOSES
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.record import Record
+from ecg.signals.preprocessing import Preparation
 from tests.narrow import untrained_model
 from tests.recording_files import write_csv, write_dicom, write_edf, write_muse
 from tests.synthetic import beats, write_record

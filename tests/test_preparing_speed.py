@@ -3,8 +3,8 @@ import pytest
 
 from benchmarks import preparing_speed
 from benchmarks.preparing_speed import WAYS, report, resample_once, seconds_taken, usable
-from ecg.leads import TWELVE_LEADS
-from ecg.signals import prepare, standardise
+from ecg.records.leads import TWELVE_LEADS
+from ecg.signals.preprocessing import prepare, standardise
 from tests.synthetic import beats, write_folder, write_record
 
 

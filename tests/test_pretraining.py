@@ -7,18 +7,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ecg import pretraining
-from ecg.batches import window_batches
-from ecg.corpus import prepare_corpus
-from ecg.decisions import DecisionOptions
-from ecg.leads import LEAD_SETS
-from ecg.methods import build_network, find_method
-from ecg.optimizers import FlatAdam
-from ecg.pretraining import pretrain, pretraining_method, simulated_corpus, simulated_for
-from ecg.signals import Preparation
+from ecg.models.decisions import DecisionOptions
+from ecg.models.registry import build_network, find_method
+from ecg.records.leads import LEAD_SETS
+from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
-from ecg.training import Trainer, fit
+from ecg.training import pretraining
+from ecg.training.batches import window_batches
+from ecg.training.dataset import prepare_corpus
+from ecg.training.fit import Trainer, fit
+from ecg.training.optimizers import FlatAdam
+from ecg.training.pretraining import pretrain, pretraining_method, simulated_corpus, simulated_for
 from tests.conftest import ROOT
 from tests.narrow import CPU, narrow_method
 
@@ -318,10 +318,10 @@ IN_ONE_PROCESS_OR_TWO = """
 import sys
 from pathlib import Path
 import numpy as np
-from ecg.corpus import read_corpus
-from ecg.devices import find_devices
-from ecg.pretraining import pretrain
-from ecg.training import Trainer, fit
+from ecg.training.dataset import read_corpus
+from ecg.models.devices import find_devices
+from ecg.training.pretraining import pretrain
+from ecg.training.fit import Trainer, fit
 from tests.narrow import narrow_method
 simulated = read_corpus(Path(sys.argv[1]))
 method = narrow_method("multiscale_se", len(simulated), epochs=2, batch_size=4)

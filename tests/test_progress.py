@@ -1,4 +1,4 @@
-from ecg import progress
+from ecg.runtime import progress
 
 
 def test_without_a_terminal_plain_lines_tell_count_rate_and_time_left(capsys, monkeypatch):

@@ -1,9 +1,9 @@
 import pytest
 
-from ecg.leads import LEAD_SETS
-from ecg.methods import as_published, find_method
-from ecg.published import TABLES
-from ecg.variants import DEFAULT, VARIANTS
+from ecg.evaluation.papers import TABLES
+from ecg.evaluation.variants import DEFAULT, VARIANTS
+from ecg.models.registry import as_published, find_method
+from ecg.records.leads import LEAD_SETS
 
 CELLS = [
     pytest.param(table, row, column, value, id=f"{table.source}, {row.label}, {column.heading}")

@@ -8,10 +8,10 @@ import tensorflow
 from benchmarks import recipe
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
 from benchmarks.recipe import FIGURES, HEAD, Bench, read_rows, table, write_rows
-from ecg.classes import read_weights
-from ecg.corpus import CorpusError
-from ecg.scoring import challenge_metric, score
-from ecg.settings import Settings
+from ecg.models.settings import Settings
+from ecg.records.diagnoses import read_weights
+from ecg.records.metrics import challenge_metric, score
+from ecg.training.dataset import CorpusError
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
@@ -59,6 +59,11 @@ def run(data, out, *arguments) -> list[dict]:
 def made_up_row(candidate, seed, *figures, split="5 folds", key="0f") -> dict:
     head = (candidate, "demo", "2", str(seed), split)
     return dict(zip(HEAD, (*head, *(f"{figure:.4f}" for figure in figures), key), strict=True))
+
+
+def trainer_of(method, lead_set, seed, devices, n_training):
+    """Stands for a trainer, without the network."""
+    return SimpleNamespace(method=method, lead_set=lead_set, seed=seed, n_training=n_training)
 
 
 def no_training(*arguments):
@@ -117,7 +122,7 @@ def test_a_run_takes_a_row_per_candidate_and_split(finished):
         assert -5 < float(row["Challenge metric"]) <= 1
     assert rows[0]["key"] == rows[2]["key"] != rows[1]["key"] == rows[3]["key"]
     # The mixed batches came to something else.
-    assert any(rows[0][name] != rows[2][name] for name in FIGURES)
+    assert any(rows[i][name] != rows[i + 2][name] for i in (0, 1) for name in FIGURES)
 
 
 def test_a_finished_run_computes_nothing_again(finished, data, monkeypatch, capsys):
@@ -258,14 +263,16 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
     random = np.random.default_rng(0)
     probabilities = random.random(labels.shape)
     outputs = probabilities > 0.5
+    monkeypatch.setattr(recipe, "Trainer", trainer_of)
     monkeypatch.setattr(
         recipe,
         "answer_corpus",
         lambda model, corpus, indices: (outputs[indices], probabilities[indices]),
     )
 
-    def fit(method, corpus, kept, lead_set, seed, devices, start):
-        trained.append((kept, lead_set, seed))
+    def fit(trainer, corpus, kept, start):
+        trained.append((kept, trainer.lead_set, trainer.seed))
+        assert trainer.n_training == len(kept)
 
     def auroc(positions):
         parts = (values[positions] for values in (labels, outputs, probabilities))
@@ -300,13 +307,15 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
         lambda model, corpus, indices: (corpus.labels[indices], corpus.labels[indices] / 2),
     )
 
-    def pretrain(method, simulated, lead_set, seed, devices):
-        starts.append((method, lead_set, seed))
+    def pretrain(trainer, simulated):
+        starts.append((trainer.method, trainer.lead_set, trainer.seed))
+        assert trainer.n_training == len(own.records)
         return SimpleNamespace(number=len(starts))
 
+    monkeypatch.setattr(recipe, "Trainer", trainer_of)
     monkeypatch.setattr(recipe, "pretrain", pretrain)
 
-    def fit(*what, start):
+    def fit(trainer, corpus, kept, start):
         given.append(start.number)
 
     for candidate in (

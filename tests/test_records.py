@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from scipy.sparse import coo_matrix
 
-from ecg.headers import RecordError, parse_header
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.record_files import RecordFiles, find_records, read_header_text, sources_of
-from ecg.records import read_record, read_recording, select_leads, to_record
+from ecg.records.discovery import RecordFiles, find_records, read_header_text, sources_of
+from ecg.records.headers import RecordError, parse_header
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.record import read_record, read_recording, select_leads, to_record
 from tests.synthetic import beats, digitise, header_text, write_folder, write_record
 
 

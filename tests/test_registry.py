@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from ecg.classes import OUTPUT_CODES
-from ecg.corpus import prepare_corpus
-from ecg.devices import find_devices
-from ecg.inference import Predictor, load_predictor
-from ecg.leads import LEAD_SETS, lead_rows
-from ecg.methods import METHODS
-from ecg.model_files import save_model
+from ecg.models.devices import find_devices
+from ecg.models.model_files import save_model
+from ecg.models.predictor import Predictor, load_predictor
+from ecg.models.registry import METHODS
+from ecg.records.diagnoses import OUTPUT_CODES
+from ecg.records.leads import LEAD_SETS, lead_rows
+from ecg.training.dataset import prepare_corpus
 from tests.narrow import fitted, narrow_method
 from tests.synthetic import beats, digitise, header_text
 

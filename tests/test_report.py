@@ -4,9 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
-from ecg.classes import DIAGNOSES, OUTPUT_CODES, per_code
-from ecg.leads import LEAD_SETS
-from ecg.outputs import write_output
+from ecg.records.diagnoses import DIAGNOSES, OUTPUT_CODES, per_code
+from ecg.records.leads import LEAD_SETS
+from ecg.records.outputs import write_output
 from ecg.report import main
 from tests.browser import contrast, opened
 from tests.synthetic import write_folder
@@ -106,7 +106,7 @@ def test_a_model_that_saw_simulated_records_first_has_all_its_stages_drawn(
 ):
     model = shutil.copytree(model_folder, tmp_path / "model")
     description = json.loads((model / "2_leads.json").read_text())
-    # No record is set aside there, see `ecg.pretraining.pretrain`.
+    # No record is set aside there, see `ecg.training.pretraining.pretrain`.
     stage = {"history": {"loss": [0.7, 0.5], "learning_rate": [1e-3, 1e-4]}, "n_training": 24}
     description["evidence"]["start"] = stage | {"start": stage | {"start": None}}
     (model / "2_leads.json").write_text(json.dumps(description))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ecg.classes import SINUS_RHYTHM, read_weights
-from ecg.scoring import (
+from ecg.records.diagnoses import SINUS_RHYTHM, read_weights
+from ecg.records.metrics import (
     areas_under_curves,
     beta_measures,
     challenge_metric,

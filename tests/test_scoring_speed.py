@@ -13,10 +13,10 @@ from benchmarks.scoring_speed import (
     random_dx,
     write_case,
 )
-from ecg.classes import CLASS_OF_CODE, N_CLASSES, WEIGHTS_FILE, encode_dx, read_weights
-from ecg.headers import parse_header
-from ecg.record_files import find_records, read_header_text
-from ecg.scoring import score
+from ecg.records.diagnoses import CLASS_OF_CODE, N_CLASSES, WEIGHTS_FILE, encode_dx, read_weights
+from ecg.records.discovery import find_records, read_header_text
+from ecg.records.headers import parse_header
+from ecg.records.metrics import score
 from evaluate_model import evaluate_model
 
 

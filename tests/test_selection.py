@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecg.classes import SINUS_RHYTHM
-from ecg.selection import SelectionOptions, select_records
+from ecg.models.training_options import SelectionOptions
+from ecg.records.diagnoses import SINUS_RHYTHM
+from ecg.training.selection import select_records
 
 OTHER = (SINUS_RHYTHM + 1) % 26
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ecg.methods import METHODS
-from ecg.settings import (
+from ecg.models.registry import METHODS
+from ecg.models.settings import (
     METHOD_NAMES,
     PRESET_NAMES,
     Settings,

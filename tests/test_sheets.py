@@ -4,9 +4,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from ecg.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.records import Record
-from ecg.sheets import Mark, draw_marked_leads, draw_sheet
+from ecg.pages.ecg_sheet import Mark, draw_marked_leads, draw_sheet
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.record import Record
 from tests.synthetic import beats
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from ecg.signals import (
+from ecg.signals.preprocessing import (
     Preparation,
     band_pass,
     centre,

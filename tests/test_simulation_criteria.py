@@ -9,7 +9,7 @@ import pytest
 from scipy.signal import periodogram
 from wfdb.processing import xqrs_detect
 
-from ecg.classes import DIAGNOSES
+from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.patients import diagnose
 from ecg.simulation.populations import Population, draw_patient
 from ecg.simulation.recorders import Recorder, record

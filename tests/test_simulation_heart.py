@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from wfdb.processing import xqrs_detect
 
-from ecg.leads import TWELVE_LEADS
+from ecg.records.leads import TWELVE_LEADS
 from ecg.simulation.heart import (
     BEAT_KINDS,
     CONDUCTIONS,

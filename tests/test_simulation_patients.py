@@ -3,7 +3,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from ecg.classes import DIAGNOSES
+from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, corrected_qt, diagnose
 from ecg.simulation.populations import Population, draw_patient

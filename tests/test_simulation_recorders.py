@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecg.leads import TWELVE_LEADS
+from ecg.records.leads import TWELVE_LEADS
 from ecg.simulation.recorders import Recorder, record
 
 QUIET = Recorder(wander_mv=0, mains_mv=0, muscle_mv=0, motion_per_min=0, loose_electrode=0)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecg.leads import LEAD_SETS
-from ecg.record_files import find_records
-from ecg.records import read_record, read_recording
-from ecg.signals import Preparation, prepare
+from ecg.records.discovery import find_records
+from ecg.records.leads import LEAD_SETS
+from ecg.records.record import read_record, read_recording
+from ecg.signals.preprocessing import Preparation, prepare
 from ecg.simulation.__main__ import main
 from ecg.simulation.patients import Patient
 from ecg.simulation.recordings import (

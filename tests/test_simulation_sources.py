@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecg.classes import CLASS_OF_CODE, DIAGNOSES
+from ecg.records.diagnoses import CLASS_OF_CODE, DIAGNOSES
 from ecg.simulation.patients import diagnose
 from ecg.simulation.populations import draw_patient
 from ecg.simulation.recordings import shown_kinds

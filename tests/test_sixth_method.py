@@ -11,14 +11,14 @@ from tests.synthetic import write_folder
 GUIDE = (ROOT / "docs" / "sixth_method.md").read_text()
 # Where the guide says that each block goes: a file, and the line that it follows.
 PLACES = (
-    ("ecg/architectures/plain_cnn.py", None),
-    ("ecg/architectures/__init__.py", "from ecg.architectures import"),
-    ("ecg/architectures/__init__.py", "ARCHITECTURES = {"),
-    ("ecg/methods.py", "from ecg.augmentation import"),
-    ("ecg/methods.py", "_FULL = {"),
-    ("ecg/methods.py", "_DEMO = {"),
-    ("ecg/settings.py", "METHOD_NAMES = ("),
-    ("ecg/variants.py", "VARIANTS: dict"),
+    ("ecg/models/architectures/plain_cnn.py", None),
+    ("ecg/models/architectures/__init__.py", "from ecg.models.architectures import"),
+    ("ecg/models/architectures/__init__.py", "ARCHITECTURES = {"),
+    ("ecg/models/registry.py", "from ecg.models.augmentation import"),
+    ("ecg/models/registry.py", "_FULL = {"),
+    ("ecg/models/registry.py", "_DEMO = {"),
+    ("ecg/models/settings.py", "METHOD_NAMES = ("),
+    ("ecg/evaluation/variants.py", "VARIANTS: dict"),
 )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecg.splits import by_source, hold_out, k_folds
+from ecg.training.splits import by_source, hold_out, k_folds
 
 
 @pytest.fixture

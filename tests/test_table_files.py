@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ecg.formats.tables import read_table
-from ecg.headers import RecordError
-from ecg.leads import LEAD_SETS
+from ecg.records.formats.tables import read_table
+from ecg.records.headers import RecordError
+from ecg.records.leads import LEAD_SETS
 
 FS = 500.0
 N = 300

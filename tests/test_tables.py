@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ecg.published import TABLES
-from ecg.tables import format_table, tables_for
+from ecg.evaluation.papers import TABLES
+from ecg.evaluation.tables import format_table, tables_for
 
 RATES = next(table for table in TABLES if table.source.startswith("Triology"))
 KERNELS = next(table for table in TABLES if table.source.endswith("2021, table 2"))

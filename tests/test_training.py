@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from ecg import training
-from ecg.classes import read_weights
-from ecg.corpus import CorpusError, prepare_corpus
-from ecg.decisions import (
+from ecg.models.decisions import (
     Decision,
     DecisionOptions,
     calibrate,
@@ -21,13 +18,16 @@ from ecg.decisions import (
     fit_temperature,
     pool_windows,
 )
-from ecg.losses import class_weights, make_loss, make_targets
-from ecg.methods import METHODS, as_published, find_method
-from ecg.optimizers import FlatAdam
-from ecg.scoring import score
-from ecg.selection import SelectionOptions
-from ecg.splits import hold_out
-from ecg.training import Start, Trainer, answer_corpus, class_log_odds, fit, probabilities_of
+from ecg.models.losses import class_weights, make_loss, make_targets
+from ecg.models.registry import METHODS, as_published, find_method
+from ecg.models.training_options import SelectionOptions
+from ecg.records.diagnoses import read_weights
+from ecg.records.metrics import score
+from ecg.training import fit as training
+from ecg.training.dataset import CorpusError, prepare_corpus
+from ecg.training.fit import Start, Trainer, answer_corpus, class_log_odds, fit, probabilities_of
+from ecg.training.optimizers import FlatAdam
+from ecg.training.splits import hold_out
 from tests.conftest import ROOT
 from tests.narrow import CPU, fitted, narrow_method, untrained_model
 from tests.synthetic import beats, write_folder, write_record
@@ -36,13 +36,13 @@ ONE_EPOCH_OF_EACH = """
 import json, sys
 from pathlib import Path
 import keras
-from ecg.classes import read_weights
-from ecg.corpus import prepare_corpus
-from ecg.decisions import best_metric
-from ecg.devices import find_devices
-from ecg.methods import METHODS
-from ecg.splits import hold_out
-from ecg.training import probabilities_of
+from ecg.records.diagnoses import read_weights
+from ecg.training.dataset import prepare_corpus
+from ecg.models.decisions import best_metric
+from ecg.models.devices import find_devices
+from ecg.models.registry import METHODS
+from ecg.training.splits import hold_out
+from ecg.training.fit import probabilities_of
 from tests.narrow import fitted, narrow_method
 results = {"backend": keras.backend.backend()}
 for name in METHODS:

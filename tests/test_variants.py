@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from ecg.methods import METHODS, as_published, build_network, find_method
-from ecg.variants import DEFAULT, VARIANTS, apply_variant, distinct_variants
+from ecg.evaluation.variants import DEFAULT, VARIANTS, apply_variant, distinct_variants
+from ecg.models.registry import METHODS, as_published, build_network, find_method
 
 WITHOUT_SE = {"network.squeeze_ratio": None}
 # What each variant but the default sets; all else is as published, at the preset's size.

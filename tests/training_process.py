@@ -8,9 +8,11 @@ import sys
 from dataclasses import replace
 
 import train_model
-from ecg import comparison, cross_validation, model_folders
-from ecg.epochs import PretrainingOptions
-from ecg.variants import DEFAULT
+from ecg import cross_validation
+from ecg.evaluation import comparison
+from ecg.evaluation.variants import DEFAULT
+from ecg.models.training_options import PretrainingOptions
+from ecg.training import model_folders
 from tests.narrow import narrow_method
 
 OPTIONS = {"--cross-validate", "--one-stage"} & set(sys.argv)

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from ecg.command_line import running
-from ecg.leads import LEAD_SETS
-from ecg.settings import read_settings
-from ecg.signals import MAX_FS, MIN_FS
+from ecg.models.settings import read_settings
+from ecg.records.leads import LEAD_SETS
+from ecg.runtime.command_line import running
+from ecg.signals.preprocessing import MAX_FS, MIN_FS
 from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ecg.leads import TWELVE_LEADS
+from ecg.records.leads import TWELVE_LEADS
 from ecg.simulation.heart import LEAD_FIELD, Heart, beat, dipole, twelve_leads
 from ecg.simulation.rhythms import Rhythm
 
@@ -51,7 +51,7 @@ class Patient:
 
 
 def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
-    """Abbreviations (ecg.classes) of all diagnoses that the person's measures meet.
+    """Abbreviations (ecg.records.diagnoses) of all diagnoses that the person's measures meet.
 
     beat_kinds: of the beats (heart.BEAT_KINDS) that the recording shows, since premature ones
     count only there.

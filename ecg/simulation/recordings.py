@@ -9,10 +9,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from ecg.headers import Header
-from ecg.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
-from ecg.progress import track
-from ecg.records import write_record
+from ecg.records.headers import Header
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
+from ecg.records.record import write_record
+from ecg.runtime.progress import track
 from ecg.simulation.heart import LEAD_FIELD, beat, dipole, fibrillation, flutter
 from ecg.simulation.patients import Patient, diagnose
 from ecg.simulation.populations import draw_patient

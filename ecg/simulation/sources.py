@@ -7,7 +7,7 @@ the source annotates. Recorders and habits are made up, to differ as those do.
 
 from dataclasses import dataclass, field
 
-from ecg.classes import DIAGNOSES
+from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.populations import Population
 from ecg.simulation.recorders import Recorder
 

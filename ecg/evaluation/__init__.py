@@ -1,0 +1,1 @@
+"""Comparisons of answers, methods, variants and folds."""

@@ -1,0 +1,126 @@
+"""Anti-aliased two-branch ResNet-18 for signals at 80 Hz.
+
+Team Triology, Computing in Cardiology 2020, vol. 47. The text we worked from has no title page, so
+its title, authors and DOI are not given here.
+
+As published (section 3.4 and figure 2)
+- Input at 80 Hz, each lead's mean removed, leads being channels.
+- A one-dimensional ResNet-18. Convolutions of 3 samples in two branches that differ in dilation, 1
+  and 2; instance normalisation in place of batch normalisation. That also takes away the signal's
+  overall scale, so low voltage is out of this network's reach.
+- Down-sampling in two steps: max pooling with stride 1, then blur pooling with stride 2.
+- Age and sex join the features; dropout 0.3.
+- Segments of equal length, as many as the record fills; the record's answer is their mean, and so
+  is what the loss sees: at random a weighted cross-entropy on the softmax or Lovász-softmax on the
+  sigmoid. Adam at 3e-4, gradients over 64 records; noise, erasing, shift. 30 % of the normal
+  records and those with missing or noisy signal are left out of training; a fifth chooses the
+  epoch by the Challenge metric; thresholds from the training records.
+
+Differs from the paper
+- 26 outputs; the paper scores 24 of the 27 codes of 2020.
+- The figure is not in the text we worked from, so where the branches part, where dropout acts and
+  how many filters there are is our choice: the stem is shared, a branch has half of ResNet-18's
+  filters, dropout acts on the features of the maps alone, so that a patient's age and the flag
+  that it is known never part, and one dense layer follows.
+- The stem is ResNet-18's, a convolution of 7 samples and pooling of 3, but without the stride of
+  its convolution: at 80 Hz a QRS complex is some eight samples wide.
+- Where ResNet-18 has a strided convolution, a blur pool follows the first convolution of the block
+  and precedes the projection of the shortcut (Zhang 2019, section 3.2).
+- Age and sex come as `ecg.records.demographics` encodes them, with flags for what is not known.
+- Lengths and sizes that the text does not give: segments of 5 s; a training step takes two of a
+  record, drawn at random from longer ones; shift up to 0.5 s, noise of 0.01 mV, up to 0.5 s
+  erased; at most 60 epochs. The gradients of two batches of 32 make the 64 records; Lovász-softmax
+  is over the 32, and the loss is drawn per batch. Normal is what has no class but sinus rhythm;
+  missing or noisy, a lead in use with a standard deviation outside 0.01 to 2 mV. The epoch is
+  chosen after each, the paper's after every third. Weights of the cross-entropy: AIRCAS_MEL1's. The
+  rate is halved after three epochs without a lower validation loss, and training ends ten epochs
+  after the best. Thresholds come from all records but the fifth, those left out included.
+- `ecg.models.registry` says what all methods share beyond their papers.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from ecg.models.layers import BlurPool1D, classify
+from ecg.records.demographics import N_DEMOGRAPHICS
+
+_STEM_KERNEL, _STEM_POOL, _KERNEL = 7, 3, 3  # samples
+_BLOCKS_A_STAGE = 2
+_N_STAGES = 4
+
+
+@dataclass(frozen=True)
+class AntialiasedResNet18Options:
+    """widths: filters of a branch's four stages, the first also of the stem. dilations: a branch
+    each. dropout: rate on the features."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    dilations: tuple[int, ...] = (1, 2)
+    dropout: float = 0.3
+
+    def __post_init__(self):
+        if len(self.widths) != _N_STAGES or len(self.dilations) < 2:
+            raise ValueError(
+                f"expected {_N_STAGES} widths and at least 2 dilations, found "
+                f"{self.widths}, {self.dilations}"
+            )
+        if min(*self.widths, *self.dilations) < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"expected widths and dilations of at least 1, 0 <= dropout < 1; found {self}"
+            )
+
+
+def build(
+    options: AntialiasedResNet18Options, n_leads: int, n_samples: int, n_classes: int
+) -> keras.Model:
+    """Model from {"signal": (batch, n_leads, n_samples), "demographics": (batch, 4)} to
+    logits (batch, n_classes)."""
+    signal = keras.Input((n_leads, n_samples), name="signal")
+    demographics = keras.Input((N_DEMOGRAPHICS,), name="demographics")
+    x = layers.Permute((2, 1), name="time_first")(signal)
+    x = _convolve(x, options.widths[0], _STEM_KERNEL, 1, "stem")
+    x = layers.ReLU(name="stem_relu")(x)
+    x = layers.MaxPooling1D(_STEM_POOL, strides=1, padding="same", name="stem_max")(x)
+    x = BlurPool1D(name="stem_blur")(x)
+    branches = [_branch(x, dilation, options.widths) for dilation in options.dilations]
+    x = layers.Concatenate(name="features")(branches)
+    x = layers.Dropout(options.dropout, name="dropout")(x)
+    x = layers.Concatenate(name="patient")([x, demographics])
+    inputs = {"signal": signal, "demographics": demographics}
+    return keras.Model(inputs, classify(x, n_classes), name="antialiased_resnet18")
+
+
+def _branch(x, dilation, widths):
+    """Feature vector (batch, widths[-1]) of (batch, samples, channels)."""
+    name = f"dilation{dilation}"
+    for stage, width in enumerate(widths, start=1):
+        for block in range(1, _BLOCKS_A_STAGE + 1):
+            down = stage > 1 and block == 1
+            x = _block(x, width, dilation, down, f"{name}_stage{stage}_block{block}")
+    return layers.GlobalAveragePooling1D(name=f"{name}_pool")(x)
+
+
+def _block(x, width, dilation, down, name):
+    """ResNet's basic block; `down` halves the samples."""
+    shortcut = x
+    if down:
+        shortcut = BlurPool1D(name=f"{name}_shortcut_blur")(shortcut)
+    if shortcut.shape[-1] != width:
+        shortcut = _convolve(shortcut, width, 1, 1, f"{name}_shortcut")
+    x = _convolve(x, width, _KERNEL, dilation, f"{name}_conv1")
+    x = layers.ReLU(name=f"{name}_relu1")(x)
+    if down:
+        x = BlurPool1D(name=f"{name}_blur")(x)
+    x = _convolve(x, width, _KERNEL, dilation, f"{name}_conv2")
+    return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([shortcut, x]))
+
+
+def _convolve(x, width, kernel, dilation, name):
+    # The normalisation that follows has the bias.
+    x = layers.Conv1D(
+        width, kernel, padding="same", dilation_rate=dilation, use_bias=False, name=name
+    )(x)
+    # A group a channel: each channel of each record by its own mean and variance.
+    return layers.GroupNormalization(groups=-1, name=f"{name}_in")(x)

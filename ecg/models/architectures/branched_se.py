@@ -1,0 +1,108 @@
+"""Branched residual network with squeeze-and-excitation.
+
+Team CQUPT_Dontwant, Computing in Cardiology 2021, vol. 48. The text we worked from has no title
+page, so its title, authors and DOI are not given here.
+
+As published (section 2.3 and figures 2 and 3)
+- Input of 10 s at 500 Hz, (leads, 5000 samples), leads being channels.
+- Three shared convolutions of 15 samples, then max pooling by 3.
+- Two branches: four residual blocks of kernel 3, three of kernel 5. A block is three convolutions
+  of 1, k and 1 samples with batch normalisation and ReLU before each, squeeze-and-excitation
+  behind them, and a shortcut.
+- Concatenation of the branches, squeeze-and-excitation, global average pooling, dense layer,
+  sigmoid.
+- Sliding windows of 10 s, zero-padded; a record has what any of its windows has. Binary
+  cross-entropy; Adam at 1e-3, 1e-4 from the tenth of 13 epochs on, batches of 64; shift and noise;
+  records without a scored class are left out of training.
+
+Differs from the paper
+- 26 outputs: the equivalent pairs among the 30 codes are one class each.
+- The text gives no filter counts, no strides and no SE ratio. We take 32 filters in the shared
+  convolutions and 64, 128, 256 and 256 in the blocks, half of them in a block's inner two
+  convolutions.
+- Both branches need maps of equal length to be concatenated. The k-wide convolution has stride 2
+  in as many blocks as the shortest branch has (three), stride 1 in the rest; so 5000 samples
+  become 209 steps in either branch.
+- The text calls the dense layer's activation softmax, the figure sigmoid; records have several
+  classes, so it is sigmoid.
+- The first convolution takes the signal as it comes, since a ReLU would cut off its negative half;
+  the concatenated maps, sums of unbounded terms, are normalised and activated once more, as He et
+  al. (2016) do behind their last block.
+- Maps that change their shape have the shortcut of `ecg.models.layers.se_residual_block`.
+- Windows are spread over the record, overlapping as they must; a training step takes one of a
+  record, drawn at random. Each lead's mean is removed. Shift up to 0.5 s, noise of 0.01 mV. The
+  text gives no thresholds: they are fitted for the Challenge metric on a tenth set aside.
+- `ecg.models.registry` says what all methods share beyond their papers.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from ecg.models.layers import activate, classify, convolve_time, se_residual_block, squeeze_excite
+
+_N_SHARED = 3
+_NARROWING = 2  # of a block's inner convolutions
+
+
+@dataclass(frozen=True)
+class BranchedSEOptions:
+    """shared_width, shared_kernel: filters and samples of the shared convolutions. pool: samples.
+    kernels, blocks: samples and number of blocks, of each branch. widths: filters of a branch's
+    blocks; a shorter branch leaves out the last. squeeze_ratio: channels per gate unit."""
+
+    shared_width: int = 32
+    shared_kernel: int = 15
+    pool: int = 3
+    kernels: tuple[int, ...] = (3, 5)
+    blocks: tuple[int, ...] = (4, 3)
+    widths: tuple[int, ...] = (64, 128, 256, 256)
+    squeeze_ratio: int = 8
+
+    def __post_init__(self):
+        if not 2 <= len(self.kernels) == len(self.blocks) or len(self.widths) < max(self.blocks):
+            raise ValueError(
+                "expected at least 2 kernels, as many blocks, and a width for each block; found "
+                f"{self.kernels}, {self.blocks}, {self.widths}"
+            )
+        sizes = (self.shared_width, self.shared_kernel, self.pool, self.squeeze_ratio)
+        if min(*sizes, *self.kernels, *self.blocks) < 1 or min(self.widths) < _NARROWING:
+            raise ValueError(
+                f"expected sizes of at least 1 and widths of at least {_NARROWING}, found {self}"
+            )
+
+
+def build(options: BranchedSEOptions, n_leads: int, n_samples: int, n_classes: int) -> keras.Model:
+    """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes)."""
+    signal = keras.Input((n_leads, n_samples), name="signal")
+    shared = _shared_maps(signal, options)
+    branches = [
+        _branch(shared, kernel, n_blocks, options)
+        for kernel, n_blocks in zip(options.kernels, options.blocks, strict=True)
+    ]
+    x = activate(layers.Concatenate(name="fusion")(branches), "fusion")
+    x = squeeze_excite(x, options.squeeze_ratio, "fusion_se")
+    features = layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model({"signal": signal}, classify(features, n_classes), name="branched_se")
+
+
+def _shared_maps(signal, options):
+    """Maps (batch, 1, samples / pool, shared_width) of a signal (batch, leads, samples)."""
+    n_leads, n_samples = signal.shape[1:]
+    x = layers.Permute((2, 1), name="time_first")(signal)
+    x = layers.Reshape((1, n_samples, n_leads), name="maps")(x)
+    for i in range(1, _N_SHARED + 1):
+        if i > 1:
+            x = activate(x, f"shared_pre{i}")
+        x = convolve_time(x, options.shared_width, options.shared_kernel, 1, f"shared_conv{i}")
+    return layers.MaxPooling2D((1, options.pool), padding="same", name="shared_pool")(x)
+
+
+def _branch(x, kernel, n_blocks, options):
+    for i, width in enumerate(options.widths[:n_blocks], start=1):
+        inner = width // _NARROWING
+        stride = 2 if i <= min(options.blocks) else 1
+        convolutions = [(inner, 1, 1), (inner, kernel, stride), (width, 1, 1)]
+        x = se_residual_block(x, convolutions, options.squeeze_ratio, f"kernel{kernel}_block{i}")
+    return x

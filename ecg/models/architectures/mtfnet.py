@@ -1,0 +1,90 @@
+"""MTFNet: double convolutions for the morphology, bidirectional LSTMs for the time course.
+
+Team csu_anying, Computing in Cardiology 2021, vol. 48. The text we worked from has no title page,
+so its title, authors and DOI are not given here.
+
+As published (section 2.2, tables 1 to 3 and figure 1)
+- Input of 5000 samples at 500 Hz, leads being channels.
+- Five double convolutions: two of 3 samples and 64 channels, a leaky ReLU after each, batch
+  normalisation between them, max pooling at the end.
+- Four bidirectional LSTM layers of hidden size 64, dropout 0.2; layer normalisation of the 128
+  features; a dense layer. Fewer channels (12, 32) and fewer LSTM layers (1 to 3) are tables 4
+  and 5.
+- Binary cross-entropy; AdamW from 1e-4 along half a cosine, batches of 128, 200 epochs; a fifth of
+  each source's records chooses the epoch by the Challenge metric.
+
+Differs from the paper
+- The text gives no pool size: we take 2, so 5000 samples become 156 steps; no slope of the leaky
+  ReLU: 0.01, the default of PyTorch, which the authors used; no order of the first leaky ReLU and
+  the batch normalisation: in that order.
+- Dropout acts on the sequences between LSTM layers, as PyTorch's LSTM has it; the paper's "20 % of
+  its parameters" may mean the same. Recurrent dropout would rule cuDNN's LSTM out.
+- What passes from the sequence to the dense layer is not in the text: its mean over time.
+- Each lead's mean is removed before padding. AdamW's weight decay is Keras's, .004. The text gives
+  no thresholds: they are fitted for the Challenge metric on the fifth set aside, and the epoch is
+  the one that scores best with the best threshold that all classes share.
+- `ecg.models.registry` says what all methods share beyond their papers.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from ecg.models.layers import classify, normalise
+
+_KERNEL = 3  # samples
+_POOL = 2  # samples
+_SLOPE = 0.01
+
+
+@dataclass(frozen=True)
+class MTFNetOptions:
+    """channels: filters of every convolution. n_blocks: double convolutions. bilstm_layers, hidden:
+    number and units a direction of the LSTM layers. dropout: rate between those."""
+
+    channels: int = 64
+    n_blocks: int = 5
+    bilstm_layers: int = 4
+    hidden: int = 64
+    dropout: float = 0.2
+
+    def __post_init__(self):
+        if min(self.channels, self.n_blocks, self.bilstm_layers, self.hidden) < 1:
+            raise ValueError(f"expected sizes and numbers of at least 1, found {self}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected 0 <= rate < 1, found {self.dropout}")
+
+
+def build(options: MTFNetOptions, n_leads: int, n_samples: int, n_classes: int) -> keras.Model:
+    """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes).
+
+    Raises ValueError for a signal that pooling leaves nothing of.
+    """
+    shortest = _POOL**options.n_blocks
+    if n_samples < shortest:
+        raise ValueError(f"expected at least {shortest} samples, found {n_samples}")
+    signal = keras.Input((n_leads, n_samples), name="signal")
+    x = layers.Permute((2, 1), name="time_first")(signal)
+    for i in range(1, options.n_blocks + 1):
+        x = _double_convolution(x, options.channels, f"double{i}")
+    for i in range(1, options.bilstm_layers + 1):
+        if i > 1:
+            x = layers.Dropout(options.dropout, name=f"bilstm{i}_dropout")(x)
+        lstm = layers.LSTM(options.hidden, return_sequences=True, name=f"lstm{i}")
+        x = layers.Bidirectional(lstm, name=f"bilstm{i}")(x)
+    x = layers.GlobalAveragePooling1D(name="mean")(x)
+    features = layers.LayerNormalization(name="features")(x)
+    return keras.Model({"signal": signal}, classify(features, n_classes), name="mtfnet")
+
+
+def _double_convolution(x, channels, name):
+    x = _convolve(x, channels, f"{name}_conv1")
+    x = normalise(x, f"{name}_bn")
+    x = _convolve(x, channels, f"{name}_conv2")
+    return layers.MaxPooling1D(_POOL, name=f"{name}_pool")(x)
+
+
+def _convolve(x, channels, name):
+    x = layers.Conv1D(channels, _KERNEL, padding="same", name=name)(x)
+    return layers.LeakyReLU(negative_slope=_SLOPE, name=f"{name}_relu")(x)

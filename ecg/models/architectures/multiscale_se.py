@@ -1,0 +1,183 @@
+"""Multi-scale squeeze-and-excitation CNN.
+
+Team AIRCAS_MEL1 (Xia et al.), Computing in Cardiology 2021, vol. 48. The text we worked from has no
+title page, so its title and DOI are not given here.
+
+As published (section 2.2 and figure 1)
+- Input (leads, 1000 samples); three branches on every 1st, 2nd and 4th sample.
+- Five residual SE blocks a branch. Kernels (leads x samples): 1 x large in the first two, which
+  have stride 2 over time; then m x 3, n x 9, k x 27 with stride 1; m, n, k by lead set, see
+  `LEAD_KERNELS`.
+- Batch normalisation, spatial dropout, ReLU, squeeze-and-excitation in every block.
+- Global average pooling, concatenation of the branches, dense layer, sigmoid.
+
+Differs from the paper
+- 26 outputs: the equivalent pairs among the 30 codes are one class each.
+- The text gives no filter counts, no size of the large kernel, no dropout rate and no SE ratio;
+  `MultiscaleSEOptions` says which we took. Widths grow while kernels are small and shrink as
+  kernels grow, because a block's cost goes with width squared x kernel: with 32 filters in the
+  last three blocks, the last one, 5 x 27 on 12 leads, would hold two thirds of the multiply-adds
+  and training would take twice as long.
+- With `measured_width` a dense layer of the record's measurements joins the branches' features
+  before the last layer, and `feature_dropout` acts on these; the paper has neither.
+- Training starts with the output bias at the log-odds of each class's frequency.
+- A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU (the order of figure 1
+  is not in the text). Where its shape changes, the shortcut is sliced to the stride first and
+  then projected by a 1 x 1 convolution: a strided 1 x 1 convolution of a one-channel input
+  corrupts memory in TensorFlow 2.18 to 2.21 with oneDNN.
+- Maps have time before leads from `_TIME_FIRST_FROM` leads on: the same network, trained faster.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from ecg.models.layers import classify, embed_measurements, normalise, squeeze_excite
+from ecg.signals.measurements import n_measurements
+
+# Kernel size across leads in blocks 3 to 5, by number of leads (section 2.2, [m, n, k]).
+LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 1, 2)}
+# On CPUs oneDNN's gradient of a kernel longer than 14 along the last axis of the maps runs at a
+# fifth of the usual rate; and its convolutions need a last axis that is long enough to fill
+# registers. So time comes last where there are few leads (`python -m benchmarks.training_step`).
+_TIME_FIRST_FROM = 6
+
+
+@dataclass(frozen=True)
+class MultiscaleSEOptions:
+    """widths: filters of the five blocks. large_kernel: samples, blocks 1 and 2. time_kernels:
+    samples, blocks 3 to 5. steps: a branch each, on every so many-th sample; none of them leaves
+    the signal out, for a network of the measurements alone. squeeze_ratio: None
+    leaves squeeze-and-excitation out. dropout: rate of spatial dropout. feature_dropout: rate of
+    dropout on the branches' features. measured_width: features made of a record's measurements
+    (`ecg.signals.measurements`), which then are an input too; None, as published, for none of that.
+    measured_noise, measured_dropout: see `ecg.models.layers.embed_measurements`."""
+
+    widths: tuple[int, ...] = (16, 24, 32, 24, 16)
+    large_kernel: int = 15
+    time_kernels: tuple[int, ...] = (3, 9, 27)
+    steps: tuple[int, ...] = (1, 2, 4)
+    squeeze_ratio: int | None = 8
+    dropout: float = 0.1
+    feature_dropout: float = 0.0
+    measured_width: int | None = None
+    measured_noise: float = 0.1
+    measured_dropout: float = 0.4
+
+    def __post_init__(self):
+        if len(self.widths) != 5 or len(self.time_kernels) != 3:
+            raise ValueError(
+                f"expected 5 widths and 3 time_kernels; found {self.widths}, {self.time_kernels}"
+            )
+        if not self.steps and self.measured_width is None:
+            raise ValueError("expected steps or a measured_width, found neither")
+
+
+def build(
+    options: MultiscaleSEOptions, n_leads: int, n_samples: int, n_classes: int
+) -> keras.Model:
+    """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes).
+
+    With `measured_width` it takes "measurements", (batch, n_measurements), beside the signal.
+    Raises ValueError for a number of leads that the paper has no kernels for.
+    """
+    if n_leads not in LEAD_KERNELS:
+        raise ValueError(
+            f"expected one of {', '.join(map(str, LEAD_KERNELS))} leads, found {n_leads}"
+        )
+    inputs, features = {}, []
+    if options.steps:
+        inputs["signal"] = keras.Input((n_leads, n_samples), name="signal")
+        features.append(_signal_features(inputs["signal"], options))
+    if options.measured_width is not None:
+        measurements = keras.Input((n_measurements(n_leads),), name="measurements")
+        inputs["measurements"] = measurements
+        features.append(
+            embed_measurements(
+                measurements,
+                options.measured_width,
+                options.measured_noise,
+                options.measured_dropout,
+            )
+        )
+    return keras.Model(
+        inputs, classify(_join(features, "all_features"), n_classes), name="multiscale_se"
+    )
+
+
+def _signal_features(signal, options):
+    """Features (batch, branches x widths[-1]) of the signal (batch, n_leads, n_samples)."""
+    n_leads, n_samples = signal.shape[1:]
+    axes = _Axes(time_first=n_leads >= _TIME_FIRST_FROM)
+    if axes.time_first:
+        signal = layers.Permute((2, 1), name="time_first")(signal)
+    shape = axes.ordered(n_leads, n_samples)
+    maps = layers.Reshape((*shape, 1), name="maps")(signal)
+    branches = [
+        _branch(axes.every(maps, step), options, LEAD_KERNELS[n_leads], axes, f"step{step}")
+        for step in options.steps
+    ]
+    features = _join(branches, "features")
+    if not options.feature_dropout:
+        return features
+    return layers.Dropout(options.feature_dropout, name="features_dropout")(features)
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """The order of the maps' axes: (batch, samples, leads, channels) with `time_first`, otherwise
+    (batch, leads, samples, channels)."""
+
+    time_first: bool
+
+    def ordered(self, of_leads, of_samples) -> tuple:
+        """The two values in the order of the axes."""
+        return (of_samples, of_leads) if self.time_first else (of_leads, of_samples)
+
+    def every(self, maps, step):
+        """The maps on every `step`-th sample; themselves with 1."""
+        if step == 1:
+            return maps
+        return maps[:, ::step] if self.time_first else maps[:, :, ::step]
+
+
+def _join(features, name):
+    return layers.Concatenate(name=name)(features) if len(features) > 1 else features[0]
+
+
+def _branch(x, options, lead_kernels, axes, name):
+    """Feature vector (batch, widths[-1]) of maps with one channel."""
+    kernels = [(1, options.large_kernel)] * 2 + list(
+        zip(lead_kernels, options.time_kernels, strict=True)
+    )
+    for i, (width, kernel) in enumerate(zip(options.widths, kernels, strict=True), start=1):
+        x = _block(x, width, kernel, 2 if i <= 2 else 1, options, axes, f"{name}_block{i}")
+    return layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+
+
+def _block(x, width, kernel, stride, options, axes, name):
+    shortcut = axes.every(x, stride)
+    if shortcut.shape[-1] != width:
+        shortcut = _convolve(shortcut, width, (1, 1), 1, axes, f"{name}_project")
+    x = _convolve(x, width, kernel, stride, axes, f"{name}_conv1")
+    x = layers.ReLU(name=f"{name}_relu1")(x)
+    x = layers.SpatialDropout2D(options.dropout, name=f"{name}_dropout")(x)
+    x = _convolve(x, width, kernel, 1, axes, f"{name}_conv2")
+    if options.squeeze_ratio is not None:
+        x = squeeze_excite(x, options.squeeze_ratio, f"{name}_se")
+    return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([shortcut, x]))
+
+
+def _convolve(x, width, kernel, stride, axes, name):
+    """kernel: leads x samples; stride: samples."""
+    # The batch normalisation that follows has the bias.
+    x = layers.Conv2D(
+        width,
+        axes.ordered(*kernel),
+        strides=axes.ordered(1, stride),
+        padding="same",
+        use_bias=False,
+        name=name,
+    )(x)
+    return normalise(x, f"{name}_bn")

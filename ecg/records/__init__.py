@@ -1,0 +1,1 @@
+"""An ECG from any file to mV, its diagnosis codes, and the Challenge's outputs and metrics."""

@@ -1,0 +1,155 @@
+"""The output file of a record: four lines, `#record id`, codes, labels, probabilities."""
+
+import math
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ecg.records.diagnoses import CLASS_OF_CODE, N_CLASSES
+from ecg.runtime.files import printable, read_bytes, written_whole
+
+_TRUE = {"True", "true", "T", "t"}  # Python's booleans end up in other teams' files
+
+
+def write_output(path: str | Path, record_id: str, codes, labels, probabilities) -> None:
+    """Write one output file, UTF-8, whole or not at all; the three sequences are equally long.
+
+    Characters of the id that cannot be printed, a line break say, are written as escapes.
+    """
+    path = Path(path)
+    lines = (
+        f"#{printable(record_id)}",
+        ",".join(str(code) for code in codes),
+        ",".join(str(int(label)) for label in labels),
+        ",".join(repr(float(probability)) for probability in probabilities),
+    )
+    with written_whole(path) as unfinished:
+        unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_output(
+    path: str | Path,
+) -> tuple[str, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
+    """(record id, codes, labels, probabilities) of an output file.
+
+    A label is 1 where its text is the number 1 or one of "True", "true", "T" and "t", else 0; a
+    probability that is no finite number is 0. What a short or empty file lacks is 0 as well.
+    Raises FileNotFoundError naming the file where there is none.
+    """
+    record_line, code_line, label_line, probability_line = _read_lines(path)
+    codes = _codes(code_line)
+    return (
+        record_line.lstrip("#").strip(),
+        codes,
+        tuple(_labels(label_line, len(codes))),
+        tuple(_numbers(probability_line, len(codes))),
+    )
+
+
+def read_answers(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n_files, 26), bool, and probabilities (n_files, 26) of the scored classes of files.
+
+    What `read_output` and `to_classes` make of each. Raises FileNotFoundError naming the first
+    file that is missing.
+    """
+    # Nearly all files list the same codes in the same line: those become classes in one go.
+    tables: dict[str, _Table] = {}
+    n_files = 0
+    for path in paths:
+        _, code_line, label_line, probability_line = _read_lines(path)
+        table = tables.get(code_line)
+        if table is None:
+            table = tables[code_line] = _Table(_codes(code_line))
+        table.rows.append(n_files)
+        table.labels.extend(_labels(label_line, len(table.codes)))
+        table.probabilities.extend(_numbers(probability_line, len(table.codes)))
+        n_files += 1
+    positive, probability = np.zeros((n_files, N_CLASSES), bool), np.zeros((n_files, N_CLASSES))
+    for table in tables.values():
+        shape = len(table.rows), len(table.codes)
+        answers = (np.array(part).reshape(shape) for part in (table.labels, table.probabilities))
+        positive[table.rows], probability[table.rows] = to_classes(table.codes, *answers)
+    return positive, probability
+
+
+def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (…, 26), bool, and probabilities (…, 26) of the scored classes of outputs.
+
+    labels, probabilities: (…, n_codes), of one output or of many that list the same codes.
+    A class is positive where any of its codes is; its probability is the mean over its codes that
+    are there. Codes that are not scored are left out. A code may be several, joined by bars, and
+    then stands for every class that has one of them.
+    """
+    of_class = np.zeros((len(codes), N_CLASSES))
+    for i, joined in enumerate(codes):
+        for code in joined.split("|"):
+            if code in CLASS_OF_CODE:
+                of_class[i, CLASS_OF_CODE[code]] = 1
+    positive = np.equal(labels, 1) @ of_class > 0
+    total = np.zeros((*np.shape(probabilities)[:-1], N_CLASSES))
+    with np.errstate(over="ignore"):
+        # One by one: a matrix product adds in an order that depends on the other columns, and
+        # answers that tie would tie no more.
+        for i, k in np.argwhere(of_class):
+            total[..., k] += np.asarray(probabilities)[..., i]
+    return positive, total / np.maximum(of_class.sum(axis=0), 1)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What the files say that list these codes: their places among all, a row of numbers each."""
+
+    codes: tuple[str, ...]
+    rows: list[int] = field(default_factory=list)
+    labels: array = field(default_factory=lambda: array("b"))
+    probabilities: array = field(default_factory=lambda: array("d"))
+
+
+def _read_lines(path: str | Path) -> list[str]:
+    """The four lines of an output file, stripped; those that it lacks are empty."""
+    try:
+        text = read_bytes(path).decode(errors="replace")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: expected an output file, found none") from None
+    lines = [line.strip() for line in text.splitlines()[:4]]
+    return lines + [""] * (4 - len(lines))
+
+
+def _codes(line: str) -> tuple[str, ...]:
+    return tuple(code.strip() for code in line.split(",")) if line else ()
+
+
+def _fields(line: str, count: int) -> list[str]:
+    """So many fields of a line; those that it lacks are empty."""
+    fields = line.split(",")
+    return fields if len(fields) == count else (fields + [""] * count)[:count]
+
+
+def _labels(line: str, count: int) -> list[int]:
+    return list(map(_label, _fields(line, count)))
+
+
+def _numbers(line: str, count: int) -> list[float]:
+    fields = _fields(line, count)
+    try:
+        values = list(map(float, fields))
+    except ValueError:
+        return list(map(_number, fields))
+    return values if math.isfinite(sum(values)) else list(map(_number, fields))
+
+
+@lru_cache(1024)
+def _label(text: str) -> int:
+    return int(text.strip() in _TRUE or _number(text) == 1)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0

@@ -1,0 +1,195 @@
+"""Record files <-> `Record`: reading and writing them, digital values -> mV."""
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.io import savemat
+
+from ecg.records.discovery import RecordFiles, read_header_text
+from ecg.records.headers import Header, RecordError, format_header, parse_header
+from ecg.records.mat_files import read_matrix
+from ecg.runtime.files import written_whole
+from ecg.signals.preprocessing import check_fs, window_length
+
+# Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
+_MISSING = (-32768, -(2**31))
+
+
+@dataclass(frozen=True)
+class PrintedMeasurements:
+    """What the cardiograph itself measured and stored with the recording; None where it did not.
+
+    heart_rate_bpm: beats a minute. pr_ms, qrs_ms, qt_ms, qtc_ms: ms; the formula behind the QTc is
+    the machine's. qrs_axis_deg: in the frontal plane, degrees.
+    """
+
+    heart_rate_bpm: float | None = None
+    pr_ms: float | None = None
+    qrs_ms: float | None = None
+    qt_ms: float | None = None
+    qtc_ms: float | None = None
+    qrs_axis_deg: float | None = None
+
+
+NOTHING_PRINTED = PrintedMeasurements()
+
+
+@dataclass(frozen=True)
+class Record:
+    """One ECG.
+
+    signal: (n_leads, n_samples), float32, mV, NaN where a sample is missing; leads name its rows
+    in standard spelling. fs: Hz. age: years or NaN. sex: "Male", "Female" or "Unknown".
+    dx: SNOMED CT codes of the header. warnings: what is doubtful about the file. notes: what was
+    done to the signal while it was read. printed: the cardiograph's own measurements.
+    """
+
+    name: str
+    signal: np.ndarray
+    fs: float
+    leads: tuple[str, ...]
+    age: float
+    sex: str
+    dx: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    printed: PrintedMeasurements = NOTHING_PRINTED
+
+
+def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
+    """The record of a header and its signal file, or its first `duration_s` seconds.
+
+    Raises RecordError naming the file where either cannot be read.
+    """
+    try:
+        header = parse_header(read_header_text(files.header))
+        check_fs(header.fs)
+    except (OSError, ValueError) as error:  # RecordError is a ValueError
+        raise RecordError(f"{files.header}: {error}") from error
+    n_samples = None if duration_s is None else window_length(header.fs, duration_s)
+    return to_record(header, read_recording(files.recording, n_samples))
+
+
+def to_record(header: Header, recording, duration_s: float | None = None) -> Record:
+    """The record of a header and its raw digital values, or its first `duration_s` seconds.
+
+    recording: (n_leads, n_samples), numbers, rows in the header's lead order.
+    Raises RecordError where the array is none of that, or where a lead's unit is no voltage.
+    """
+    recording = np.asanyarray(recording)
+    if recording.dtype.kind not in "iuf":
+        raise RecordError(f"{header.name}: expected numbers as signal, found {recording.dtype}")
+    if recording.ndim != 2 or len(recording) != len(header.leads) or recording.shape[1] == 0:
+        raise RecordError(
+            f"{header.name}: expected {len(header.leads)} leads x at least 1 sample, "
+            f"found an array of shape {recording.shape}"
+        )
+    if all(math.isnan(gain) for gain in header.adc_gains):
+        raise RecordError(f"{header.name}: expected a lead in mV, uV or V, found none")
+    if duration_s is not None:
+        recording = recording[:, : window_length(header.fs, duration_s)]
+    signal = _to_millivolts(recording, header.adc_gains, header.baselines)
+    return Record(
+        header.name,
+        signal,
+        header.fs,
+        header.leads,
+        header.age,
+        header.sex,
+        header.dx,
+        header.warnings,
+    )
+
+
+def _to_millivolts(recording, adc_gains, baselines) -> np.ndarray:
+    """Signal (n_leads, n_samples), mV, float32, each lead in one piece; NaN where one is missing.
+
+    adc_gains: per mV; baselines: of each lead, in the recording's unit.
+    """
+    # Whole numbers of so few digits are exact in float32, so that it gives what float64 would.
+    scales = np.array([adc_gains, baselines])[:, :, None]
+    small = recording.dtype.kind in "iu" and recording.dtype.itemsize <= 2
+    exact = small and ((np.abs(scales) < 2**16) & (scales == np.rint(scales))).all()
+    gains, baselines = scales.astype(np.float32 if exact else np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        signal = recording.astype(gains.dtype, order="C")
+        signal -= baselines
+        signal /= gains
+        signal = signal.astype(np.float32, copy=False)
+    for value in _MISSING:
+        missing = recording == value
+        if missing.any():
+            signal[missing] = np.nan
+    finite = np.isfinite(signal)
+    if not finite.all():
+        signal[~finite] = np.nan
+    return signal
+
+
+def select_leads(record: Record, leads) -> np.ndarray:
+    """Signal (len(leads), n_samples), mV, of these leads in this order; absent ones are NaN.
+
+    The record's own array where it has just these.
+    """
+    if record.leads == tuple(leads):
+        return record.signal
+    rows = [record.leads.index(lead) if lead in record.leads else -1 for lead in leads]
+    signal = record.signal[rows]
+    signal[[row < 0 for row in rows]] = np.nan
+    return signal
+
+
+def read_recording(path: str | Path, n_samples: int | None = None, key: str = "val") -> np.ndarray:
+    """Raw digital values (n_leads, n_samples) of a signal file, or the first `n_samples`.
+
+    A `.mat` file's matrix `key` as it is stored, see `ecg.records.mat_files`. Other WFDB formats go
+    through wfdb, missing samples as -32768; their header must stand beside them. Raises RecordError
+    naming the file where it is absent, cut short or of no known form.
+    """
+    path = Path(path)
+    try:
+        if path.suffix != ".mat":
+            return _read_wfdb(path, n_samples)
+        return read_matrix(path, key, n_samples)
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: expected a signal file, found none") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+
+
+def write_record(folder: Path, header: Header, recording, physionet: bool = False) -> None:
+    """Writes NAME.mat (MATLAB v4) and then NAME.hea, each whole or not at all.
+
+    recording: (n_leads, n_samples), int16. physionet: header in the dialect of PhysioNet 1.0.3.
+    """
+    content = io.BytesIO()
+    savemat(content, {"val": recording}, format="4")
+    text = format_header(header, recording, physionet)
+    for ending, part in ((".mat", content.getvalue()), (".hea", text.encode())):
+        with written_whole(folder / f"{header.name}{ending}") as unfinished:
+            unfinished.write_bytes(part)
+
+
+def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
+    # Imported here because it pulls in pandas and matplotlib, which no other record needs.
+    import wfdb
+
+    header_path = path.with_suffix(".hea")
+    header = parse_header(read_header_text(header_path))
+    for file in header.files:
+        if Path(file).name != file:
+            raise RecordError(f"{header_path}: expected signal files beside it, found '{file}'")
+        if not path.with_name(file).is_file():
+            raise RecordError(f"{path.with_name(file)}: expected a signal file, found none")
+    # wfdb refuses an end beyond the record's own, and takes none where that is not known.
+    end = min(n_samples, header.n_samples) if n_samples and header.n_samples else None
+    try:
+        record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=end)
+        recording = record.d_signal.astype(np.int32)
+        recording[np.isnan(record.dac())] = _MISSING[0]
+    except Exception as error:  # as above, of wfdb
+        raise RecordError(f"{path}: unreadable WFDB record: {error}") from error
+    return recording.T[:, :n_samples]

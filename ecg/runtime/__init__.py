@@ -1,0 +1,1 @@
+"""Files, processes, progress and command lines: nothing about ECGs or networks."""

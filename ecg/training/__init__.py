@@ -1,0 +1,1 @@
+"""Many records -> one trained model for each lead set."""

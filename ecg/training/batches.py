@@ -1,0 +1,139 @@
+"""Corpus + record numbers -> batches of inputs for Keras.
+
+Inputs are a dict of what a network takes, see `ecg.models.inputs.network_inputs`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from ecg.models.inputs import network_inputs
+from ecg.models.losses import draw_alternative, make_targets
+from ecg.records.leads import lead_rows
+from ecg.training.dataset import Corpus
+
+# From two on Keras reads ahead by threads of its own, in order. With one it leaves that to
+# TensorFlow, whose tuner of a dataset may sleep on at the end of an epoch for as long as it lasted.
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """Of a training batch. batch_size: records; bag_size: windows of each. n_alternatives: losses
+    that a step draws one of, see `ecg.models.losses.draw_alternative`."""
+
+    batch_size: int
+    bag_size: int = 1
+    n_alternatives: int = 1
+
+
+class Bags(keras.utils.PyDataset):
+    """Training batches (inputs, targets) of records, each as a bag of its windows, all full.
+
+    signal: (batch, bag_size, lead_set, n_samples), float32; targets: see
+    `ecg.models.losses.make_targets`; with several alternatives the batches are (inputs, targets,
+    sample weights). The order of the records and the windows drawn from long ones change from epoch
+    to epoch, by the seed alone; what the last batch lacks is taken from the epoch's first records.
+    Records with fewer windows repeat theirs, evenly.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        indices,
+        lead_set: int,
+        inputs: Sequence[str],
+        options: BagOptions,
+        class_weights,
+        seed: int,
+    ):
+        super().__init__(workers=_THREADS)
+        self.corpus, self.inputs, self.options = corpus, tuple(inputs), options
+        self.leads, self.class_weights = lead_rows(lead_set), class_weights
+        self.indices = np.array(indices)
+        self.seed, self.epoch = seed, -1
+        self.skip_epochs(1)
+
+    def __len__(self):
+        return -(-len(self.indices) // self.options.batch_size)
+
+    def __getitem__(self, i):
+        # By epoch and batch, not from one stream: Keras may ask for a batch twice.
+        random = np.random.default_rng([self.seed, self.epoch, 1 + i])
+        size = self.options.batch_size
+        chosen = self.order[i * size : (i + 1) * size]
+        windows = draw_windows(self.corpus.n_windows[chosen], self.options.bag_size, random)
+        inputs = _read(self.corpus, self.inputs, self.leads, chosen, windows)
+        targets = make_targets(self.corpus.labels[chosen], self.class_weights)
+        if self.options.n_alternatives == 1:
+            return inputs, targets
+        return inputs, targets, draw_alternative(random, size, self.options.n_alternatives)
+
+    def on_epoch_end(self):
+        """Shuffles the order for the next epoch; Keras calls it."""
+        self.skip_epochs(1)
+
+    def skip_epochs(self, n_epochs: int) -> None:
+        """Goes on as after so many epochs more."""
+        self.epoch += n_epochs
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
+        self.order = np.resize(order, len(self) * self.options.batch_size)
+
+
+def window_batches(
+    corpus: Corpus, indices, lead_set: int, inputs: Sequence[str], size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs of every window of the records at `indices`, one after another, `size` at a time.
+
+    signal: (n, lead_set, n_samples), float32; the last batch may be smaller.
+    """
+    leads = lead_rows(lead_set)
+    n_windows = corpus.n_windows[indices]
+    records = np.repeat(indices, n_windows)
+    windows = np.arange(len(records)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+    for i in range(0, len(records), size):
+        part = slice(i, i + size)
+        batch = _read(corpus, inputs, leads, records[part], windows[part, None])
+        if "signal" in batch:
+            batch["signal"] = batch["signal"][:, 0]
+        yield batch
+
+
+def spread_windows(n_windows, bag_size: int) -> np.ndarray:
+    """Numbers (n_records, bag_size) of windows evenly spread over those of each record, its first
+    where `bag_size` is 1. n_windows: (n_records,)."""
+    places = np.arange(bag_size) / max(bag_size - 1, 1)
+    return np.rint((np.asarray(n_windows)[:, None] - 1) * places).astype(int)
+
+
+def draw_windows(n_windows, bag_size: int, random: np.random.Generator) -> np.ndarray:
+    """Numbers (n_records, bag_size), ascending, of windows drawn from those of each record.
+
+    A record with no more than `bag_size` has them evenly spread. n_windows: (n_records,).
+    """
+    n_windows = np.asarray(n_windows)
+    drawn = spread_windows(n_windows, bag_size)
+    longer = np.flatnonzero(n_windows > bag_size)
+    if len(longer):
+        # The places of the smallest of as many random numbers as the record has windows.
+        keys = random.random((len(longer), n_windows.max()))
+        keys[np.arange(keys.shape[1]) >= n_windows[longer, None]] = np.inf
+        drawn[longer] = np.sort(np.argpartition(keys, bag_size - 1)[:, :bag_size])
+    return drawn
+
+
+def _read(corpus: Corpus, names, leads, records, windows) -> dict[str, np.ndarray]:
+    """The inputs of these records; windows: the numbers (n_records, bag_size) of those of each."""
+    signal = None
+    if "signal" in names:
+        rows = corpus.first[records, None] + windows
+        signal = corpus.data[rows[..., None], leads]
+    return network_inputs(
+        names,
+        signal,
+        corpus.rhythm[records],
+        corpus.waves[records][:, leads],
+        corpus.demographics[records],
+    )

@@ -1,0 +1,201 @@
+"""Trains a model folder: one method, one lead set after another, on all records of a folder."""
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ecg.models.descriptions import ModelFolderError, missing_models
+from ecg.models.devices import Devices, find_devices, keep_compiled
+from ecg.models.model_files import TrainedModel, load_trained_model, save_model, versions
+from ecg.models.registry import Method, find_method, method_to_dict, with_epochs
+from ecg.models.settings import Settings
+from ecg.records.diagnoses import WEIGHTS_FILE
+from ecg.runtime.cache_keys import cache_key
+from ecg.runtime.files import digest_files, held, make_folder
+from ecg.runtime.processes import jobs_at_once, n_workers, on_cluster, run_jobs
+from ecg.training.checkpoints import Checkpoint
+from ecg.training.dataset import Corpus, prepare_corpus, read_corpus
+from ecg.training.fit import Trainer, TrainingError, fit
+from ecg.training.pretraining import pretrain, simulated_for
+
+_WORK = ".training"  # in the model folder, while a training is not at its end
+
+
+@dataclass(frozen=True)
+class LeadSetTraining:
+    """What a model comes from. corpus, simulated: their folders. folder: where the model goes.
+    checkpoint: where the training keeps its state."""
+
+    method: Method
+    lead_set: int
+    seed: int
+    corpus: Path
+    simulated: Path | None
+    folder: Path
+    checkpoint: Checkpoint
+    time_limit_s: float
+
+
+def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
+    """Trains the lead sets that the settings ask for, on all records below `data_directory`.
+
+    All share one prepared corpus; the time limit is shared evenly among the models still to come.
+    If the same training was interrupted before, it resumes: models that are there are kept, and
+    the one under way goes on after its last epoch. On a cluster or on GPUs the models are trained
+    side by side, see `ecg.runtime.processes.jobs_at_once`.
+    Raises TrainingError while another training is at work in the model folder.
+    """
+    started = time.monotonic()
+    method = with_epochs(find_method(settings.method, settings.preset), settings.epochs)
+    devices = find_devices()
+    print(devices, flush=True)
+    model_directory = make_folder(Path(model_directory).resolve())
+    with on_cluster(settings.dask) as client, _work_folder(model_directory) as work:
+        cache = (settings.cache or work / "prepared").resolve()
+        corpus = prepare_corpus(data_directory, method.preparation, cache, settings.workers)
+        print(f"{len(corpus)} records to train on, {len(corpus.bad)} left out", flush=True)
+        simulated = simulated_for(method, cache, settings.workers)
+        what = (method, settings.seed, corpus, simulated, devices)
+        keys = {lead_set: training_key(lead_set, *what) for lead_set in settings.lead_sets}
+        missing = [
+            size for size, key in keys.items() if not _is_trained(model_directory, size, key)
+        ]
+
+        def training(lead_set: int, n_rounds: int) -> LeadSetTraining:
+            left = settings.time_limit_h * 3600 - (time.monotonic() - started)
+            return LeadSetTraining(
+                method,
+                lead_set,
+                settings.seed,
+                corpus.place,
+                None if simulated is None else simulated.place,
+                model_directory,
+                Checkpoint(work / f"{lead_set}_leads.npz", keys[lead_set]),
+                left / n_rounds,
+            )
+
+        if devices.jit_compile:
+            keep_compiled(cache / "compiled")
+        at_once = jobs_at_once() if client is None else n_workers(client)
+        if client is None and at_once < 2:
+            for i, lead_set in enumerate(missing):
+                task = training(lead_set, len(missing) - i)
+                print(_train(task, corpus, simulated, devices), flush=True)
+        else:
+            n_rounds = math.ceil(len(missing) / at_once)
+            tasks = [training(lead_set, n_rounds) for lead_set in missing]
+            for _, scores in run_jobs(train_lead_set, tasks, client=client):
+                print(scores, flush=True)
+    missing = missing_models(model_directory)
+    if missing:
+        print(
+            f"{model_directory}: no model yet for {', '.join(map(str, missing))} leads", flush=True
+        )
+    else:
+        print(f"{model_directory}: complete, a model for each lead set", flush=True)
+
+
+def train_lead_set(training: LeadSetTraining) -> str:
+    """Trains and saves one model; a line on what it scores. For a process of its own."""
+    corpus = read_corpus(training.corpus)
+    simulated = None if training.simulated is None else read_corpus(training.simulated)
+    return _train(training, corpus, simulated, find_devices())
+
+
+def training_key(
+    lead_set: int,
+    method: Method,
+    seed: int,
+    corpus: Corpus,
+    simulated: Corpus | None,
+    devices: Devices,
+) -> str:
+    """Changes with all that a model depends on, the code that trains it included."""
+    facts = [
+        lead_set,
+        method_to_dict(method),
+        seed,
+        [corpus.fingerprint, corpus.sources.tolist()],
+        None if simulated is None else simulated.fingerprint,
+        devices.precision,
+        versions(),
+        digest_files(WEIGHTS_FILE),
+    ]
+    return cache_key(facts, "ecg.training.pretraining", "ecg.training.fit")
+
+
+def _train(
+    training: LeadSetTraining, corpus: Corpus, simulated: Corpus | None, devices: Devices
+) -> str:
+    """Trains on the simulated records first, where there are some, then on the records."""
+    started = time.monotonic()
+    checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
+    keras.backend.clear_session()  # of the model before, which keeps its memory else
+    trainer = Trainer(training.method, training.lead_set, training.seed, devices, len(corpus))
+    start = None
+    if simulated is not None:
+        # The records themselves are what counts, so they get the larger part of the time.
+        start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
+    left_s = time_limit_s - (time.monotonic() - started)
+    everything = np.arange(len(corpus))
+    model = fit(trainer, corpus, everything, left_s, start, checkpoint.stage("records"))
+    model = replace(model, evidence=model.evidence | {"training_key": checkpoint.key})
+    save_model(model, training.folder)
+    return _scores_line(model)
+
+
+@contextlib.contextmanager
+def _work_folder(model_directory: Path) -> Iterator[Path]:
+    """Where a training keeps what it goes on from, until it is at its end, or holds nothing."""
+    with held(model_directory) as alone:
+        if alone is False:
+            raise TrainingError(f"{model_directory}: another training is at work in this folder")
+        for left in model_directory.glob(".*_leads.*"):  # of a training that was killed
+            left.unlink()
+        work = model_directory / _WORK
+        work.mkdir(exist_ok=True)
+        try:
+            yield work
+        except BaseException:
+            if not any(path.is_file() for path in work.rglob("*")):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _is_trained(folder: Path, lead_set: int, key: str) -> bool:
+    """Whether the folder holds the very model that the training would come to, and says so."""
+    try:
+        evidence = load_trained_model(folder, lead_set).evidence
+    except ModelFolderError:
+        return False
+    # Given time again, a model that its time limit has cut gets its epochs.
+    if evidence.get("training_key") != key or _was_cut(evidence):
+        return False
+    print(f"{lead_set} leads: trained already, kept", flush=True)
+    return True
+
+
+def _was_cut(evidence: dict | None) -> bool:
+    return bool(evidence) and (evidence["cut_by_time_limit"] or _was_cut(evidence["start"]))
+
+
+def _scores_line(model: TrainedModel) -> str:
+    scores = model.evidence["validation_scores"].items()
+    figures = ", ".join(
+        f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in scores
+    )
+    part = (
+        "on its own training records, too few to set some aside"
+        if model.evidence["validated_on_training_records"]
+        else f"on the {model.evidence['n_validation']} records set aside for its choices"
+    )
+    cut = "; cut by the time limit" if _was_cut(model.evidence) else ""
+    return f"{model.lead_set} leads, {part}: {figures}{cut}"

@@ -1,0 +1,112 @@
+"""The house: which room of `ecg` may import which, and who may import the heavy packages."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "ecg"
+# A room imports from itself and from those named, and what these import.
+MAY_IMPORT = {
+    "runtime": set(),
+    "signals": set(),
+    "records": {"runtime", "signals"},
+    "models": {"records"},
+    "simulation": {"records"},
+    "training": {"models", "simulation"},
+    "evaluation": {"training"},
+    "pages": {"models", "evaluation"},
+}
+COMMANDS = {"__main__", "cross_validation", "predict", "report", "simulation.__main__"}
+# The rooms, or the one module, that may import these packages; all others are free.
+ONLY_IN = {
+    "keras": {"models", "training"},
+    "matplotlib": {"pages"},
+    "jinja2": {"pages"},
+    "wfdb": {"records"},
+    "pydicom": {"records"},
+    "ecgdatakit": {"records"},
+    "distributed": {"runtime"},
+    "tensorflow": {"models.devices"},
+    "jax": {"models.devices"},
+}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # "from ecg.models import losses" names the module behind the package.
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The package's own modules that a file imports."""
+    found = set()
+    for name in imports_of(path):
+        name = name.removeprefix("ecg.") if name.startswith("ecg.") else ""
+        while name and name not in MODULES:
+            name = name.rpartition(".")[0]
+        found |= {name} if name else set()
+    return found
+
+
+def rooms_below(room: str) -> set[str]:
+    below = set(MAY_IMPORT[room])
+    return below.union(*map(rooms_below, below))
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_every_module_has_a_room_or_is_a_command():
+    loose = {name for name in MODULES if room_of(name) not in MAY_IMPORT}
+    assert loose <= COMMANDS | {""}
+    assert {room_of(name) for name in MODULES} >= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name and name not in COMMANDS])
+def test_rooms_import_from_those_below_alone(name):
+    allowed = {room_of(name)} | rooms_below(room_of(name))
+    for imported in modules_imported(MODULES[name]):
+        assert room_of(imported) in allowed, f"{name} imports {imported}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: modules_imported(path) - {name} for name, path in MODULES.items()}
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_every_room_says_in_a_sentence_what_happens_there(room):
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
+    assert text.endswith(".")
+    assert len(text) < 120
+
+
+@pytest.mark.parametrize(("package", "places"), ONLY_IN.items())
+def test_heavy_packages_are_imported_where_they_belong(package, places):
+    for name, path in MODULES.items():
+        if package in {imported.split(".")[0] for imported in imports_of(path)}:
+            assert name in places or room_of(name) in places, f"{name} imports {package}"
+
+
+def test_team_code_takes_nothing_from_the_callers_files():
+    for imported in imports_of(ROOT / "team_code.py"):
+        assert imported.startswith("ecg.")
