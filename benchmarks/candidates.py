@@ -18,7 +18,7 @@ from ecg.records.diagnoses import read_weights
 from ecg.signals.measurements import n_measurements
 from ecg.training import fit as training
 from ecg.training.batches import Bags
-from ecg.training.dataset import Corpus
+from ecg.training.dataset import Dataset
 from ecg.training.fit import Start, Trainer, fit
 
 AS_IT_IS = "as it is"
@@ -30,14 +30,14 @@ def _same(it):
 
 @dataclass(frozen=True)
 class Candidate:
-    """change: of the method. published: whether that is the paper's and not ours. corpus: what it
+    """change: of the method. published: whether that is the paper's and not ours. dataset: what it
     trains and answers on, made of the records'. throughout: around all of a cross-validation,
     training on simulated records too. while_fitting: around the training on real records alone, its
     trainer's making included. fit: in place of `ecg.training.fit.fit`."""
 
     change: Callable[[Method], Method] = _same
     published: bool = False
-    corpus: Callable[[Corpus], Corpus] = _same
+    dataset: Callable[[Dataset], Dataset] = _same
     throughout: Callable = contextlib.nullcontext
     while_fitting: Callable = contextlib.nullcontext
     fit: Callable = fit
@@ -96,7 +96,7 @@ def _without_measurements(method: Method) -> Method:
 
 class _ChangedBags(Bags):
     """Batches changed by `change(bags, chosen, inputs, labels, weights, random)`; chosen: the
-    records' positions in the corpus; labels, weights: the targets' two halves, (batch, 26) each."""
+    records' positions in the dataset; labels, weights: the halves of the targets, (batch, 26) each."""
 
     change: Callable
 
@@ -167,8 +167,8 @@ def _mix_up(bags, chosen, inputs, labels, weights, random):
 
 def _mask_unlabelled(bags, chosen, inputs, labels, weights, random):
     """No weight for the classes that none of its source's records has, of those trained on."""
-    sources, known = bags.corpus.sources[bags.indices], bags.corpus.labels[bags.indices]
-    own = bags.corpus.sources[chosen]
+    sources, known = bags.dataset.sources[bags.indices], bags.dataset.labels[bags.indices]
+    own = bags.dataset.sources[chosen]
     ever = {source: known[sources == source].any(axis=0) for source in np.unique(own)}
     return inputs, labels, weights * np.array([ever[source] for source in own])
 
@@ -205,24 +205,24 @@ class _SoftMetric(keras.losses.Loss):
 
 
 def _fit_with_soft_metric(
-    trainer: Trainer, corpus: Corpus, indices, start: Start | None = None
+    trainer: Trainer, dataset: Dataset, indices, start: Start | None = None
 ) -> TrainedModel:
     """`fit`, then up to five epochs more, at a tenth of the rate, for the soft Challenge metric."""
-    first, method = fit(trainer, corpus, indices, start=start), trainer.method
+    first, method = fit(trainer, dataset, indices, start=start), trainer.method
     epochs, rate = min(5, method.training.epochs), 0.1 * method.training.learning_rate
     stage = _changed("training", epochs=epochs, learning_rate=rate)(method)
     goes_on = Start(first.network.get_weights(), first.prevalence)
     what = (stage, trainer.lead_set, trainer.seed, trainer.devices, len(indices))
     with patch.object(training, "make_loss", lambda _: _SoftMetric()):
         second = Trainer(*what)
-    return fit(second, corpus, indices, start=goes_on)
+    return fit(second, dataset, indices, start=goes_on)
 
 
 # Age and sex -----------------------------------------------------------------------------------
 
 
-def _with_demographics(corpus: Corpus) -> Corpus:
-    return replace(corpus, rhythm=np.hstack([corpus.rhythm, corpus.demographics]))
+def _with_demographics(dataset: Dataset) -> Dataset:
+    return replace(dataset, rhythm=np.hstack([dataset.rhythm, dataset.demographics]))
 
 
 def _wider_input():
@@ -265,7 +265,7 @@ CANDIDATES = {
     "classes weigh alike": Candidate(_changed("loss", class_weights="equal")),
     "unlabelled classes masked": Candidate(while_fitting=_batches(_mask_unlabelled)),
     "mixup": Candidate(while_fitting=_batches(_mix_up)),
-    "age and sex": Candidate(corpus=_with_demographics, throughout=_wider_input),
+    "age and sex": Candidate(dataset=_with_demographics, throughout=_wider_input),
     "soft metric at the end": Candidate(fit=_fit_with_soft_metric),
     **ON_SIGNAL,
 }

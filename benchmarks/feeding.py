@@ -1,7 +1,7 @@
-"""`python -m benchmarks.feeding [--leads 12 2]`: training from the corpus against a resident batch.
+"""`python -m benchmarks.feeding [--leads 12 2]`: training from disk against a resident batch.
 
 Both train the default method's network in this machine's precision, in turn: epochs over simulated
-records by `fit`, batches read from the memory-mapped corpus, and as many steps by `train_on_batch`
+records by `fit`, batches read from the memory-mapped dataset, and as many steps by `train_on_batch`
 on one batch that is in memory. Prints a line per lead set with the ratio of their records a second.
 """
 
@@ -16,17 +16,17 @@ from benchmarks.training_step import BATCH, METHOD, training_network
 from ecg.models.losses import class_weights
 from ecg.records.leads import LEAD_SETS
 from ecg.training.batches import BagOptions, Bags
-from ecg.training.pretraining import simulated_corpus
+from ecg.training.pretraining import simulated_dataset
 
 ROUNDS = 4  # after one that is not counted
 REACH = 0.95
 
 
-def share_of_resident(corpus, lead_set: int) -> tuple[float, float, float]:
-    """Records a second from the corpus and on a resident batch, and the median round's ratio."""
+def share_of_resident(dataset, lead_set: int) -> tuple[float, float, float]:
+    """Records a second from the dataset and on a resident batch, and the median round's ratio."""
     network = training_network(lead_set)
-    weights = class_weights(METHOD.loss, corpus.labels)
-    what = (corpus, np.arange(len(corpus)), lead_set, network.input)
+    weights = class_weights(METHOD.loss, dataset.labels)
+    what = (dataset, np.arange(len(dataset)), lead_set, network.input)
     bags = Bags(*what, BagOptions(BATCH), weights, seed=0)
     inputs, targets = bags[0]
     rates = []
@@ -39,8 +39,8 @@ def share_of_resident(corpus, lead_set: int) -> tuple[float, float, float]:
         ended = time.perf_counter()
         n_records = BATCH * len(bags)
         rates.append((n_records / (fed - started), n_records / (ended - fed)))
-    from_corpus, resident = np.array(rates[1:]).T
-    return from_corpus.mean(), resident.mean(), float(np.median(from_corpus / resident))
+    from_dataset, resident = np.array(rates[1:]).T
+    return from_dataset.mean(), resident.mean(), float(np.median(from_dataset / resident))
 
 
 def main() -> None:
@@ -52,11 +52,11 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=320, help="an epoch's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        corpus = simulated_corpus(options.records, METHOD.preparation, Path(folder), workers=-1)
+        dataset = simulated_dataset(options.records, METHOD.preparation, Path(folder), workers=-1)
         for lead_set in options.leads:
-            fed, resident, share = share_of_resident(corpus, lead_set)
+            fed, resident, share = share_of_resident(dataset, lead_set)
             print(
-                f"feeding, {lead_set} leads: {fed:.1f} records/s from the corpus, {resident:.1f} "
+                f"feeding, {lead_set} leads: {fed:.1f} records/s from the dataset, {resident:.1f} "
                 f"on one resident batch, {share:.2f} of it (reach {REACH})",
                 flush=True,
             )

@@ -22,7 +22,7 @@ from ecg.models.devices import find_devices
 from ecg.models.model_files import save_model
 from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 from ecg.training.fit import Trainer, fit
 
 EPOCHS = 2
@@ -53,7 +53,7 @@ def main() -> None:
         place = Path(folder)
         simulate_folder(place / "data", options.records, seed=1, workers=options.workers)
         started = time.perf_counter()
-        corpus = prepare_corpus(
+        dataset = prepare_dataset(
             place / "data", method.preparation, place / "cache", options.workers
         )
         wall = compute = time.perf_counter() - started
@@ -61,8 +61,8 @@ def main() -> None:
             keras.backend.clear_session()
             a_step = step_seconds(lead_set, batch)
             started = time.perf_counter()
-            trainer = Trainer(method, lead_set, 0, devices, len(corpus))
-            model = fit(trainer, corpus, np.arange(len(corpus)))
+            trainer = Trainer(method, lead_set, 0, devices, len(dataset))
+            model = fit(trainer, dataset, np.arange(len(dataset)))
             save_model(model, place / "model")
             wall += time.perf_counter() - started
             compute += EPOCHS * -(-model.evidence["n_training"] // batch) * a_step

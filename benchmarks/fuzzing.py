@@ -118,12 +118,18 @@ def main(arguments=None) -> None:
     parser.add_argument("--executions", type=int, default=1_000_000, help="default: a million")
     options = parser.parse_args(arguments)
     target, examples = PARSERS[options.parser]
-    corpus = _FILE.parent / "corpus"
-    corpus.mkdir()
+    dataset = _FILE.parent / "dataset"
+    dataset.mkdir()
     for i, example in enumerate(examples):
-        (corpus / str(i)).write_bytes(example)
+        (dataset / str(i)).write_bytes(example)
     atheris.Setup(
-        [sys.argv[0], f"-runs={options.executions}", "-print_final_stats=1", *_LIMITS, str(corpus)],
+        [
+            sys.argv[0],
+            f"-runs={options.executions}",
+            "-print_final_stats=1",
+            *_LIMITS,
+            str(dataset),
+        ],
         target,
     )
     atheris.Fuzz()

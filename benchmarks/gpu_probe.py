@@ -48,7 +48,7 @@ from ecg.runtime.processes import jobs_at_once, run_jobs
 from ecg.signals.measurements import N_RHYTHM, N_WAVES
 from ecg.training.batches import BagOptions, Bags
 from ecg.training.checkpoints import Checkpoint, State
-from ecg.training.dataset import Corpus
+from ecg.training.dataset import Dataset
 from ecg.training.epochs import run_epochs
 from ecg.training.fit import Trainer
 
@@ -250,11 +250,11 @@ def torch_rate(sizes: Sizes, lead_set: int, batch, how: str, policy: str) -> tup
 
 
 def feeding(probe: Probe) -> Iterator[Row]:
-    """Batches read from a corpus on disk, and training on them."""
-    corpus = noise_corpus(probe.sizes, probe.folder / "noise.f32")
+    """Batches read from a dataset on disk, and training on them."""
+    dataset = noise_dataset(probe.sizes, probe.folder / "noise.f32")
     for lead_set in probe.leads:
         chosen = probe.training(lead_set)
-        batches_of = partial(bags_of_noise, corpus, lead_set, chosen)
+        batches_of = partial(bags_of_noise, dataset, lead_set, chosen)
         read = times_per_second(partial(reading_s, batches_of), probe.sizes.seconds)
         read *= chosen.batch_size
         compared = f"{read / chosen.rate:.1f} times what training takes"
@@ -264,14 +264,14 @@ def feeding(probe: Probe) -> Iterator[Row]:
         yield Row(f"{chosen.name}, from disk", fed, "records/s", compared, "0.95 times")
 
 
-def noise_corpus(sizes: Sizes, file: Path) -> Corpus:
-    """A corpus of records of one window of noise, the windows in the file."""
+def noise_dataset(sizes: Sizes, file: Path) -> Dataset:
+    """A dataset of records of one window of noise, the windows in the file."""
     n, n_leads, n_samples = sizes.n_on_disk, len(TWELVE_LEADS), sizes.method.preparation.n_samples
     random = np.random.default_rng(0)
     with open(file, "wb") as windows:
         for _ in range(n):
             windows.write(random.standard_normal((n_leads, n_samples), np.float32))
-    return Corpus(
+    return Dataset(
         place=file.parent,
         data=np.memmap(file, np.float32, "r", shape=(n, n_leads, n_samples)).view(np.ndarray),
         first=np.arange(n),
@@ -283,18 +283,18 @@ def noise_corpus(sizes: Sizes, file: Path) -> Corpus:
         lead_deviation_mv=np.ones((n, n_leads), np.float32),
         rhythm=random.standard_normal((n, N_RHYTHM), np.float32),
         waves=random.standard_normal((n, n_leads, N_WAVES), np.float32),
-        bad={},
-        momentary=False,
+        rejected={},
+        transient=False,
         fingerprint="noise",
     )
 
 
-def bags_of_noise(corpus: Corpus, lead_set: int, training: NoiseTraining, n_steps: int) -> Bags:
-    """The batches of an epoch of so many steps, over the corpus as often as that takes."""
-    records = np.resize(np.arange(len(corpus)), n_steps * training.batch_size)
+def bags_of_noise(dataset: Dataset, lead_set: int, training: NoiseTraining, n_steps: int) -> Bags:
+    """The batches of an epoch of so many steps, over the dataset as often as that takes."""
+    records = np.resize(np.arange(len(dataset)), n_steps * training.batch_size)
     options = BagOptions(training.batch_size, training.sizes.method.training.bag_size)
     inputs, weights = training.trainer.network.input, np.ones(N_CLASSES, np.float32)
-    return Bags(corpus, records, lead_set, inputs, options, weights, 0)
+    return Bags(dataset, records, lead_set, inputs, options, weights, 0)
 
 
 def reading_s(batches_of: Callable[[int], Bags], n_steps: int) -> float:

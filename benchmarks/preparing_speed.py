@@ -30,7 +30,7 @@ from ecg.records.headers import parse_header
 from ecg.records.leads import TWELVE_LEADS
 from ecg.signals.measurements import N_RHYTHM, N_WAVES
 from ecg.signals.preprocessing import Preparation, prepare, window_length
-from ecg.training import shards as corpus_parts
+from ecg.training import shards as dataset_parts
 
 PREPARATION = Preparation()
 REACH_USUAL, REACH_LIMIT = 5.0, 0.5
@@ -38,26 +38,26 @@ _GROUP = 20  # records
 _MAT4_START = 24  # bytes before the samples
 
 
-def prepare_as_a_worker(files: list[RecordFiles], part_file: Path) -> None:
-    """All that `prepare_corpus` has a worker do with these records."""
-    errors = corpus_parts.write_part(files, part_file, PREPARATION).errors
+def prepare_as_a_worker(files: list[RecordFiles], shard_file: Path) -> None:
+    """All that `prepare_dataset` has a worker do with these records."""
+    errors = dataset_parts.write_shard(files, shard_file, PREPARATION).errors
     if any(errors):
         raise ValueError(f"expected records that can be used, found: {errors}")
 
 
-def prepare_without_measurements(files: list[RecordFiles], part_file: Path) -> None:
+def prepare_without_measurements(files: list[RecordFiles], shard_file: Path) -> None:
     """The same, with zeros for measurements."""
     rhythm, waves = np.zeros(N_RHYTHM), np.zeros((len(TWELVE_LEADS), N_WAVES))
 
     def prepared(signal, fs, preparation):
         return prepare(signal, fs, preparation), rhythm, waves
 
-    with mock.patch.object(corpus_parts, "prepare_and_measure", prepared):
-        prepare_as_a_worker(files, part_file)
+    with mock.patch.object(dataset_parts, "prepare_and_measure", prepared):
+        prepare_as_a_worker(files, shard_file)
 
 
-def prepare_as_usual(files: list[RecordFiles], part_file: Path) -> None:
-    """wfdb and scipy, record by record; `part_file` stays as it is."""
+def prepare_as_usual(files: list[RecordFiles], shard_file: Path) -> None:
+    """wfdb and scipy, record by record; `shard_file` stays as it is."""
     sections = butter(3, PREPARATION.band_hz, "bandpass", fs=PREPARATION.fs, output="sos")
     for file in files:
         record = wfdb.rdrecord(str(file.header.with_suffix("")))
@@ -65,7 +65,7 @@ def prepare_as_usual(files: list[RecordFiles], part_file: Path) -> None:
         sosfiltfilt(sections, resample_once(signal, record.fs), axis=1)
 
 
-def prepare_at_the_limit(files: list[RecordFiles], part_file: Path) -> None:
+def prepare_at_the_limit(files: list[RecordFiles], shard_file: Path) -> None:
     """The bytes of both files and one pass of polyphase filtering."""
     for file in files:
         fs = float(file.header.read_bytes().split(maxsplit=3)[2])
@@ -88,11 +88,11 @@ WAYS = {
 }
 
 
-def seconds_taken(name: str, files: list[RecordFiles], part_file: Path) -> float:
+def seconds_taken(name: str, files: list[RecordFiles], shard_file: Path) -> float:
     """How long the way of that name takes for these records, in this process."""
-    part_file.unlink(missing_ok=True)  # a worker's is new; to empty an old one takes time
+    shard_file.unlink(missing_ok=True)  # a worker's is new; to empty an old one takes time
     started = time.perf_counter()
-    WAYS[name](files, part_file)
+    WAYS[name](files, shard_file)
     return time.perf_counter() - started
 
 
@@ -102,14 +102,14 @@ def records_per_second(files: list[RecordFiles], n_rounds: int) -> dict[str, flo
     groups = [files[i : i + _GROUP] for i in range(0, len(files), _GROUP)]
     shortest = {name: np.full(len(groups), np.inf) for name in WAYS}
     with contextlib.ExitStack() as stack:
-        part_file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "part"
+        shard_file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "part"
         processes = {
             name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for name in WAYS
         }
         for _ in range(n_rounds):
             for i, group in enumerate(groups):
                 for name, process in processes.items():
-                    seconds = process.submit(seconds_taken, name, group, part_file).result()
+                    seconds = process.submit(seconds_taken, name, group, shard_file).result()
                     shortest[name][i] = min(shortest[name][i], seconds)
     return {name: len(files) / seconds.sum() for name, seconds in shortest.items()}
 

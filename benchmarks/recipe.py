@@ -34,7 +34,7 @@ import keras
 import numpy as np
 
 from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
-from ecg.evaluation.folds import split_corpus
+from ecg.evaluation.folds import split_dataset
 from ecg.models.devices import find_devices
 from ecg.models.registry import Method, find_method, method_to_dict, with_epochs
 from ecg.models.settings import Settings, read_settings
@@ -43,8 +43,8 @@ from ecg.records.leads import LEAD_SETS
 from ecg.records.metrics import challenge_metric, macro_mean, score
 from ecg.runtime.command_line import running, whole_number
 from ecg.runtime.files import written_whole
-from ecg.training.dataset import Corpus, corpus_cache, prepare_corpus
-from ecg.training.fit import Start, Trainer, answer_corpus
+from ecg.training.dataset import Dataset, dataset_cache, prepare_dataset
+from ecg.training.fit import Start, Trainer, answer_dataset
 from ecg.training.pretraining import pretrain, pretraining_method, simulated_for
 
 METHOD = "multiscale_se"
@@ -92,17 +92,17 @@ class Bench:
     def scores(self, candidate: Candidate, lead_set: int, seed: int, n_folds: int | None) -> dict:
         """The figures of one cross-validation; n_folds: None leaves out a source at a time."""
         method = self.method(candidate)
-        corpus = candidate.corpus(self._prepare(method))
-        labels, outputs = corpus.labels, np.zeros_like(corpus.labels)
+        dataset = candidate.dataset(self._prepare(method))
+        labels, outputs = dataset.labels, np.zeros_like(dataset.labels)
         of_folds = []
-        for name, kept, held_out in split_corpus(corpus, n_folds, seed):
+        for name, kept, held_out in split_dataset(dataset, n_folds, seed):
             keras.backend.clear_session()
             with candidate.throughout():
                 start = self._start(method, candidate, lead_set, seed)
                 with candidate.while_fitting():
                     trainer = Trainer(method, lead_set, seed, self.devices, len(kept))
-                    model = candidate.fit(trainer, corpus, kept, start=start)
-                outputs[held_out], probabilities = answer_corpus(model, corpus, held_out)
+                    model = candidate.fit(trainer, dataset, kept, start=start)
+                outputs[held_out], probabilities = answer_dataset(model, dataset, held_out)
             if n_folds is not None or len(held_out) >= SMALLEST_SOURCE:
                 own = score(labels[held_out], outputs[held_out], probabilities, read_weights())
                 of_folds.append(own.summary)
@@ -110,8 +110,8 @@ class Bench:
         means = {name: macro_mean(np.array([one[name] for one in of_folds])) for name in FIGURES}
         return means | {"Challenge metric": challenge_metric(labels, outputs, read_weights())}
 
-    def _prepare(self, method: Method) -> Corpus:
-        return prepare_corpus(self.data, method.preparation, self.cache, self.settings.workers)
+    def _prepare(self, method: Method) -> Dataset:
+        return prepare_dataset(self.data, method.preparation, self.cache, self.settings.workers)
 
     def _start(self, method: Method, candidate: Candidate, lead_set, seed) -> Start | None:
         """Where the folds go on from, the same for all candidates that come to the same there."""
@@ -119,11 +119,11 @@ class Bench:
             return None
         n_records = len(self.records)
         first = pretraining_method(method, method.training.scaled_to(n_records).batch_size)
-        own = (first, lead_set, seed, candidate.corpus, candidate.throughout)
+        own = (first, lead_set, seed, candidate.dataset, candidate.throughout)
         if own not in self.starts:
             simulated = simulated_for(method, self.cache, self.settings.workers)
             trainer = Trainer(method, lead_set, seed, self.devices, n_records)
-            self.starts[own] = pretrain(trainer, candidate.corpus(simulated))
+            self.starts[own] = pretrain(trainer, candidate.dataset(simulated))
         return self.starts[own]
 
 
@@ -195,11 +195,11 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError(f"ECG_METHOD: expected {METHOD}, found {settings.method}")
     options.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(file)
-    with corpus_cache(settings.cache, options.out) as cache:
+    with dataset_cache(settings.cache, options.out) as cache:
         bench = Bench(options.data, cache, settings, options.measurements, options.simulated)
         # What is wrong with the records shows before training starts.
         for n_folds in splits.values():
-            split_corpus(bench.records, n_folds, options.seeds[0])
+            split_dataset(bench.records, n_folds, options.seeds[0])
         same = [n for n in options.candidate if n != AS_IT_IS and bench.is_as_it_is(CANDIDATES[n])]
         if same:
             print(f"left out, as they come to the same as it is: {', '.join(same)}", flush=True)

@@ -10,7 +10,7 @@ from ecg.models.devices import Devices
 from ecg.models.model_files import TrainedModel
 from ecg.models.registry import Method, build_network, find_method
 from ecg.models.training_options import PretrainingOptions
-from ecg.training.dataset import Corpus
+from ecg.training.dataset import Dataset
 from ecg.training.fit import Trainer, fit
 
 CPU = Devices(gpus=(), precision="float32", jit_compile=False)
@@ -54,13 +54,13 @@ def untrained_model(name: str, lead_set: int, temperature: float = 1.0) -> Train
 
 def fitted(
     method: Method,
-    corpus: Corpus,
+    dataset: Dataset,
     lead_set: int = 2,
     seed: int = 0,
     devices: Devices = CPU,
     **options,
 ) -> TrainedModel:
-    """The method fitted to all of the corpus's records by a trainer of its own; options: of
+    """The method fitted to all of the dataset's records by a trainer of its own; options: of
     `fit`."""
-    trainer = Trainer(method, lead_set, seed, devices, len(corpus))
-    return fit(trainer, corpus, np.arange(len(corpus)), **options)
+    trainer = Trainer(method, lead_set, seed, devices, len(dataset))
+    return fit(trainer, dataset, np.arange(len(dataset)), **options)

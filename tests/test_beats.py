@@ -35,14 +35,14 @@ def test_only_beats_that_lie_whole_within_the_record_are_averaged():
     found = read_beats(conditioned()[:, 60:])  # the first QRS is then at 20, the last at 900
     assert len(found.middles) == 12
     assert found.each.shape == (12, 10, BEFORE + AFTER)
-    assert found.average.shape == (12, BEFORE + AFTER)
+    assert found.median_beat.shape == (12, BEFORE + AFTER)
 
 
 def test_the_average_beat_has_its_qrs_in_the_middle_and_starts_from_zero():
     found = read_beats(conditioned(noise_mv=0.0))
     assert found.onset < BEFORE < found.offset
-    assert abs(int(found.average[1].argmax()) - BEFORE) <= 1
-    level = found.average[:, found.onset - 4 : found.onset]
+    assert abs(int(found.median_beat[1].argmax()) - BEFORE) <= 1
+    level = found.median_beat[:, found.onset - 4 : found.onset]
     np.testing.assert_allclose(np.median(level, axis=1), 0, atol=1e-12)
 
 

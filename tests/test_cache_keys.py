@@ -9,13 +9,13 @@ import ecg
 from ecg.evaluation.folds import run_fold
 from ecg.runtime.cache_keys import source_files
 from ecg.simulation.recordings import simulate_folder
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 from ecg.training.fit import fit
 from ecg.training.pretraining import pretrain
 
 PACKAGE = Path(ecg.__path__[0])
 CACHED = {
-    "prepared arrays": prepare_corpus,
+    "prepared arrays": prepare_dataset,
     "simulated records": simulate_folder,
     "folds": run_fold,
     "first stages": pretrain,
@@ -55,8 +55,8 @@ def test_keys_change_with_the_files_content(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "ecg", ignore=shutil.ignore_patterns("__pycache__"))
     code = (
         "from ecg.runtime.cache_keys import cache_key\n"
-        "from ecg.training.dataset import prepare_corpus\n"
-        "print(cache_key([1], prepare_corpus.__module__))"
+        "from ecg.training.dataset import prepare_dataset\n"
+        "print(cache_key([1], prepare_dataset.__module__))"
     )
 
     def key() -> str:

@@ -17,7 +17,7 @@ from ecg.records.leads import lead_rows
 from ecg.signals.measurements import N_RHYTHM, N_WAVES
 from ecg.training import fit as training
 from ecg.training.batches import BagOptions
-from ecg.training.dataset import Corpus
+from ecg.training.dataset import Dataset
 from ecg.training.epochs import run_epochs
 from tests.narrow import narrow_method
 
@@ -30,7 +30,7 @@ OTHER_PARTS = {
     "weights averaged": {"optimizer"},
     "unlabelled classes masked": {"weights"},
     "mixup": {"signal", "measurements", "labels"},
-    "age and sex": {"corpus", "input"},
+    "age and sex": {"dataset", "input"},
     "soft metric at the end": {"fit"},
     "time stretch 10 %": {"signal"},
     "amplitudes 20 %": {"signal"},
@@ -41,7 +41,7 @@ CHANGES_SIGNAL = [name for name, parts in OTHER_PARTS.items() if parts == {"sign
 
 
 @pytest.fixture(scope="module")
-def corpus() -> Corpus:
+def dataset() -> Dataset:
     """Twelve records of two sources. Those of B never have the odd classes, those of A have class
     23 in record 0 alone, and nobody has the last pair."""
     random = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def corpus() -> Corpus:
     labels[0], labels[1:6, 23] = True, False
     labels[6, ::2], labels[6:, 1::2] = True, False
     labels[:, -2:] = False
-    return Corpus(
+    return Dataset(
         place=Path("made up"),
         data=random.normal(size=(N_RECORDS, 12, N_SAMPLES)).astype(np.float32),
         first=np.arange(N_RECORDS),
@@ -61,21 +61,21 @@ def corpus() -> Corpus:
         lead_deviation_mv=np.ones((N_RECORDS, 12), np.float32),
         rhythm=random.normal(size=(N_RECORDS, N_RHYTHM)).astype(np.float32),
         waves=random.normal(size=(N_RECORDS, 12, N_WAVES)).astype(np.float32),
-        bad={},
-        momentary=False,
+        rejected={},
+        transient=False,
         fingerprint="0f",
     )
 
 
-def with_signal(corpus, signal) -> Corpus:
-    """The corpus with this signal (n_samples,) in every lead of every record."""
-    return replace(corpus, data=np.broadcast_to(signal, corpus.data.shape).astype(np.float32))
+def with_signal(dataset, signal) -> Dataset:
+    """The dataset with this signal (n_samples,) in every lead of every record."""
+    return replace(dataset, data=np.broadcast_to(signal, dataset.data.shape).astype(np.float32))
 
 
-def batch(name, corpus, indices=range(N_RECORDS), seed=0, i=0):
-    """(inputs, targets, positions in the corpus) of a batch that the candidate trains on."""
+def batch(name, dataset, indices=range(N_RECORDS), seed=0, i=0):
+    """(inputs, targets, positions in the dataset) of a batch that the candidate trains on."""
     with CANDIDATES[name].while_fitting():
-        bags = training.Bags(corpus, indices, 2, INPUTS, BagOptions(BATCH), WEIGHTS, seed)
+        bags = training.Bags(dataset, indices, 2, INPUTS, BagOptions(BATCH), WEIGHTS, seed)
     inputs, targets = bags[i]
     return inputs, targets, bags.order[i * BATCH : (i + 1) * BATCH]
 
@@ -90,14 +90,14 @@ def optimizer_of(name, options=None):
         return training.make_optimizer(options or find_method("multiscale_se").training, 1)
 
 
-def parts(name, corpus) -> dict:
+def parts(name, dataset) -> dict:
     """All that makes a training beside the method, as it is with the candidate."""
     candidate = CANDIDATES[name]
-    inputs, targets, _ = batch(name, corpus)
+    inputs, targets, _ = batch(name, dataset)
     with candidate.throughout():
         n_measured = multiscale_se.n_measurements(2)
     return {
-        "corpus": candidate.corpus(corpus).rhythm.tolist(),
+        "dataset": candidate.dataset(dataset).rhythm.tolist(),
         "input": n_measured,
         "signal": inputs["signal"].tolist(),
         "measurements": inputs["measurements"].tolist(),
@@ -113,17 +113,17 @@ def parts(name, corpus) -> dict:
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_a_candidate_changes_its_method_or_another_part_and_nothing_else(name, corpus):
+def test_a_candidate_changes_its_method_or_another_part_and_nothing_else(name, dataset):
     candidate, found = CANDIDATES[name], find_method("multiscale_se")
-    usual, changed = parts(AS_IT_IS, corpus), parts(name, corpus)
+    usual, changed = parts(AS_IT_IS, dataset), parts(name, dataset)
     assert {part for part in usual if changed[part] != usual[part]} == OTHER_PARTS.get(name, set())
     assert (candidate.method(found) == found) == (name in OTHER_PARTS)
     assert candidate.is_a_method == (not OTHER_PARTS.get(name))
 
 
-def test_no_two_candidates_are_the_same(corpus):
+def test_no_two_candidates_are_the_same(dataset):
     found = find_method("multiscale_se")
-    everything = [(own.method(found), parts(name, corpus)) for name, own in CANDIDATES.items()]
+    everything = [(own.method(found), parts(name, dataset)) for name, own in CANDIDATES.items()]
     for i, one in enumerate(everything):
         assert one not in everything[:i]
 
@@ -191,19 +191,19 @@ def test_narrow_networks_go_through_the_full_stages_on_so_many_simulated_records
 
 
 @pytest.mark.parametrize("name", [name for name in CANDIDATES if OTHER_PARTS.get(name)])
-def test_what_is_answered_and_validated_on_is_as_ever(name, corpus):
+def test_what_is_answered_and_validated_on_is_as_ever(name, dataset):
     with CANDIDATES[name].while_fitting():
-        batches = list(training.window_batches(corpus, range(N_RECORDS), 2, INPUTS, BATCH))
+        batches = list(training.window_batches(dataset, range(N_RECORDS), 2, INPUTS, BATCH))
     assert len(batches) == 2
     signal = np.concatenate([inputs["signal"] for inputs in batches])
-    np.testing.assert_array_equal(signal, corpus.data[:, lead_rows(2)])
+    np.testing.assert_array_equal(signal, dataset.data[:, lead_rows(2)])
 
 
 @pytest.mark.parametrize("name", [*CHANGES_SIGNAL, "mixup", "unlabelled classes masked"])
-def test_a_changed_batch_keeps_its_form_and_comes_out_the_same_again(name, corpus):
-    usual, targets, _ = batch(AS_IT_IS, corpus)
-    inputs, changed, _ = batch(name, corpus)
-    again, same, _ = batch(name, corpus)
+def test_a_changed_batch_keeps_its_form_and_comes_out_the_same_again(name, dataset):
+    usual, targets, _ = batch(AS_IT_IS, dataset)
+    inputs, changed, _ = batch(name, dataset)
+    again, same, _ = batch(name, dataset)
     assert inputs.keys() == usual.keys()
     for part in inputs:
         assert inputs[part].shape == usual[part].shape
@@ -214,13 +214,13 @@ def test_a_changed_batch_keeps_its_form_and_comes_out_the_same_again(name, corpu
 
 
 @pytest.mark.parametrize("name", CHANGES_SIGNAL)
-def test_a_change_of_signals_leaves_nothing_as_nothing(name, corpus):
-    inputs, _, _ = batch(name, with_signal(corpus, np.zeros(N_SAMPLES)))
+def test_a_change_of_signals_leaves_nothing_as_nothing(name, dataset):
+    inputs, _, _ = batch(name, with_signal(dataset, np.zeros(N_SAMPLES)))
     assert not inputs["signal"].any()
 
 
-def test_amplitudes_change_by_lead_and_by_a_fifth_at_most(corpus):
-    usual, changed = (batch(name, corpus)[0]["signal"] for name in (AS_IT_IS, "amplitudes 20 %"))
+def test_amplitudes_change_by_lead_and_by_a_fifth_at_most(dataset):
+    usual, changed = (batch(name, dataset)[0]["signal"] for name in (AS_IT_IS, "amplitudes 20 %"))
     factors = changed / usual
     np.testing.assert_allclose(factors, np.broadcast_to(factors[..., :1], factors.shape), rtol=1e-5)
     assert len(np.unique(factors[..., 0].round(4))) == BATCH * 2
@@ -228,22 +228,22 @@ def test_amplitudes_change_by_lead_and_by_a_fifth_at_most(corpus):
     assert 1.05 < factors.max() <= 1.2
 
 
-def test_leads_are_dropped_whole_and_seldom(corpus):
+def test_leads_are_dropped_whole_and_seldom(dataset):
     kept = []
     for seed in range(50):
-        usual = batch(AS_IT_IS, corpus, seed=seed)[0]["signal"]
-        changed = batch("lead dropout 15 %", corpus, seed=seed)[0]["signal"]
+        usual = batch(AS_IT_IS, dataset, seed=seed)[0]["signal"]
+        changed = batch("lead dropout 15 %", dataset, seed=seed)[0]["signal"]
         whole = (changed == usual).all(axis=-1)
         assert (whole | ~changed.any(axis=-1)).all()
         kept.append(whole)
     assert np.mean(kept) == pytest.approx(0.85, abs=0.05)  # of 600 leads: 3 standard errors
 
 
-def test_stretched_time_runs_faster_or_slower_and_ends_in_zeros(corpus):
+def test_stretched_time_runs_faster_or_slower_and_ends_in_zeros(dataset):
     ramp = 1.0 + np.arange(N_SAMPLES)  # so that no sample is 0
     factors = []
     for seed in range(10):
-        signal = batch("time stretch 10 %", with_signal(corpus, ramp), seed=seed)[0]["signal"]
+        signal = batch("time stretch 10 %", with_signal(dataset, ramp), seed=seed)[0]["signal"]
         for record in signal[:, 0]:
             factor = record[0, 1] - record[0, 0]
             n_filled = np.count_nonzero(record[0])
@@ -257,10 +257,10 @@ def test_stretched_time_runs_faster_or_slower_and_ends_in_zeros(corpus):
     assert 1.07 < max(factors) <= 1.1
 
 
-def test_crops_are_pieces_of_six_to_ten_seconds_in_front_of_zeros(corpus):
+def test_crops_are_pieces_of_six_to_ten_seconds_in_front_of_zeros(dataset):
     ramp, lengths, firsts = 1.0 + np.arange(N_SAMPLES), [], []
     for seed in range(10):
-        signal = batch("crops of 6 to 10 s", with_signal(corpus, ramp), seed=seed)[0]["signal"]
+        signal = batch("crops of 6 to 10 s", with_signal(dataset, ramp), seed=seed)[0]["signal"]
         for record in signal[:, 0]:
             length, first = np.count_nonzero(record[0]), int(record[0, 0]) - 1
             np.testing.assert_array_equal(record[:, :length], [ramp[first : first + length]] * 2)
@@ -272,15 +272,15 @@ def test_crops_are_pieces_of_six_to_ten_seconds_in_front_of_zeros(corpus):
     assert len(set(firsts)) > 20
 
 
-def test_mixed_records_have_their_labels_mixed_alike(corpus):
+def test_mixed_records_have_their_labels_mixed_alike(dataset):
     # A record's signal and measurements are its number, and so is what its labels add up to.
     numbers = np.arange(N_RECORDS)
     labels = np.arange(26) < numbers[:, None]
     own = replace(
-        corpus,
-        data=np.broadcast_to(numbers[:, None, None], corpus.data.shape).astype(np.float32),
-        rhythm=np.broadcast_to(numbers[:, None], corpus.rhythm.shape).astype(np.float32),
-        waves=np.broadcast_to(numbers[:, None, None], corpus.waves.shape).astype(np.float32),
+        dataset,
+        data=np.broadcast_to(numbers[:, None, None], dataset.data.shape).astype(np.float32),
+        rhythm=np.broadcast_to(numbers[:, None], dataset.rhythm.shape).astype(np.float32),
+        waves=np.broadcast_to(numbers[:, None, None], dataset.waves.shape).astype(np.float32),
         labels=labels,
     )
     inputs, targets, chosen = batch("mixup", own)
@@ -295,28 +295,28 @@ def test_mixed_records_have_their_labels_mixed_alike(corpus):
 # Masks -----------------------------------------------------------------------------------------
 
 
-def test_a_class_has_no_weight_where_a_source_never_has_it(corpus):
+def test_a_class_has_no_weight_where_a_source_never_has_it(dataset):
     for i in (0, 1):
-        _, targets, chosen = batch("unlabelled classes masked", corpus, i=i)
-        from_b = corpus.sources[chosen] == "B"
+        _, targets, chosen = batch("unlabelled classes masked", dataset, i=i)
+        from_b = dataset.sources[chosen] == "B"
         assert 0 < from_b.sum() < BATCH
-        expected = make_targets(corpus.labels[chosen], WEIGHTS)
+        expected = make_targets(dataset.labels[chosen], WEIGHTS)
         expected[:, -2:, 1] = 0
         expected[..., 1][np.ix_(from_b, range(1, 26, 2))] = 0
         np.testing.assert_array_equal(targets, expected)
 
 
-def test_records_that_are_not_trained_on_say_nothing_of_what_has_no_weight(corpus):
+def test_records_that_are_not_trained_on_say_nothing_of_what_has_no_weight(dataset):
     kept = np.arange(1, N_RECORDS)
-    found, targets, chosen = batch("unlabelled classes masked", corpus, kept)
-    assert (targets[corpus.sources[chosen] == "A", 23, 1] == 0).all()
-    others = replace(corpus, labels=corpus.labels.copy())
+    found, targets, chosen = batch("unlabelled classes masked", dataset, kept)
+    assert (targets[dataset.sources[chosen] == "A", 23, 1] == 0).all()
+    others = replace(dataset, labels=dataset.labels.copy())
     others.labels[0] = ~others.labels[0]
     again, same, _ = batch("unlabelled classes masked", others, kept)
     np.testing.assert_array_equal(same, targets)
     np.testing.assert_array_equal(again["signal"], found["signal"])
-    _, known, chosen = batch("unlabelled classes masked", corpus)
-    assert (known[corpus.sources[chosen] == "A", 23, 1] > 0).all()
+    _, known, chosen = batch("unlabelled classes masked", dataset)
+    assert (known[dataset.sources[chosen] == "A", 23, 1] > 0).all()
 
 
 def step_on(loss, targets, logits):
@@ -336,9 +336,9 @@ def random_logits(seed=0):
     return np.random.default_rng(seed).normal(0, 3, (BATCH, 1, 26)).astype(np.float32)
 
 
-def test_labels_without_weight_teach_nothing(corpus):
-    _, targets, _ = batch("unlabelled classes masked", corpus)
-    _, usual, _ = batch(AS_IT_IS, corpus)
+def test_labels_without_weight_teach_nothing(dataset):
+    _, targets, _ = batch("unlabelled classes masked", dataset)
+    _, usual, _ = batch(AS_IT_IS, dataset)
     loss, logits = loss_of("unlabelled classes masked"), random_logits()
     gradient = step_on(loss, targets, logits)
     unknown = targets[..., 1] == 0
@@ -417,7 +417,7 @@ def fits(monkeypatch):
         def get_weights(self):
             return [np.full(3, len(calls))]
 
-    def fit(trainer, corpus, indices, start=None):
+    def fit(trainer, dataset, indices, start=None):
         calls.append((trainer.method, trainer.loss, start))
         return Trained()
 
@@ -434,10 +434,10 @@ def trainer_of(method, lead_set=2, seed=0, devices=None, n_training=12):
 
 
 @pytest.mark.parametrize(("epochs", "more"), [(10, 5), (1, 1)])
-def test_the_soft_metric_comes_last_and_gently(epochs, more, corpus, fits):
+def test_the_soft_metric_comes_last_and_gently(epochs, more, dataset, fits):
     method = find_method("multiscale_se")
     method = replace(method, training=replace(method.training, epochs=epochs))
-    CANDIDATES["soft metric at the end"].fit(trainer_of(method), corpus, np.arange(12), start="it")
+    CANDIDATES["soft metric at the end"].fit(trainer_of(method), dataset, np.arange(12), start="it")
     (first, plain, start), (last, soft, goes_on) = fits
     assert (first, start) == (method, "it")
     assert isinstance(plain, BinaryCrossentropy)
@@ -451,8 +451,8 @@ def test_the_soft_metric_comes_last_and_gently(epochs, more, corpus, fits):
     np.testing.assert_array_equal(goes_on.prevalence, np.full(26, 0.2))
     # Sure answers: the Challenge's score of each record by its definition.
     weights, answers = read_weights(), random_logits()[:, 0] > 3
-    answers[0] = corpus.labels[0]
-    labels = corpus.labels[:BATCH]
+    answers[0] = dataset.labels[0]
+    labels = dataset.labels[:BATCH]
     scores = [
         weights[np.ix_(truth, answer)].sum() / max((truth | answer).sum(), 1)
         for truth, answer in zip(labels, answers, strict=True)
@@ -462,14 +462,14 @@ def test_the_soft_metric_comes_last_and_gently(epochs, more, corpus, fits):
     assert value == pytest.approx(1 - np.mean(scores), abs=1e-5)
 
 
-def test_age_and_sex_are_two_more_measurements_wherever_the_network_is_built(corpus):
+def test_age_and_sex_are_two_more_measurements_wherever_the_network_is_built(dataset):
     candidate = CANDIDATES["age and sex"]
-    wider = candidate.corpus(corpus)
+    wider = candidate.dataset(dataset)
     inputs, _, chosen = batch("age and sex", wider)
-    usual, _, _ = batch(AS_IT_IS, corpus)
+    usual, _, _ = batch(AS_IT_IS, dataset)
     measurements = inputs["measurements"]
     found = measurements[:, N_RHYTHM : N_RHYTHM + 4]
-    np.testing.assert_array_equal(found, corpus.demographics[chosen])
+    np.testing.assert_array_equal(found, dataset.demographics[chosen])
     rest = np.delete(measurements, range(N_RHYTHM, N_RHYTHM + 4), axis=1)
     np.testing.assert_array_equal(rest, usual["measurements"])
     with candidate.throughout():

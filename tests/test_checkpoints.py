@@ -9,10 +9,10 @@ import tensorflow
 from ecg.models.training_options import TrainingOptions
 from ecg.training import checkpoints
 from ecg.training.checkpoints import Checkpoint, Keeper, State
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 from ecg.training.epochs import METRIC, NotFiniteError, make_optimizer, run_epochs
 from ecg.training.fit import Trainer, TrainingError, fit
-from ecg.training.pretraining import pretrain, simulated_corpus
+from ecg.training.pretraining import pretrain, simulated_dataset
 from tests.narrow import CPU, fitted, narrow_method
 
 STATE = State(
@@ -237,9 +237,9 @@ def test_what_a_time_limit_has_cut_goes_on_where_there_is_time_again(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def corpus_of(training_folder, tmp_path_factory):
+def dataset_of(training_folder, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    return lambda method: prepare_corpus(training_folder, method.preparation, cache, workers=1)
+    return lambda method: prepare_dataset(training_folder, method.preparation, cache, workers=1)
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -248,16 +248,16 @@ def corpus_of(training_folder, tmp_path_factory):
     [("multiscale_se", "mixed_bfloat16"), ("antialiased_resnet18", "float32")],
 )
 def test_a_method_that_is_stopped_comes_to_the_same_model(
-    name, precision, corpus_of, tmp_path, stop_after
+    name, precision, dataset_of, tmp_path, stop_after
 ):
     method, devices = narrow_method(name, epochs=2), replace(CPU, precision=precision)
-    corpus = corpus_of(method)
-    whole = fitted(method, corpus, devices=devices)
+    dataset = dataset_of(method)
+    whole = fitted(method, dataset, devices=devices)
     checkpoint = Checkpoint(tmp_path / "2_leads.npz", "key")
     stop_after(1)
     with pytest.raises(StoppedError):
-        fitted(method, corpus, devices=devices, checkpoint=checkpoint)
-    stopped = fitted(method, corpus, devices=devices, checkpoint=checkpoint)
+        fitted(method, dataset, devices=devices, checkpoint=checkpoint)
+    stopped = fitted(method, dataset, devices=devices, checkpoint=checkpoint)
     assert_same_weights(whole, stopped)
     assert whole.evidence["history"] == stopped.evidence["history"]
     np.testing.assert_array_equal(whole.decision.thresholds, stopped.decision.thresholds)
@@ -268,7 +268,7 @@ def test_a_method_that_is_stopped_comes_to_the_same_model(
 def simulated(tmp_path_factory):
     """Records that a network is trained on first."""
     method, cache = narrow_method("multiscale_se"), tmp_path_factory.mktemp("simulated")
-    return simulated_corpus(20, method.preparation, cache, workers=1)
+    return simulated_dataset(20, method.preparation, cache, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -279,22 +279,22 @@ def staged():
     return replace(method, pretraining=pretraining)
 
 
-def train_in_stages(method, simulated, corpus, precision, checkpoint=None):
+def train_in_stages(method, simulated, dataset, precision, checkpoint=None):
     """The model, as a process of its own comes to it."""
     devices = replace(CPU, precision=precision)
-    trainer = Trainer(method, 2, 0, devices, len(corpus))
+    trainer = Trainer(method, 2, 0, devices, len(dataset))
     start = pretrain(trainer, simulated, checkpoint=checkpoint)
     stage = checkpoint and checkpoint.stage("records")
-    return fit(trainer, corpus, np.arange(len(corpus)), start=start, checkpoint=stage)
+    return fit(trainer, dataset, np.arange(len(dataset)), start=start, checkpoint=stage)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(staged, simulated, corpus_of):
+def undisturbed(staged, simulated, dataset_of):
     """precision -> the model of a training that nothing stops."""
     tensorflow.config.run_functions_eagerly(True)
     try:
         return {
-            precision: train_in_stages(staged, simulated, corpus_of(staged), precision)
+            precision: train_in_stages(staged, simulated, dataset_of(staged), precision)
             for precision in ("float32", "mixed_float16")
         }
     finally:
@@ -314,10 +314,10 @@ def undisturbed(staged, simulated, corpus_of):
     ],
 )
 def test_a_training_stopped_in_any_of_its_stages_comes_to_the_same_model(
-    stage, n_epochs, precision, staged, simulated, corpus_of, undisturbed, tmp_path, stop_after
+    stage, n_epochs, precision, staged, simulated, dataset_of, undisturbed, tmp_path, stop_after
 ):
     checkpoint = Checkpoint(tmp_path / "2_leads.npz", "key")
-    what = (staged, simulated, corpus_of(staged), precision, checkpoint)
+    what = (staged, simulated, dataset_of(staged), precision, checkpoint)
     stop_after(n_epochs, stage)
     with pytest.raises(StoppedError):
         train_in_stages(*what)
@@ -362,12 +362,12 @@ def not_finite_above(monkeypatch):
 
 @pytest.mark.usefixtures("without_graphs")
 def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
-    corpus_of, tmp_path, not_finite_above, capsys
+    dataset_of, tmp_path, not_finite_above, capsys
 ):
     method = narrow_method("branched_se", epochs=2, learning_rate=0.02)
-    corpus = corpus_of(method)
+    dataset = dataset_of(method)
     not_finite_above(0.01)
-    model = fitted(method, corpus, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
+    model = fitted(method, dataset, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
     line = "epoch 2: expected a finite loss, found inf"
     assert f"{line}; begins anew at 0.002" in capsys.readouterr().out
     assert model.evidence["slower_because"] == line
@@ -376,15 +376,15 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
     assert rate == pytest.approx(0.002)
     # Nothing is left of the first attempt.
     assert_same_weights(
-        model, fitted(narrow_method("branched_se", epochs=2, learning_rate=rate), corpus)
+        model, fitted(narrow_method("branched_se", epochs=2, learning_rate=rate), dataset)
     )
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"2_leads.npz", "2_leads.slower.npz"}
 
 
 @pytest.mark.usefixtures("without_graphs")
-def test_a_loss_that_is_never_finite_ends_training_with_its_cause(corpus_of):
+def test_a_loss_that_is_never_finite_ends_training_with_its_cause(dataset_of):
     method = narrow_method("branched_se", learning_rate=1e30)
     cause = r"branched_se, 2 leads, epoch 1: expected a finite \w+, found nan .* rate of 1e\+30"
     with pytest.raises(TrainingError, match=cause):
-        fitted(method, corpus_of(method))
+        fitted(method, dataset_of(method))

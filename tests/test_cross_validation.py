@@ -18,7 +18,7 @@ from ecg.models import registry as methods
 from ecg.models.training_options import PretrainingOptions
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
-from ecg.training.dataset import CorpusError
+from ecg.training.dataset import DatasetError
 from ecg.training.fit import Start
 from tests.conftest import ROOT
 from tests.narrow import narrow_method
@@ -157,7 +157,7 @@ def trained(monkeypatch):
         seen.pretrainings.append((*trainer, len(simulated)))
         return Start([np.full(3, seed), np.full((2, lead_set), 7)], np.full(26, 0.1))
 
-    def fit(trainer, corpus, indices, start):
+    def fit(trainer, dataset, indices, start):
         if len(seen.fits) in seen.fails:
             raise seen.fails.pop(len(seen.fits))
         seen.fits.append((*trainer, len(indices)))
@@ -168,7 +168,7 @@ def trained(monkeypatch):
             key=(*trainer, indices.tolist()),
         )
 
-    def answer_corpus(model, corpus, indices):
+    def answer_dataset(model, dataset, indices):
         random = np.random.default_rng(zlib.crc32(repr(model.key).encode()))
         probabilities = random.random((len(indices), 26))
         return probabilities > 0.7, probabilities
@@ -177,7 +177,7 @@ def trained(monkeypatch):
     monkeypatch.setattr(folds, "Trainer", trainer)
     monkeypatch.setattr(folds, "pretrain", pretrain)
     monkeypatch.setattr(folds, "fit", fit)
-    monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
+    monkeypatch.setattr(folds, "answer_dataset", answer_dataset)
     return seen
 
 
@@ -424,7 +424,7 @@ def test_wrong_settings_folders_and_selections_are_said_in_one_line(
     (tmp_path / "empty").mkdir()
     assert message(tmp_path / "empty").endswith("(NAME.hea beside NAME.mat), found none")
     assert "nowhere" in message(tmp_path / "nowhere")
-    trained.fails[0] = CorpusError("none of 7 records fits")
+    trained.fails[0] = DatasetError("none of 7 records fits")
     assert message(training_folder) == "cross_validation: none of 7 records fits"
     monkeypatch.setenv("ECG_SEED", "-1")
     assert message(training_folder).startswith("cross_validation: ECG_SEED: expected a whole")

@@ -14,13 +14,13 @@ from ecg.evaluation.folds import (
     read_answers,
     run_fold,
     run_pretraining,
-    split_corpus,
+    split_dataset,
 )
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 from ecg.training.fit import Start
-from ecg.training.pretraining import simulated_corpus
+from ecg.training.pretraining import simulated_dataset
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
@@ -28,25 +28,25 @@ METHOD = narrow_method("multiscale_se", n_simulated=12)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def dataset(tmp_path_factory):
     """Four records of one source, eight of another."""
     folder = tmp_path_factory.mktemp("two_sources")
     write_folder(folder / "data" / "ningbo", 4, prefix="JS")
     write_folder(folder / "data" / "ptb" / "g1", 8, prefix="S")
-    return prepare_corpus(folder / "data", METHOD.preparation, folder, workers=1)
+    return prepare_dataset(folder / "data", METHOD.preparation, folder, workers=1)
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    return simulated_corpus(12, METHOD.preparation, tmp_path_factory.mktemp("cache"), workers=1)
+    return simulated_dataset(12, METHOD.preparation, tmp_path_factory.mktemp("cache"), workers=1)
 
 
 @pytest.fixture
-def fold(corpus, tmp_path):
+def fold(dataset, tmp_path):
     file = tmp_path / "answers.npz"
     held_out = np.array([1, 5, 9])
     kept = np.setdiff1d(np.arange(12), held_out)
-    return Fold(METHOD, "published", 3, 7, "2", corpus.place, kept, held_out, file)
+    return Fold(METHOD, "published", 3, 7, "2", dataset.folder, kept, held_out, file)
 
 
 @pytest.fixture
@@ -57,103 +57,103 @@ def calls(monkeypatch):
     def trainer(method, lead_set, seed, devices, n_training):
         return method, lead_set, seed, n_training
 
-    def fit(trainer, corpus, indices, start):
-        calls.append((trainer, corpus.names[indices].tolist(), start))
+    def fit(trainer, dataset, indices, start):
+        calls.append((trainer, dataset.names[indices].tolist(), start))
         return SimpleNamespace(
             evidence={"epochs": 5, "best_epoch": 3, "history": {}},
             decision=SimpleNamespace(temperature=1.25),
         )
 
-    def answer_corpus(model, corpus, indices):
-        calls.append(corpus.names[indices].tolist())
+    def answer_dataset(model, dataset, indices):
+        calls.append(dataset.names[indices].tolist())
         probabilities = np.random.default_rng(0).random((len(indices), 26))
         return probabilities > 0.8, probabilities
 
     monkeypatch.setattr(folds, "Trainer", trainer)
     monkeypatch.setattr(folds, "fit", fit)
-    monkeypatch.setattr(folds, "answer_corpus", answer_corpus)
+    monkeypatch.setattr(folds, "answer_dataset", answer_dataset)
     return calls
 
 
-def test_every_record_is_held_out_once(corpus):
-    splits = split_corpus(corpus, 3, seed=0)
+def test_every_record_is_held_out_once(dataset):
+    splits = split_dataset(dataset, 3, seed=0)
     assert [name for name, _, _ in splits] == ["1", "2", "3"]
     assert sorted(np.concatenate([held_out for _, _, held_out in splits])) == list(range(12))
     for _, kept, held_out in splits:
         assert sorted([*kept, *held_out]) == list(range(12))
         # Three records of each of four diagnoses: one in each fold.
-        assert (corpus.labels[held_out].sum(axis=0) == corpus.labels.sum(axis=0) / 3).all()
+        assert (dataset.labels[held_out].sum(axis=0) == dataset.labels.sum(axis=0) / 3).all()
 
 
-def test_the_split_follows_from_the_seed(corpus):
+def test_the_split_follows_from_the_seed(dataset):
     held_out = [
-        np.concatenate([part for _, _, part in split_corpus(corpus, 3, seed)]).tolist()
+        np.concatenate([part for _, _, part in split_dataset(dataset, 3, seed)]).tolist()
         for seed in (0, 0, 1)
     ]
     assert held_out[0] == held_out[1] != held_out[2]
 
 
-def test_a_source_is_left_out_at_a_time(corpus):
-    splits = split_corpus(corpus, None, seed=0)
+def test_a_source_is_left_out_at_a_time(dataset):
+    splits = split_dataset(dataset, None, seed=0)
     assert [name for name, _, _ in splits] == ["ningbo", "ptb"]
     for name, kept, held_out in splits:
-        assert set(corpus.sources[held_out]) == {name}
-        assert set(corpus.sources[kept]) == {"ningbo", "ptb"} - {name}
+        assert set(dataset.sources[held_out]) == {name}
+        assert set(dataset.sources[kept]) == {"ningbo", "ptb"} - {name}
         assert len(kept) + len(held_out) == 12
 
 
-def test_too_few_records_or_sources_are_refused(corpus):
+def test_too_few_records_or_sources_are_refused(dataset):
     for n_folds in (1, 13):
         with pytest.raises(ValueError, match=f"expected 2 to 12 folds .*found {n_folds}"):
-            split_corpus(corpus, n_folds, seed=0)
-    one = replace(corpus, sources=np.full(12, "ptb"))
+            split_dataset(dataset, n_folds, seed=0)
+    one = replace(dataset, sources=np.full(12, "ptb"))
     with pytest.raises(ValueError, match="at least 2 sources, found 'ptb' alone"):
-        split_corpus(one, None, seed=0)
+        split_dataset(one, None, seed=0)
 
 
-def test_a_folds_file_has_a_readable_name(corpus, tmp_path):
-    file = fold_file(tmp_path, METHOD, "without_se", 3, 7, "ptb", corpus, np.arange(4), None)
+def test_a_folds_file_has_a_readable_name(dataset, tmp_path):
+    file = fold_file(tmp_path, METHOD, "without_se", 3, 7, "ptb", dataset, np.arange(4), None)
     assert file.parent == tmp_path
     assert file.name.startswith("multiscale_se.without_se.3_leads.seed7.fold_ptb.")
     assert file.suffix == ".npz"
 
 
-def test_a_folds_file_changes_with_all_that_its_answers_depend_on(corpus, simulated, tmp_path):
+def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
     others = (simulated, replace(simulated, fingerprint="other"))
-    start, other_start = (pretraining_of(tmp_path, METHOD, 3, 7, own, corpus) for own in others)
+    start, other_start = (pretraining_of(tmp_path, METHOD, 3, 7, own, dataset) for own in others)
     others = [
-        (METHOD, 3, 7, corpus, np.arange(4), None),
-        (longer, 3, 7, corpus, np.arange(4), None),
-        (METHOD, 2, 7, corpus, np.arange(4), None),
-        (METHOD, 3, 8, corpus, np.arange(4), None),
-        (METHOD, 3, 7, corpus, np.arange(5), None),
-        (METHOD, 3, 7, corpus, np.arange(1, 5), None),
-        (METHOD, 3, 7, replace(corpus, fingerprint="other"), np.arange(4), None),
-        (METHOD, 3, 7, replace(corpus, sources=corpus.sources[::-1]), np.arange(4), None),
-        (METHOD, 3, 7, corpus, np.arange(4), start),
-        (METHOD, 3, 7, corpus, np.arange(4), other_start),
+        (METHOD, 3, 7, dataset, np.arange(4), None),
+        (longer, 3, 7, dataset, np.arange(4), None),
+        (METHOD, 2, 7, dataset, np.arange(4), None),
+        (METHOD, 3, 8, dataset, np.arange(4), None),
+        (METHOD, 3, 7, dataset, np.arange(5), None),
+        (METHOD, 3, 7, dataset, np.arange(1, 5), None),
+        (METHOD, 3, 7, replace(dataset, fingerprint="other"), np.arange(4), None),
+        (METHOD, 3, 7, replace(dataset, sources=dataset.sources[::-1]), np.arange(4), None),
+        (METHOD, 3, 7, dataset, np.arange(4), start),
+        (METHOD, 3, 7, dataset, np.arange(4), other_start),
     ]
 
-    def key(method, lead_set, seed, corpus, kept, start):
-        file = fold_file(tmp_path, method, "published", lead_set, seed, "1", corpus, kept, start)
+    def key(method, lead_set, seed, dataset, kept, start):
+        file = fold_file(tmp_path, method, "published", lead_set, seed, "1", dataset, kept, start)
         return file.name.split(".")[-2]
 
     assert len({key(*other) for other in others}) == len(others)
     assert key(*others[0]) == key(*others[0])
 
 
-def test_a_pretrainings_file_has_a_readable_name(simulated, corpus, tmp_path):
-    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated, corpus)
+def test_a_pretrainings_file_has_a_readable_name(simulated, dataset, tmp_path):
+    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated, dataset)
     assert (start.method, start.lead_set, start.seed) == (METHOD, 3, 7)
-    assert (start.simulated, start.n_training) == (simulated.place, 12)
+    assert (start.simulated, start.n_training) == (simulated.folder, 12)
     assert start.file.parent == tmp_path
     assert start.file.name.startswith("multiscale_se.3_leads.seed7.start.")
     assert start.file.suffix == ".npz"
 
 
 def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(
-    simulated, corpus, tmp_path
+    simulated, dataset, tmp_path
 ):
     longer = replace(METHOD, pretraining=replace(METHOD.pretraining, epochs=99))
     wider = replace(METHOD, network=replace(METHOD.network, measured_width=9))
@@ -168,38 +168,38 @@ def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(
         (METHOD, 3, 8, simulated),
         (METHOD, 3, 7, replace(simulated, fingerprint="other")),
     ]
-    files = {pretraining_of(tmp_path, *other, corpus).file for other in others}
+    files = {pretraining_of(tmp_path, *other, dataset).file for other in others}
     assert len(files) == len(others)
 
 
 def test_methods_that_differ_in_their_real_training_share_a_pretraining(
-    simulated, corpus, tmp_path
+    simulated, dataset, tmp_path
 ):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
     one, other = (
-        pretraining_of(tmp_path, own, 3, 7, simulated, corpus).file for own in (METHOD, longer)
+        pretraining_of(tmp_path, own, 3, 7, simulated, dataset).file for own in (METHOD, longer)
     )
     assert one == other
 
 
-def test_a_pretraining_is_for_a_number_of_records_only_by_the_batch(simulated, corpus, tmp_path):
+def test_a_pretraining_is_for_a_number_of_records_only_by_the_batch(simulated, dataset, tmp_path):
     few, same, many = (
-        pretraining_of(tmp_path, METHOD, 3, 7, simulated, replace(corpus, names=np.zeros(n)))
+        pretraining_of(tmp_path, METHOD, 3, 7, simulated, replace(dataset, names=np.zeros(n)))
         for n in (12, 643, 88_253)
     )
     assert few.file == same.file != many.file
     assert [one.n_training for one in (few, same, many)] == [12, 643, 88_253]
 
 
-def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, corpus, calls):
+def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, dataset, calls):
     run_fold(fold)
     assert calls == [
-        ((METHOD, 3, 7, 9), corpus.names[fold.kept].tolist(), None),
-        corpus.names[fold.held_out].tolist(),
+        ((METHOD, 3, 7, 9), dataset.names[fold.kept].tolist(), None),
+        dataset.names[fold.held_out].tolist(),
     ]
     answers = read_answers(fold.file)
-    np.testing.assert_array_equal(answers.names, corpus.names[fold.held_out])
-    np.testing.assert_array_equal(answers.labels, corpus.labels[fold.held_out])
+    np.testing.assert_array_equal(answers.names, dataset.names[fold.held_out])
+    np.testing.assert_array_equal(answers.labels, dataset.labels[fold.held_out])
     probabilities = np.random.default_rng(0).random((3, 26))
     np.testing.assert_array_equal(answers.probabilities, probabilities)
     np.testing.assert_array_equal(answers.outputs, probabilities > 0.8)
@@ -231,16 +231,16 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
 
 
 @pytest.fixture
-def first(simulated, corpus, tmp_path) -> Pretraining:
-    return pretraining_of(tmp_path, METHOD, 3, 7, simulated, corpus)
+def first(simulated, dataset, tmp_path) -> Pretraining:
+    return pretraining_of(tmp_path, METHOD, 3, 7, simulated, dataset)
 
 
 def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monkeypatch):
     # More arrays than ten, whose names in a file would be sorted otherwise.
     made = Start([np.full((i, 2), i, np.float32) for i in range(13)], np.linspace(0, 1, 26))
 
-    def pretrain(trainer, corpus):
-        calls.append((trainer, corpus.fingerprint))
+    def pretrain(trainer, dataset):
+        calls.append((trainer, dataset.fingerprint))
         return made
 
     monkeypatch.setattr(folds, "pretrain", pretrain)

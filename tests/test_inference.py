@@ -19,8 +19,8 @@ from ecg.records.record import Record, read_recording
 from ecg.signals.measurements import n_measurements
 from ecg.signals.preprocessing import prepare
 from ecg.training.batches import window_batches
-from ecg.training.dataset import prepare_corpus
-from ecg.training.fit import answer_corpus
+from ecg.training.dataset import prepare_dataset
+from ecg.training.fit import answer_dataset
 from tests.narrow import untrained_model
 from tests.reading_tasks import die_at_one_record
 from tests.synthetic import beats, digitise, header_text, write_record
@@ -231,11 +231,11 @@ def odd_folder(tmp_path_factory):
 
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", METHODS)
-def test_a_record_is_answered_as_it_is_in_a_corpus(name, odd_folder, tmp_path):
+def test_a_record_is_answered_as_it_is_in_a_dataset(name, odd_folder, tmp_path):
     predictor = Predictor(untrained_model(name, 2, temperature=0.5))
     preparation = predictor.model.method.preparation
-    corpus = prepare_corpus(odd_folder, preparation, tmp_path, workers=1)
-    outputs, expected = answer_corpus(predictor.model, corpus, np.arange(5))
+    dataset = prepare_dataset(odd_folder, preparation, tmp_path, workers=1)
+    outputs, expected = answer_dataset(predictor.model, dataset, np.arange(5))
     for i, files in enumerate(find_records(odd_folder)):
         recording = read_recording(files.recording)
         given = predictor.answer(read_header_text(files.header), recording)
@@ -357,10 +357,10 @@ class Seen:
 def test_a_network_sees_of_a_record_what_it_saw_in_training(name, lead_set, odd_folder, tmp_path):
     predictor = Predictor(replace(untrained_model(name, lead_set), network=Seen()))
     preparation = predictor.model.method.preparation
-    corpus = prepare_corpus(odd_folder, preparation, tmp_path, workers=1)
+    dataset = prepare_dataset(odd_folder, preparation, tmp_path, workers=1)
     for i, files in enumerate(find_records(odd_folder)):
         text, recording = read_header_text(files.header), read_recording(files.recording)
-        (expected,) = window_batches(corpus, [i], lead_set, Seen.input, 99)
+        (expected,) = window_batches(dataset, [i], lead_set, Seen.input, 99)
         assert expected["measurements"].shape[1] == n_measurements(lead_set)
         n_windows = len(expected["signal"])
         # Once with all leads of the file, once with those of the lead set alone.

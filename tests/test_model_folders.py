@@ -12,7 +12,7 @@ from ecg.models.model_files import load_trained_model
 from ecg.models.settings import Settings
 from ecg.runtime.files import held
 from ecg.training import model_folders, pretraining
-from ecg.training.dataset import CorpusError
+from ecg.training.dataset import DatasetError
 from ecg.training.fit import TrainingError
 from ecg.training.model_folders import train_model_folder
 from tests.narrow import narrow_method, untrained_model
@@ -81,9 +81,9 @@ def trainings(monkeypatch):
         take("simulated", lead_set, time_limit_s, len(simulated), trainer.seed)
         return f"start of {lead_set} leads"
 
-    def fit(trainer, corpus, indices, time_limit_s, start, checkpoint):
-        np.testing.assert_array_equal(indices, np.arange(len(corpus)))
-        assert trainer.n_training == len(corpus)
+    def fit(trainer, dataset, indices, time_limit_s, start, checkpoint):
+        np.testing.assert_array_equal(indices, np.arange(len(dataset)))
+        assert trainer.n_training == len(dataset)
         lead_set = trainer.lead_set
         take("real", lead_set, time_limit_s, start, trainer.seed)
         evidence = {
@@ -159,7 +159,7 @@ def test_a_kept_cache_has_the_simulated_records_for_the_next_training(
         settings = Settings(lead_sets=(2,), cache=cache)
         train_model_folder(training_folder, tmp_path / name, settings)
         assert names_in(tmp_path / name) == models_of(2)
-        assert {path.split("-")[0] for path in names_in(cache)} == {"corpus", "simulated"}
+        assert {path.split("-")[0] for path in names_in(cache)} == {"dataset", "simulated"}
     assert len(simulations) == 1
     assert len(names_in(cache)) == 2
 
@@ -284,6 +284,6 @@ def test_a_folder_without_records_is_told_before_anything_is_simulated(
 ):
     monkeypatch.setattr(model_folders, "simulated_for", lambda *arguments: pytest.fail("simulated"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="expected records"):
+    with pytest.raises(DatasetError, match="expected records"):
         train_model_folder(tmp_path / "empty", tmp_path / "model", Settings())
     assert not names_in(tmp_path / "model")

@@ -121,18 +121,18 @@ def test_odd_files_are_named_and_cost_no_other_record_its_answer(model, tmp_path
 
 def test_training_names_odd_files_and_goes_on(tmp_path):
     from ecg.signals.preprocessing import Preparation
-    from ecg.training.dataset import prepare_corpus
+    from ecg.training.dataset import prepare_dataset
 
     data = write_folder(tmp_path / "data", 60)
     os.mkfifo(data / "pipe.mat")
     (data / "pipe.hea").write_text(header_text("pipe", 500, 5000, TWO))
     with open(os.path.join(os.fsencode(data), b"not utf8 \xff.hea"), "wb") as file:  # noqa: PTH118
         file.write(b"no header")
-    corpus = prepare_corpus(data, Preparation(), tmp_path / "cache", 1)
-    assert len(corpus) == 60
-    assert "expected a regular file, found a named pipe" in corpus.bad["pipe"]
-    assert not corpus.momentary
-    assert np.isfinite(corpus.windows(0)).all()
+    dataset = prepare_dataset(data, Preparation(), tmp_path / "cache", 1)
+    assert len(dataset) == 60
+    assert "expected a regular file, found a named pipe" in dataset.rejected["pipe"]
+    assert not dataset.transient
+    assert np.isfinite(dataset.windows(0)).all()
 
 
 def test_without_shared_memory_records_are_read_by_one_process(model, tmp_path):

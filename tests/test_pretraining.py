@@ -15,10 +15,10 @@ from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
 from ecg.training import pretraining
 from ecg.training.batches import window_batches
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 from ecg.training.fit import Trainer, fit
 from ecg.training.optimizers import FlatAdam
-from ecg.training.pretraining import pretrain, pretraining_method, simulated_corpus, simulated_for
+from ecg.training.pretraining import pretrain, pretraining_method, simulated_dataset, simulated_for
 from tests.conftest import ROOT
 from tests.narrow import CPU, narrow_method
 
@@ -41,7 +41,7 @@ def simulations(monkeypatch):
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    return simulated_corpus(N_RECORDS, PREPARATION, tmp_path_factory.mktemp("cache"), workers=1)
+    return simulated_dataset(N_RECORDS, PREPARATION, tmp_path_factory.mktemp("cache"), workers=1)
 
 
 # Simulated records -----------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def simulated(tmp_path_factory):
 
 def test_the_simulated_records_are_of_all_sources(simulated):
     assert len(simulated) == N_RECORDS
-    assert not simulated.bad
+    assert not simulated.rejected
     letters = {name.removeprefix("SIM")[0] for name in simulated.names}
     assert letters == {source.letter for source in SOURCES.values()}
 
@@ -57,25 +57,25 @@ def test_the_simulated_records_are_of_all_sources(simulated):
 def test_nobody_who_simulates_with_a_small_seed_gets_the_same_records(simulated, tmp_path):
     for seed in (0, 1, 2):
         simulate_folder(tmp_path / str(seed), N_RECORDS, seed)
-        own = prepare_corpus(tmp_path / str(seed), PREPARATION, tmp_path / "cache", workers=1)
+        own = prepare_dataset(tmp_path / str(seed), PREPARATION, tmp_path / "cache", workers=1)
         assert not set(own.names) & set(simulated.names)
         assert not (own.waves[:, None] == simulated.waves).all(axis=(2, 3)).any()
 
 
 def test_simulated_records_are_found_again_and_nothing_else_is_left(tmp_path, simulations):
     cache = tmp_path / "new" / "cache"
-    first = simulated_corpus(4, PREPARATION, cache, workers=1)
-    again = simulated_corpus(4, PREPARATION, cache, workers=2)
+    first = simulated_dataset(4, PREPARATION, cache, workers=1)
+    again = simulated_dataset(4, PREPARATION, cache, workers=2)
     assert simulations == [4]
-    assert again.place == first.place
+    assert again.folder == first.folder
     assert again.fingerprint == first.fingerprint
     np.testing.assert_array_equal(again.windows(3), first.windows(3))
-    assert os.listdir(cache) == [first.place.name]
+    assert os.listdir(cache) == [first.folder.name]
 
 
 def test_another_number_or_preparation_is_simulated_anew(tmp_path, simulations):
     def place(n_records=2, preparation=PREPARATION):
-        return simulated_corpus(n_records, preparation, tmp_path, workers=1).place
+        return simulated_dataset(n_records, preparation, tmp_path, workers=1).folder
 
     places = [place(), place(3), place(preparation=replace(PREPARATION, window_s=5.0))]
     assert simulations == [2, 3, 2]
@@ -89,7 +89,7 @@ def test_a_simulation_that_was_cut_off_leaves_nothing_behind(tmp_path, monkeypat
 
     monkeypatch.setattr(pretraining, "simulate_folder", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        simulated_corpus(2, PREPARATION, tmp_path, workers=1)
+        simulated_dataset(2, PREPARATION, tmp_path, workers=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -97,12 +97,12 @@ def test_two_runs_may_simulate_into_one_cache(tmp_path, monkeypatch):
     def overtaken(folder, *arguments, **options):
         simulate_folder(folder, *arguments, **options)
         monkeypatch.setattr(pretraining, "simulate_folder", simulate_folder)
-        simulated_corpus(2, PREPARATION, tmp_path, workers=1)
+        simulated_dataset(2, PREPARATION, tmp_path, workers=1)
 
     monkeypatch.setattr(pretraining, "simulate_folder", overtaken)
-    corpus = simulated_corpus(2, PREPARATION, tmp_path, workers=1)
-    assert len(corpus) == 2
-    assert os.listdir(tmp_path) == [corpus.place.name]
+    dataset = simulated_dataset(2, PREPARATION, tmp_path, workers=1)
+    assert len(dataset) == 2
+    assert os.listdir(tmp_path) == [dataset.folder.name]
 
 
 def test_a_method_without_pretraining_simulates_nothing(tmp_path):
@@ -216,7 +216,7 @@ def test_a_seed_makes_a_start(measured_epochs, simulated):
 def test_any_method_can_be_pretrained(name, tmp_path):
     # Whatever its rate goes by: there are no records set aside here.
     method = narrow_method(name, n_simulated=6)
-    simulated = simulated_corpus(6, method.preparation, tmp_path, workers=1)
+    simulated = simulated_dataset(6, method.preparation, tmp_path, workers=1)
     start = pretrain(trainer_of(method, 3), simulated)
     build_network(method, 3, 26).set_weights(start.weights)
 
@@ -227,9 +227,9 @@ def stages(monkeypatch):
     seen, train = [], Trainer.train
 
     def counted(
-        self, options, corpus, selected, start, label, left_s, validate=None, checkpoint=None
+        self, options, dataset, selected, start, label, left_s, validate=None, checkpoint=None
     ):
-        what = (options, corpus, selected, start, label, left_s, validate, checkpoint)
+        what = (options, dataset, selected, start, label, left_s, validate, checkpoint)
         course = train(self, *what)
         stage = SimpleNamespace(
             trainer=self,
@@ -318,12 +318,12 @@ IN_ONE_PROCESS_OR_TWO = """
 import sys
 from pathlib import Path
 import numpy as np
-from ecg.training.dataset import read_corpus
+from ecg.training.dataset import read_dataset
 from ecg.models.devices import find_devices
 from ecg.training.pretraining import pretrain
 from ecg.training.fit import Trainer, fit
 from tests.narrow import narrow_method
-simulated = read_corpus(Path(sys.argv[1]))
+simulated = read_dataset(Path(sys.argv[1]))
 method = narrow_method("multiscale_se", len(simulated), epochs=2, batch_size=4)
 trainer = Trainer(method, 2, 0, find_devices(), len(simulated))
 start = pretrain(trainer, simulated)
@@ -343,7 +343,7 @@ def test_a_stage_comes_to_the_same_whether_or_not_its_process_did_the_one_before
     backend, simulated
 ):
     process = subprocess.run(
-        [sys.executable, "-c", IN_ONE_PROCESS_OR_TWO, str(simulated.place)],
+        [sys.executable, "-c", IN_ONE_PROCESS_OR_TWO, str(simulated.folder)],
         env=os.environ | {"KERAS_BACKEND": backend},
         cwd=ROOT,
         capture_output=True,

@@ -11,7 +11,7 @@ from benchmarks.recipe import FIGURES, HEAD, Bench, read_rows, table, write_rows
 from ecg.models.settings import Settings
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import challenge_metric, score
-from ecg.training.dataset import CorpusError
+from ecg.training.dataset import DatasetError
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
@@ -266,11 +266,11 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
     monkeypatch.setattr(recipe, "Trainer", trainer_of)
     monkeypatch.setattr(
         recipe,
-        "answer_corpus",
-        lambda model, corpus, indices: (outputs[indices], probabilities[indices]),
+        "answer_dataset",
+        lambda model, dataset, indices: (outputs[indices], probabilities[indices]),
     )
 
-    def fit(trainer, corpus, kept, start):
+    def fit(trainer, dataset, kept, start):
         trained.append((kept, trainer.lead_set, trainer.seed))
         assert trainer.n_training == len(kept)
 
@@ -303,8 +303,8 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
     monkeypatch.setattr(recipe, "simulated_for", lambda method, *_: own.records)
     monkeypatch.setattr(
         recipe,
-        "answer_corpus",
-        lambda model, corpus, indices: (corpus.labels[indices], corpus.labels[indices] / 2),
+        "answer_dataset",
+        lambda model, dataset, indices: (dataset.labels[indices], dataset.labels[indices] / 2),
     )
 
     def pretrain(trainer, simulated):
@@ -315,7 +315,7 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
     monkeypatch.setattr(recipe, "Trainer", trainer_of)
     monkeypatch.setattr(recipe, "pretrain", pretrain)
 
-    def fit(trainer, corpus, kept, start):
+    def fit(trainer, dataset, kept, start):
         given.append(start.number)
 
     for candidate in (
@@ -324,9 +324,9 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
     ):
         own.scores(candidate, 2, 0, 2)
     assert given == [1] * 4
-    changed = CANDIDATES["classes weigh alike"].change, CANDIDATES["age and sex"].corpus
+    changed = CANDIDATES["classes weigh alike"].change, CANDIDATES["age and sex"].dataset
     own.scores(Candidate(changed[0], fit=fit), 2, 0, 2)
-    own.scores(Candidate(corpus=changed[1], fit=fit), 2, 0, 2)
+    own.scores(Candidate(dataset=changed[1], fit=fit), 2, 0, 2)
     own.scores(Candidate(fit=fit), 2, 1, 2)
     own.scores(Candidate(fit=fit), 3, 0, 2)
     assert given[4:] == [2, 2, 3, 3, 4, 4, 5, 5]
@@ -432,7 +432,7 @@ def test_records_that_cannot_be_split_end_in_one_line(data, tmp_path, capsys, mo
 
 def test_records_that_cannot_be_trained_on_end_in_one_line(data, tmp_path, capsys, monkeypatch):
     def scores(*arguments):
-        raise CorpusError("none of 3 records fits")
+        raise DatasetError("none of 3 records fits")
 
     monkeypatch.setattr(Bench, "scores", scores)
     assert error_of(capsys, data, tmp_path) == "recipe: none of 3 records fits"

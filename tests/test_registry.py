@@ -9,7 +9,7 @@ from ecg.models.predictor import Predictor, load_predictor
 from ecg.models.registry import METHODS
 from ecg.records.diagnoses import OUTPUT_CODES
 from ecg.records.leads import LEAD_SETS, lead_rows
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 from tests.narrow import fitted, narrow_method
 from tests.synthetic import beats, digitise, header_text
 
@@ -17,16 +17,16 @@ pytestmark = pytest.mark.usefixtures("without_graphs")
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def method_and_corpus(request, training_folder, tmp_path_factory):
+def method_and_dataset(request, training_folder, tmp_path_factory):
     method = narrow_method(request.param)
     cache = tmp_path_factory.mktemp("cache")
-    return method, prepare_corpus(training_folder, method.preparation, cache, workers=1)
+    return method, prepare_dataset(training_folder, method.preparation, cache, workers=1)
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
-def test_every_method_trains_and_answers_on_every_lead_set(method_and_corpus, lead_set, tmp_path):
-    method, corpus = method_and_corpus
-    model = fitted(method, corpus, lead_set, devices=find_devices())
+def test_every_method_trains_and_answers_on_every_lead_set(method_and_dataset, lead_set, tmp_path):
+    method, dataset = method_and_dataset
+    model = fitted(method, dataset, lead_set, devices=find_devices())
     assert np.isfinite(model.evidence["history"]["loss"]).all()
     assert np.isfinite(model.evidence["history"]["val_loss"]).all()
 

@@ -15,7 +15,7 @@ from ecg.evaluation.folds import (
     read_answers,
     run_fold,
     run_pretraining,
-    split_corpus,
+    split_dataset,
 )
 from ecg.evaluation.tables import tables_for
 from ecg.evaluation.variants import VARIANTS, distinct_variants
@@ -24,7 +24,7 @@ from ecg.models.registry import METHODS, Method, find_method, with_epochs
 from ecg.models.settings import Settings
 from ecg.runtime.files import make_folder, write_text, written_whole
 from ecg.runtime.processes import on_cluster, run_jobs
-from ecg.training.dataset import corpus_cache, prepare_corpus
+from ecg.training.dataset import dataset_cache, prepare_dataset
 from ecg.training.pretraining import simulated_for
 
 ALL = "all"
@@ -43,7 +43,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> None:
     }
     out = options.out.resolve()
     make_folder(out / "folds")
-    with on_cluster(settings.dask) as client, corpus_cache(settings.cache, out) as cache:
+    with on_cluster(settings.dask) as client, dataset_cache(settings.cache, out) as cache:
         folds = plan_folds(
             chosen,
             options.data,
@@ -106,22 +106,22 @@ def plan_folds(
     that all methods, lead sets and seeds share it.
     """
     prepared = {
-        preparation: prepare_corpus(data, preparation, cache, settings.workers)
+        preparation: prepare_dataset(data, preparation, cache, settings.workers)
         for preparation in dict.fromkeys(method.preparation for method in chosen)
     }
     folds = []
     for method, variants in chosen.items():
-        corpus = prepared[method.preparation]
-        splits = split_corpus(corpus, n_folds, settings.seed)
+        dataset = prepared[method.preparation]
+        splits = split_dataset(dataset, n_folds, settings.seed)
         simulated = simulated_for(method, cache, settings.workers)
         for lead_set, seed in itertools.product(lead_sets, seeds):
             first = None
             if simulated is not None:
-                first = pretraining_of(out / "folds", method, lead_set, seed, simulated, corpus)
+                first = pretraining_of(out / "folds", method, lead_set, seed, simulated, dataset)
             for name, kept, held_out in splits:
                 what = (method, variants[0], lead_set, seed, name)
-                file = fold_file(out / "folds", *what, corpus, kept, first)
-                folds.append(Fold(*what, corpus.place, kept, held_out, file, first))
+                file = fold_file(out / "folds", *what, dataset, kept, first)
+                folds.append(Fold(*what, dataset.folder, kept, held_out, file, first))
     return folds
 
 

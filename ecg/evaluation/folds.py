@@ -13,15 +13,15 @@ from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import beta_measures, score
 from ecg.runtime.cache_keys import cache_key
 from ecg.runtime.files import written_whole
-from ecg.training.dataset import Corpus, read_corpus
-from ecg.training.fit import Start, Trainer, answer_corpus, fit
+from ecg.training.dataset import Dataset, read_dataset
+from ecg.training.fit import Start, Trainer, answer_dataset, fit
 from ecg.training.pretraining import pretrain, pretraining_method
 from ecg.training.splits import by_source, k_folds
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What the folds of one method, lead set and seed go on from. simulated: the corpus's folder.
+    """What the folds of one method, lead set and seed go on from. simulated: the dataset's folder.
     n_training: records of the training that follows, about. file: where the weights go."""
 
     method: Method
@@ -34,8 +34,8 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Fold:
-    """What to train and on what. corpus: its folder. name: the fold's number, or the source left
-    out. kept, held_out: positions of records in the corpus. file: where the answers go.
+    """What to train and on what. dataset: its folder. name: the fold's number, or the source left
+    out. kept, held_out: positions of records in the dataset. file: where the answers go.
     pretraining: what comes before, if the method has one."""
 
     method: Method
@@ -43,7 +43,7 @@ class Fold:
     lead_set: int
     seed: int
     name: str
-    corpus: Path
+    dataset: Path
     kept: np.ndarray
     held_out: np.ndarray
     file: Path
@@ -69,16 +69,16 @@ class Answers:
         return summary | {"F-beta": f_beta, "G-beta": g_beta}
 
 
-def split_corpus(
-    corpus: Corpus, n_folds: int | None, seed: int
+def split_dataset(
+    dataset: Dataset, n_folds: int | None, seed: int
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """(name, positions kept, positions held out) of each fold; None leaves out a source at a time.
 
-    Raises ValueError where the corpus has too few records or sources.
+    Raises ValueError where the dataset has too few records or sources.
     """
     if n_folds is None:
-        return by_source(corpus.sources)
-    folds = k_folds(corpus.labels, n_folds, seed)
+        return by_source(dataset.sources)
+    folds = k_folds(dataset.labels, n_folds, seed)
     return [(str(i), kept, held_out) for i, (kept, held_out) in enumerate(folds, start=1)]
 
 
@@ -89,13 +89,13 @@ def fold_file(
     lead_set: int,
     seed: int,
     name: str,
-    corpus: Corpus,
+    dataset: Dataset,
     kept,
     pretraining: Pretraining | None,
 ) -> Path:
     """The file of a fold's answers. Its name changes with all that they depend on but the machine,
     so that a file which is there need not be made again."""
-    records = [corpus.fingerprint, corpus.names[kept].tolist(), corpus.sources[kept].tolist()]
+    records = [dataset.fingerprint, dataset.names[kept].tolist(), dataset.sources[kept].tolist()]
     first = None if pretraining is None else pretraining.file.name
     facts = [method_to_dict(method), lead_set, seed, records, first]
     head = f"{method.name}.{variant}.{lead_set}_leads.seed{seed}"
@@ -103,20 +103,20 @@ def fold_file(
 
 
 def pretraining_of(
-    folder: Path, method: Method, lead_set: int, seed: int, simulated: Corpus, corpus: Corpus
+    folder: Path, method: Method, lead_set: int, seed: int, simulated: Dataset, dataset: Dataset
 ) -> Pretraining:
     """The pre-training whose weights are in a file of a name like `fold_file`'s."""
-    first = pretraining_method(method, method.training.scaled_to(len(corpus)).batch_size)
+    first = pretraining_method(method, method.training.scaled_to(len(dataset)).batch_size)
     key = cache_key(
         [method_to_dict(first), lead_set, seed, simulated.fingerprint], "ecg.training.pretraining"
     )
     file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{key[:12]}.npz"
-    return Pretraining(method, lead_set, seed, simulated.place, len(corpus), file)
+    return Pretraining(method, lead_set, seed, simulated.folder, len(dataset), file)
 
 
 def run_pretraining(first: Pretraining) -> None:
     """Trains on the simulated records and writes the weights."""
-    simulated = read_corpus(first.simulated)
+    simulated = read_dataset(first.simulated)
     what = (first.method, first.lead_set, first.seed, find_devices(), first.n_training)
     start = pretrain(Trainer(*what), simulated)
     with written_whole(first.file, lasting=True) as unfinished:
@@ -129,19 +129,19 @@ def run_fold(fold: Fold) -> None:
     Every choice (epoch, thresholds) is made within the records kept.
     """
     started = time.monotonic()
-    corpus = read_corpus(fold.corpus)
+    dataset = read_dataset(fold.dataset)
     start = None if fold.pretraining is None else _read_start(fold.pretraining.file)
     trainer = Trainer(fold.method, fold.lead_set, fold.seed, find_devices(), len(fold.kept))
-    model = fit(trainer, corpus, fold.kept, start=start)
-    outputs, probabilities = answer_corpus(model, corpus, fold.held_out)
+    model = fit(trainer, dataset, fold.kept, start=start)
+    outputs, probabilities = answer_dataset(model, dataset, fold.held_out)
     facts = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
     facts["temperature"] = model.decision.temperature
     facts["seconds"] = round(time.monotonic() - started)
     with written_whole(fold.file, lasting=True) as unfinished:
         np.savez(
             unfinished,
-            names=corpus.names[fold.held_out],
-            labels=corpus.labels[fold.held_out],
+            names=dataset.names[fold.held_out],
+            labels=dataset.labels[fold.held_out],
             outputs=outputs,
             probabilities=probabilities,
             facts=json.dumps(facts),

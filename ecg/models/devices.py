@@ -74,6 +74,7 @@ def keep_compiled(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     flags = os.environ.get("TF_XLA_FLAGS", "").split()
     if not any(flag.startswith(_CACHE_FLAG) for flag in flags):
         os.environ["TF_XLA_FLAGS"] = " ".join([*flags, f"{_CACHE_FLAG}={folder}"])
@@ -81,6 +82,9 @@ def keep_compiled(folder: Path) -> None:
         import jax  # has read its variables already
 
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        # By default it keeps what took a second; a network's start is many that take less.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def choose_precision(capabilities, cpu_flags=frozenset(), backend: str = "tensorflow") -> str:

@@ -102,7 +102,7 @@ def _wave_sizes(beats: Beats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     P and T are taken where they are largest in leads I and II. The QRS is negative where its area
     or the sum of its highest and lowest points is.
     """
-    average, qrs = beats.average, beats.qrs
+    average, qrs = beats.median_beat, beats.qrs
     before = beats.before_qrs(_P_WINDOW)
     level = np.median(average[:, max(beats.onset - _P_LEVEL, 0) : beats.onset], axis=1)
     p_wave = average[:, before] - level[:, None]

@@ -158,7 +158,7 @@ def _likeness_figures(limbs) -> dict[str, float]:
     """How far the single beats look like the average one."""
     likeness = _correlation(limbs, slice(limbs.onset - _MARGIN, limbs.offset + _MARGIN))
     p_likeness = _correlation(limbs, limbs.before_qrs(_P_LIKENESS))
-    p_wave = limbs.average[:, limbs.before_qrs(_P_LIKENESS)]
+    p_wave = limbs.median_beat[:, limbs.before_qrs(_P_LIKENESS)]
     return {
         "share of odd beats": 3 * (likeness < _ODD).mean(),
         "oddest beat": 1 - likeness.min(),
@@ -169,7 +169,7 @@ def _likeness_figures(limbs) -> dict[str, float]:
 
 def _correlation(beats, window) -> np.ndarray:
     """Correlation (n_beats,) of each beat with the average one in a window, over all leads."""
-    own, usual = beats.each[:, :, window], beats.average[:, None, window]
+    own, usual = beats.each[:, :, window], beats.median_beat[:, None, window]
     own = own - own.mean(axis=2, keepdims=True)
     usual = usual - usual.mean(axis=2, keepdims=True)
     energy = np.einsum("lbt,lbt->b", own, own) * (usual**2).sum()
@@ -220,7 +220,7 @@ def _pause_tables(length) -> tuple[np.ndarray, ...]:
 
 def _length_figures(limbs, rr_s) -> dict[str, float]:
     """Lengths within the average beat: PR from the P wave's peak, QT to the T wave's foot."""
-    size = np.sqrt((limbs.average**2).sum(axis=0))
+    size = np.sqrt((limbs.median_beat**2).sum(axis=0))
     before = limbs.before_qrs(_P_PEAK)
     p_peak = before.start + int(size[before].argmax())
     behind = limbs.offset + _T[0]
@@ -240,8 +240,8 @@ def _length_figures(limbs, rr_s) -> dict[str, float]:
 def _axis_figures(limbs) -> dict[str, float]:
     """Directions of the mean QRS and T vectors in the frontal plane; 0 where a lead is dead."""
     figures = {"largest limb QRS": _squeeze(np.ptp(limbs.qrs, axis=1).max(), _WAVE_MV)}
-    if limbs.average.any(axis=1).all():
-        for name, wave in (("QRS", limbs.qrs), ("T", limbs.average[:, limbs.behind_qrs(_T)])):
+    if limbs.median_beat.any(axis=1).all():
+        for name, wave in (("QRS", limbs.qrs), ("T", limbs.median_beat[:, limbs.behind_qrs(_T)])):
             lead_i, lead_ii = wave.sum(axis=1)
             downwards = (2 * lead_ii - lead_i) / np.sqrt(3)  # by Einthoven's triangle
             length = max(np.hypot(lead_i, downwards), 1e-9)
@@ -258,8 +258,8 @@ def _wave_figures(beats) -> dict[str, np.ndarray]:
     peak = qrs.argmax(axis=1)[:, None]
     # No S wave follows an R wave at the very end: what is behind it is then the R wave itself.
     trough = np.where(time > peak, qrs, np.inf).argmin(axis=1)[:, None]
-    p_wave = beats.average[:, beats.before_qrs(_P_SIZE)]
-    t_wave = beats.average[:, beats.behind_qrs(_T)]
+    p_wave = beats.median_beat[:, beats.before_qrs(_P_SIZE)]
+    t_wave = beats.median_beat[:, beats.behind_qrs(_T)]
     millivolts = {
         "P, largest": p_wave.max(axis=1),
         "P, least": p_wave.min(axis=1),
@@ -270,7 +270,7 @@ def _wave_figures(beats) -> dict[str, np.ndarray]:
         "QRS area": qrs.mean(axis=1),
         "first third of QRS": qrs[:, :third].mean(axis=1),
         "last third of QRS": qrs[:, -third:].mean(axis=1),
-        "ST": beats.average[:, beats.behind_qrs(_ST)].mean(axis=1),
+        "ST": beats.median_beat[:, beats.behind_qrs(_ST)].mean(axis=1),
         "T, largest": t_wave.max(axis=1),
         "T, least": t_wave.min(axis=1),
         "T area": t_wave.mean(axis=1),

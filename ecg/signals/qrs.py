@@ -1,4 +1,4 @@
-"""The beats of a record: where they are, and what the average one looks like in each lead.
+"""The beats of a record: where they are, and what the median beat looks like in each lead.
 
 Pure array functions on a signal at FS, conditioned as `ecg.signals.measurements` conditions it.
 Beats and their limits are found in leads I and II, which come first and which every lead set has:
@@ -31,29 +31,29 @@ _QRS_LEVEL = 0.35  # of the steepest: the QRS is steeper
 
 @dataclass(frozen=True)
 class Beats:
-    """The beats of a record, each and on average, and the limits of the average one's QRS.
+    """The beats of a record, each and their median, and the limits of the median beat's QRS.
 
     middles: (n_found,), samples of the record's QRS complexes, ascending. each: (n_leads, n_beats,
-    BEFORE + AFTER), mV, those beats that lie whole within the record. average: (n_leads,
+    BEFORE + AFTER), mV, those beats that lie whole within the record. median_beat: (n_leads,
     BEFORE + AFTER), mV, their median, 0 before the QRS, which takes up the samples from `onset` to
     before `offset`.
     """
 
     middles: np.ndarray
     each: np.ndarray
-    average: np.ndarray
+    median_beat: np.ndarray
     onset: int
     offset: int
 
     @property
     def limbs(self) -> "Beats":
         """The same beats in leads I and II alone."""
-        return replace(self, each=self.each[:2], average=self.average[:2])
+        return replace(self, each=self.each[:2], median_beat=self.median_beat[:2])
 
     @property
     def qrs(self) -> np.ndarray:
-        """The average beat's QRS (n_leads, offset - onset), mV."""
-        return self.average[:, self.onset : self.offset]
+        """The median beat's QRS (n_leads, offset - onset), mV."""
+        return self.median_beat[:, self.onset : self.offset]
 
     def before_qrs(self, window) -> slice:
         """Samples of the beat in a window before its QRS, cut at the beat's first.
@@ -84,13 +84,13 @@ def read_beats(signal) -> Beats | None:
     if not len(whole):
         return None
     each = np.stack([signal[:, i - BEFORE : i + AFTER] for i in whole.tolist()], axis=1)
-    average = median(each, axis=1)
-    steepness = steepness_of(average[:2])
+    median_beat = median(each, axis=1)
+    steepness = steepness_of(median_beat[:2])
     if not steepness[_QRS_NEAR].any():  # beats that have nothing in common
         return None
     onset, offset = qrs_limits(steepness)
-    level = median(average[:, onset - _LEVEL : onset], axis=1)
-    return Beats(middles, each, average - level[:, None], onset, offset)
+    level = median(median_beat[:, onset - _LEVEL : onset], axis=1)
+    return Beats(middles, each, median_beat - level[:, None], onset, offset)
 
 
 def find_beats(steepness) -> np.ndarray:
@@ -125,10 +125,10 @@ def steepness_of(signal) -> np.ndarray:
 
 
 def qrs_limits(steepness) -> tuple[int, int]:
-    """First sample of the average beat's QRS, at least 25, and the one behind its last, at most 50:
+    """First sample of the median beat's QRS, at least 25, and the one behind its last, at most 50:
     the windows before and behind the QRS are never empty.
 
-    steepness: (BEFORE + AFTER,), of the average beat, above 0 somewhere near its middle.
+    steepness: (BEFORE + AFTER,), of the median beat, above 0 somewhere near its middle.
     """
     near = steepness[_QRS_NEAR]
     steep = _QRS_NEAR.start + np.flatnonzero(near > _QRS_LEVEL * near.max())

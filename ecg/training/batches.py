@@ -1,4 +1,4 @@
-"""Corpus + record numbers -> batches of inputs for Keras.
+"""Dataset + record numbers -> batches of inputs for Keras.
 
 Inputs are a dict of what a network takes, see `ecg.models.inputs.network_inputs`.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from ecg.models.inputs import network_inputs
 from ecg.models.losses import draw_alternative, make_targets
 from ecg.records.leads import lead_rows
-from ecg.training.dataset import Corpus
+from ecg.training.dataset import Dataset
 
 # From two on Keras reads ahead by threads of its own, in order. With one it leaves that to
 # TensorFlow, whose tuner of a dataset may sleep on at the end of an epoch for as long as it lasted.
@@ -41,7 +41,7 @@ class Bags(keras.utils.PyDataset):
 
     def __init__(
         self,
-        corpus: Corpus,
+        dataset: Dataset,
         indices,
         lead_set: int,
         inputs: Sequence[str],
@@ -50,7 +50,7 @@ class Bags(keras.utils.PyDataset):
         seed: int,
     ):
         super().__init__(workers=_THREADS)
-        self.corpus, self.inputs, self.options = corpus, tuple(inputs), options
+        self.dataset, self.inputs, self.options = dataset, tuple(inputs), options
         self.leads, self.class_weights = lead_rows(lead_set), class_weights
         self.indices = np.array(indices)
         self.seed, self.epoch = seed, -1
@@ -64,9 +64,9 @@ class Bags(keras.utils.PyDataset):
         random = np.random.default_rng([self.seed, self.epoch, 1 + i])
         size = self.options.batch_size
         chosen = self.order[i * size : (i + 1) * size]
-        windows = draw_windows(self.corpus.n_windows[chosen], self.options.bag_size, random)
-        inputs = _read(self.corpus, self.inputs, self.leads, chosen, windows)
-        targets = make_targets(self.corpus.labels[chosen], self.class_weights)
+        windows = draw_windows(self.dataset.n_windows[chosen], self.options.bag_size, random)
+        inputs = _read(self.dataset, self.inputs, self.leads, chosen, windows)
+        targets = make_targets(self.dataset.labels[chosen], self.class_weights)
         if self.options.n_alternatives == 1:
             return inputs, targets
         return inputs, targets, draw_alternative(random, size, self.options.n_alternatives)
@@ -83,19 +83,19 @@ class Bags(keras.utils.PyDataset):
 
 
 def window_batches(
-    corpus: Corpus, indices, lead_set: int, inputs: Sequence[str], size: int
+    dataset: Dataset, indices, lead_set: int, inputs: Sequence[str], size: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Inputs of every window of the records at `indices`, one after another, `size` at a time.
 
     signal: (n, lead_set, n_samples), float32; the last batch may be smaller.
     """
     leads = lead_rows(lead_set)
-    n_windows = corpus.n_windows[indices]
+    n_windows = dataset.n_windows[indices]
     records = np.repeat(indices, n_windows)
     windows = np.arange(len(records)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
     for i in range(0, len(records), size):
         part = slice(i, i + size)
-        batch = _read(corpus, inputs, leads, records[part], windows[part, None])
+        batch = _read(dataset, inputs, leads, records[part], windows[part, None])
         if "signal" in batch:
             batch["signal"] = batch["signal"][:, 0]
         yield batch
@@ -124,16 +124,16 @@ def draw_windows(n_windows, bag_size: int, random: np.random.Generator) -> np.nd
     return drawn
 
 
-def _read(corpus: Corpus, names, leads, records, windows) -> dict[str, np.ndarray]:
+def _read(dataset: Dataset, names, leads, records, windows) -> dict[str, np.ndarray]:
     """The inputs of these records; windows: the numbers (n_records, bag_size) of those of each."""
     signal = None
     if "signal" in names:
-        rows = corpus.first[records, None] + windows
-        signal = corpus.data[rows[..., None], leads]
+        rows = dataset.first[records, None] + windows
+        signal = dataset.data[rows[..., None], leads]
     return network_inputs(
         names,
         signal,
-        corpus.rhythm[records],
-        corpus.waves[records][:, leads],
-        corpus.demographics[records],
+        dataset.rhythm[records],
+        dataset.waves[records][:, leads],
+        dataset.demographics[records],
     )

@@ -27,34 +27,34 @@ from ecg.runtime.files import (
 )
 from ecg.runtime.progress import track
 from ecg.signals.preprocessing import Preparation
-from ecg.training.shards import write_part
+from ecg.training.shards import write_shard
 
-MAX_BAD_SHARE = 0.1
+MAX_REJECTED_SHARE = 0.1
 _CHUNK = 64  # records a task: large enough to outweigh its dispatch, small enough for a smooth bar
 _DATA = "windows.f32"
 _PIECE = 2**20  # bytes, copied at a time
-UNFINISHED = ".unfinished-"  # begins the names of folders in which corpora are made
+UNFINISHED = ".unfinished-"  # begins the names of folders in which datasets are made
 _DAMAGE = (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-class CorpusError(ValueError):
+class DatasetError(ValueError):
     """A folder that can't be trained on; the message says why."""
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Prepared records, as `prepare_corpus` keeps them in the folder `place`.
+class Dataset:
+    """Prepared records, as `prepare_dataset` keeps them in the folder `folder`.
 
     data: all windows, a memory map (sum of n_windows, 12, n_samples), float32, leads in standard
     order. Those of record i are the n_windows[i] from first[i] on, see `windows`. With the records
     go names, sources, labels (n_records, 26) bool, demographics (n_records, 4), lead_deviation_mv
     (n_records, 12), the standard deviation of each lead as recorded, and the measurements rhythm
-    (n_records, N_RHYTHM) and waves (n_records, 12, N_WAVES) of what the windows span. bad: name ->
-    why it was left out. momentary: whether some of that may not come again. fingerprint: of the
-    records' names, headers and signals.
+    (n_records, N_RHYTHM) and waves (n_records, 12, N_WAVES) of what the windows span. rejected:
+    name -> why it was left out. transient: whether some of that may not come again. fingerprint: of
+    the records' names, headers and signals.
     """
 
-    place: Path
+    folder: Path
     data: np.ndarray
     first: np.ndarray
     n_windows: np.ndarray
@@ -65,8 +65,8 @@ class Corpus:
     lead_deviation_mv: np.ndarray
     rhythm: np.ndarray
     waves: np.ndarray
-    bad: dict[str, str]
-    momentary: bool
+    rejected: dict[str, str]
+    transient: bool
     fingerprint: str
 
     def __len__(self):
@@ -78,7 +78,7 @@ class Corpus:
 
 
 @contextlib.contextmanager
-def corpus_cache(kept: Path | None, work_directory: Path):
+def dataset_cache(kept: Path | None, work_directory: Path):
     """The folder for prepared arrays: `kept`, or a temporary one in `work_directory`.
 
     Not in the system's own temporary folder: in a container that is a layer in memory or on a
@@ -91,51 +91,51 @@ def corpus_cache(kept: Path | None, work_directory: Path):
         yield folder
 
 
-def prepare_corpus(folder, preparation: Preparation, cache: Path, workers: int) -> Corpus:
-    """The corpus of all records below `folder`, made by `workers` processes or found in `cache`.
+def prepare_dataset(folder, preparation: Preparation, cache: Path, workers: int) -> Dataset:
+    """The dataset of all records below `folder`, made by `workers` processes or found in `cache`.
 
     A record that cannot be read, or that has no diagnosis code at all, is left out and named.
     Memory does not grow with the number of records: every process writes windows as it goes.
-    Raises CorpusError where the folder holds no records or more than MAX_BAD_SHARE are bad, OSError
-    where the cache cannot be written or has not the room.
+    Raises DatasetError where the folder holds no records or more than MAX_REJECTED_SHARE are
+    rejected, OSError where the cache cannot be written or has not the room.
     """
     files = find_records(folder)
     if not files:
-        raise CorpusError(f"{folder}: expected records (NAME.hea beside NAME.mat), found none")
+        raise DatasetError(f"{folder}: expected records (NAME.hea beside NAME.mat), found none")
     sources = sources_of(files)
-    place = cache / f"corpus-{_cache_key(files, sources, preparation)}"
-    corpus = find_corpus(place)
-    if corpus is None:
+    place = cache / f"dataset-{_cache_key(files, sources, preparation)}"
+    dataset = find_dataset(place)
+    if dataset is None:
         n_bytes = size_of(len(files), preparation)
         check_room(make_folder(cache), n_bytes, f"the prepared arrays of {len(files)} records")
         with temporary_folder(cache, UNFINISHED) as made:
-            _write(made / "corpus", files, sources, preparation, workers)
-            move_whole(made / "corpus", place)
-        corpus = read_corpus(place)
-    _report_bad(folder, corpus, len(files))
-    return corpus
+            _write(made / "dataset", files, sources, preparation, workers)
+            move_whole(made / "dataset", place)
+        dataset = read_dataset(place)
+    _report_rejected(folder, dataset, len(files))
+    return dataset
 
 
-def find_corpus(place: Path) -> Corpus | None:
-    """The corpus in the folder `place`; None where there is none, or it cannot be taken again:
+def find_dataset(place: Path) -> Dataset | None:
+    """The dataset in the folder `place`; None where there is none, or it cannot be taken again:
     it is damaged, or records were left out for an error that may not come again."""
     if not place.is_dir():
         return None
     try:
-        corpus = read_corpus(place)
+        dataset = read_dataset(place)
     except _DAMAGE:
         why = "damaged, prepared anew"
     else:
-        if not corpus.momentary:
-            return corpus
+        if not dataset.transient:
+            return dataset
         why = "without records that could not be read then, prepared anew"
     print(f"{place}: {why}", flush=True)
     shutil.rmtree(place)
     return None
 
 
-def read_corpus(place: Path) -> Corpus:
-    """The corpus that `prepare_corpus` left in the folder `place`.
+def read_dataset(place: Path) -> Dataset:
+    """The dataset that `prepare_dataset` left in the folder `folder`.
 
     Raises one of `_DAMAGE` where its files are not whole or do not fit each other.
     """
@@ -152,7 +152,7 @@ def read_corpus(place: Path) -> Corpus:
     if len(data) != n_windows:
         raise ValueError(f"{place}: expected {n_windows} windows, found {len(data)}")
     del facts["n_samples"]
-    return Corpus(place=place, data=data, **table, **facts)
+    return Dataset(folder=place, data=data, **table, **facts)
 
 
 def size_of(n_records: int, preparation: Preparation) -> int:
@@ -170,28 +170,28 @@ def _write(
     place.mkdir()
     starts = range(0, len(files), _CHUNK)
     tasks = (
-        delayed(write_part)(files[i : i + _CHUNK], place / f"part-{i:08d}.f32", preparation)
+        delayed(write_shard)(files[i : i + _CHUNK], place / f"shard-{i:08d}.f32", preparation)
         for i in starts
     )
-    parts = []
+    shards = []
 
     def errors_as_they_come():
         n_windows = 0
         with naming(place / _DATA), open(place / _DATA, "wb") as data:
-            for start, part in zip(
+            for start, shard in zip(
                 starts, Parallel(n_jobs=workers, return_as="generator")(tasks), strict=True
             ):
-                part_file = place / f"part-{start:08d}.f32"
-                with open(part_file, "rb") as source:
+                shard_file = place / f"shard-{start:08d}.f32"
+                with open(shard_file, "rb") as source:
                     shutil.copyfileobj(source, data, _PIECE)
-                part_file.unlink()
-                part.columns["first"] += n_windows
-                n_windows += part.columns["n_windows"].sum()
-                parts.append(part)
-                yield from part.errors
+                shard_file.unlink()
+                shard.columns["first"] += n_windows
+                n_windows += shard.columns["n_windows"].sum()
+                shards.append(shard)
+                yield from shard.errors
 
     errors = list(track(errors_as_they_come(), len(files), "preparing records"))
-    columns = [part.columns for part in parts]
+    columns = [shard.columns for shard in shards]
     table = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
     good = [error is None for error in errors]
     table["names"] = np.array([file.name for file in compress(files, good)], str)
@@ -203,8 +203,8 @@ def _write(
         np.savez(place / "table.npz", **table)
     description = {
         "n_samples": preparation.n_samples,
-        "bad": {file.name: why for file, why in zip(files, errors, strict=True) if why},
-        "momentary": any(part.momentary for part in parts),
+        "rejected": {file.name: why for file, why in zip(files, errors, strict=True) if why},
+        "transient": any(shard.transient for shard in shards),
         "fingerprint": digest.hexdigest(),
     }
     (place / "facts.json").write_text(json.dumps(description, indent=1))
@@ -235,11 +235,11 @@ def _stamp(path: Path) -> str:
     return f"{path.name} {found.st_size} {found.st_mtime_ns}"
 
 
-def _report_bad(folder, corpus: Corpus, n_files: int) -> None:
-    if not corpus.bad:
+def _report_rejected(folder, dataset: Dataset, n_files: int) -> None:
+    if not dataset.rejected:
         return
-    lines = "\n".join(printable(f"  {name}: {why}") for name, why in corpus.bad.items())
-    summary = f"{folder}: {len(corpus.bad)} of {n_files} records cannot be used"
-    if len(corpus.bad) > MAX_BAD_SHARE * n_files:
-        raise CorpusError(f"{summary}; expected at most {MAX_BAD_SHARE:.0%}\n{lines}")
+    lines = "\n".join(printable(f"  {name}: {why}") for name, why in dataset.rejected.items())
+    summary = f"{folder}: {len(dataset.rejected)} of {n_files} records cannot be used"
+    if len(dataset.rejected) > MAX_REJECTED_SHARE * n_files:
+        raise DatasetError(f"{summary}; expected at most {MAX_REJECTED_SHARE:.0%}\n{lines}")
     print(f"{summary} and are left out:\n{lines}", flush=True)

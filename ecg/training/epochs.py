@@ -10,7 +10,8 @@ from ecg.models.training_options import TrainingOptions
 from ecg.training.checkpoints import Checkpoint, Keeper, State
 from ecg.training.optimizers import FlatAdam
 
-_LOOK_EVERY = 32  # steps; to look at a loss waits for its step
+# Steps, and executions, between looks at the loss, each of which waits for its step.
+_LOOK_EVERY, _LOOK_AFTER = 32, 8
 _MOST_WARMUP_STEPS = 500
 _MOST_AT_ONCE = 32  # steps of an execution
 _WEIGHT_DECAY = 0.004  # Keras's own of AdamW
@@ -186,14 +187,17 @@ class _Finite(keras.callbacks.Callback):
 
     def __init__(self, label):
         super().__init__()
-        self.label, self.epoch, self.next = label, 0, 0
+        self.label, self.epoch, self.next, self.n_at_once = label, 0, 0, 1
+
+    def on_train_begin(self, logs=None):
+        self.n_at_once = self.model.steps_per_execution
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.next = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
         if batch >= self.next:
-            self.next = batch + _LOOK_EVERY
+            self.next = batch + max(_LOOK_EVERY, _LOOK_AFTER * self.n_at_once)
             self._look(("loss",), logs)
 
     def on_epoch_end(self, epoch, logs=None):

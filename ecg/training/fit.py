@@ -22,7 +22,7 @@ from ecg.records.metrics import score
 from ecg.training.bags import bag_network
 from ecg.training.batches import BagOptions, Bags, spread_windows, window_batches
 from ecg.training.checkpoints import Checkpoint
-from ecg.training.dataset import Corpus, CorpusError
+from ecg.training.dataset import Dataset, DatasetError
 from ecg.training.epochs import (
     METRIC,
     NotFiniteError,
@@ -95,7 +95,7 @@ class Trainer:
     def train(
         self,
         options: TrainingOptions,
-        corpus: Corpus,
+        dataset: Dataset,
         selected,
         start: Start | None,
         label: str,
@@ -103,20 +103,20 @@ class Trainer:
         validate: Callable[[], dict[str, float]] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> dict:
-        """One stage: the network trained on the corpus's records `selected`; its course.
+        """One stage: the network trained on the dataset's records `selected`; its course.
 
         options: the stage's own. start: what it goes on from; without, the network as it was
         built. Where the loss does not stay finite, all begins anew once, at a tenth of the
         learning rate. Raises TrainingError where it is not finite the second time either.
         """
         began = time.monotonic()
-        method, labels = self.method, corpus.labels[selected]
+        method, labels = self.method, dataset.labels[selected]
         bag_options = BagOptions(options.batch_size, options.bag_size, method.loss.n_alternatives)
 
         def attempt(options, left_s, checkpoint) -> dict:
             self._begin(start, labels)
             weights = class_weights(method.loss, labels)
-            what = (corpus, selected, self.lead_set, self.network.input, bag_options, weights)
+            what = (dataset, selected, self.lead_set, self.network.input, bag_options, weights)
             bags = Bags(*what, self.seed)
             return run_epochs(self.bags, options, bags, validate, label, left_s, checkpoint)
 
@@ -162,50 +162,52 @@ class Trainer:
 
 def fit(
     trainer: Trainer,
-    corpus: Corpus,
+    dataset: Dataset,
     indices,
     time_limit_s: float = math.inf,
     start: Start | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedModel:
-    """The trainer's method fitted to the corpus's records at `indices`, its decision too.
+    """The trainer's method fitted to the dataset's records at `indices`, its decision too.
 
     A part of them is set aside to choose the epoch and the learning rate, and to fit the decision.
     Stops before `time_limit_s` seconds are over, but not before one epoch. start: of this method
     and lead set; without, training starts from the seed. checkpoint: see
-    `ecg.training.epochs.run_epochs`. Raises CorpusError where the method's selection leaves no
+    `ecg.training.epochs.run_epochs`. Raises DatasetError where the method's selection leaves no
     record to train on, and what `Trainer.train` does.
     """
     method, lead_set = trainer.method, trainer.lead_set
-    kept, held_out = _parts(method, corpus, indices, trainer.seed)
-    deviation = corpus.lead_deviation_mv[kept][:, lead_rows(lead_set)]
-    selected = kept[select_records(corpus.labels[kept], deviation, method.selection, trainer.seed)]
+    kept, held_out = _parts(method, dataset, indices, trainer.seed)
+    deviation = dataset.lead_deviation_mv[kept][:, lead_rows(lead_set)]
+    selected = kept[select_records(dataset.labels[kept], deviation, method.selection, trainer.seed)]
     if not len(selected):
-        raise CorpusError(f"none of {len(kept)} records fits {method.selection}")
+        raise DatasetError(f"none of {len(kept)} records fits {method.selection}")
     options = method.training.scaled_to(len(selected))
     course = trainer.train(
         options,
-        corpus,
+        dataset,
         selected,
         start,
         f"{method.name}, {lead_set} leads",
         time_limit_s,
-        _validation(trainer, corpus, held_out, class_weights(method.loss, corpus.labels[selected])),
+        _validation(
+            trainer, dataset, held_out, class_weights(method.loss, dataset.labels[selected])
+        ),
         checkpoint,
     )
     network = trainer.answering()
-    truth, weights = corpus.labels[held_out], read_weights()
-    probabilities = probabilities_of(network, method, corpus, held_out, lead_set)
+    truth, weights = dataset.labels[held_out], read_weights()
+    probabilities = probabilities_of(network, method, dataset, held_out, lead_set)
     fitted_on = (truth, probabilities)
     if method.decision.fitted_on == "training":
-        of_kept = probabilities_of(network, method, corpus, kept, lead_set)
-        fitted_on = (corpus.labels[kept], of_kept)
+        of_kept = probabilities_of(network, method, dataset, kept, lead_set)
+        fitted_on = (dataset.labels[kept], of_kept)
     decision = fit_decision(*fitted_on, weights, method.decision)
     probabilities = calibrate(probabilities, decision.temperature)
     outputs = decide(probabilities, decision)
     scores = score(truth, outputs, probabilities, weights).summary
     evidence = {
-        "data_fingerprint": corpus.fingerprint,
+        "data_fingerprint": dataset.fingerprint,
         "n_training": len(selected),
         "n_validation": len(held_out),
         "validated_on_training_records": bool(np.array_equal(kept, held_out)),
@@ -218,48 +220,48 @@ def fit(
             name: None if math.isnan(value) else value for name, value in scores.items()
         },
     }
-    prevalence = corpus.labels[kept].mean(axis=0)
+    prevalence = dataset.labels[kept].mean(axis=0)
     return TrainedModel(network, method, lead_set, decision, prevalence, evidence)
 
 
-def answer_corpus(model: TrainedModel, corpus: Corpus, indices) -> tuple[np.ndarray, np.ndarray]:
+def answer_dataset(model: TrainedModel, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:
     """Outputs, bool, and calibrated probabilities of a trained model, each (n_records, 26), for the
-    corpus's records at `indices`."""
-    what = (model.network, model.method, corpus, indices, model.lead_set)
+    dataset's records at `indices`."""
+    what = (model.network, model.method, dataset, indices, model.lead_set)
     probabilities = calibrate(probabilities_of(*what), model.decision.temperature)
     return decide(probabilities, model.decision), probabilities
 
 
 def probabilities_of(
-    network: keras.Model, method: Method, corpus: Corpus, indices, lead_set: int
+    network: keras.Model, method: Method, dataset: Dataset, indices, lead_set: int
 ) -> np.ndarray:
-    """Probabilities (n_records, 26) of a network for the corpus's records at `indices`, by the
+    """Probabilities (n_records, 26) of a network for the dataset's records at `indices`, by the
     method's vote over all windows of each. Raises NotFiniteError where one is no number."""
-    logits = _corpus_logits(network, corpus, indices, lead_set)
+    logits = _dataset_logits(network, dataset, indices, lead_set)
     if not np.isfinite(logits).all():
         raise NotFiniteError(
             f"{method.name}, {lead_set} leads: expected finite probabilities, found others"
         )
-    return pool_windows(expit(logits), corpus.n_windows[indices], method.decision.vote)
+    return pool_windows(expit(logits), dataset.n_windows[indices], method.decision.vote)
 
 
-def _corpus_logits(network: keras.Model, corpus: Corpus, indices, lead_set: int) -> np.ndarray:
-    """Logits (sum of n_windows, 26) of the windows of the corpus's records at `indices`."""
-    batches = window_batches(corpus, indices, lead_set, network.input, _ANSWER_BATCH)
+def _dataset_logits(network: keras.Model, dataset: Dataset, indices, lead_set: int) -> np.ndarray:
+    """Logits (sum of n_windows, 26) of the windows of the dataset's records at `indices`."""
+    batches = window_batches(dataset, indices, lead_set, network.input, _ANSWER_BATCH)
     return logits_of(network, batches, _ANSWER_BATCH)
 
 
-def _validation(trainer: Trainer, corpus: Corpus, held_out, weights) -> Callable[[], dict]:
+def _validation(trainer: Trainer, dataset: Dataset, held_out, weights) -> Callable[[], dict]:
     """What asks for the figures of the records set aside, with the weights as they are."""
     method = trainer.method
-    labels, n_windows = corpus.labels[held_out], corpus.n_windows[held_out]
+    labels, n_windows = dataset.labels[held_out], dataset.n_windows[held_out]
     targets = make_targets(labels, weights)
     # The loss is over as many windows of each record as in training.
     chosen = spread_windows(n_windows, method.training.bag_size)
     chosen += (np.cumsum(n_windows) - n_windows)[:, None]
 
     def validate() -> dict[str, float]:
-        logits = _corpus_logits(trainer.answering(), corpus, held_out, trainer.lead_set)
+        logits = _dataset_logits(trainer.answering(), dataset, held_out, trainer.lead_set)
         if not np.isfinite(logits).all():
             return {"val_loss": math.nan}  # which ends the training, and says where it was
         loss = trainer.loss(targets, logits[chosen].astype(np.float32))
@@ -272,11 +274,11 @@ def _validation(trainer: Trainer, corpus: Corpus, held_out, weights) -> Callable
     return validate
 
 
-def _parts(method: Method, corpus: Corpus, indices, seed) -> tuple[np.ndarray, np.ndarray]:
+def _parts(method: Method, dataset: Dataset, indices, seed) -> tuple[np.ndarray, np.ndarray]:
     """The records of `indices` to train on, before selection, and those to validate on."""
     options = method.training
-    sources = corpus.sources[indices] if options.validation_by_source else None
-    parts = hold_out(corpus.labels[indices], options.validation_share, seed, sources)
+    sources = dataset.sources[indices] if options.validation_by_source else None
+    parts = hold_out(dataset.labels[indices], options.validation_share, seed, sources)
     return tuple(indices[part] for part in parts)
 
 

@@ -21,7 +21,7 @@ from ecg.runtime.cache_keys import cache_key
 from ecg.runtime.files import digest_files, held, make_folder
 from ecg.runtime.processes import jobs_at_once, n_workers, on_cluster, run_jobs
 from ecg.training.checkpoints import Checkpoint
-from ecg.training.dataset import Corpus, prepare_corpus, read_corpus
+from ecg.training.dataset import Dataset, prepare_dataset, read_dataset
 from ecg.training.fit import Trainer, TrainingError, fit
 from ecg.training.pretraining import pretrain, simulated_for
 
@@ -30,13 +30,13 @@ _WORK = ".training"  # in the model folder, while a training is not at its end
 
 @dataclass(frozen=True)
 class LeadSetTraining:
-    """What a model comes from. corpus, simulated: their folders. folder: where the model goes.
+    """What a model comes from. dataset, simulated: their folders. folder: where the model goes.
     checkpoint: where the training keeps its state."""
 
     method: Method
     lead_set: int
     seed: int
-    corpus: Path
+    dataset: Path
     simulated: Path | None
     folder: Path
     checkpoint: Checkpoint
@@ -46,7 +46,7 @@ class LeadSetTraining:
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
     """Trains the lead sets that the settings ask for, on all records below `data_directory`.
 
-    All share one prepared corpus; the time limit is shared evenly among the models still to come.
+    All share one prepared dataset; the time limit is shared evenly among the models still to come.
     If the same training was interrupted before, it resumes: models that are there are kept, and
     the one under way goes on after its last epoch. On a cluster or on GPUs the models are trained
     side by side, see `ecg.runtime.processes.jobs_at_once`.
@@ -59,10 +59,10 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
     model_directory = make_folder(Path(model_directory).resolve())
     with on_cluster(settings.dask) as client, _work_folder(model_directory) as work:
         cache = (settings.cache or work / "prepared").resolve()
-        corpus = prepare_corpus(data_directory, method.preparation, cache, settings.workers)
-        print(f"{len(corpus)} records to train on, {len(corpus.bad)} left out", flush=True)
+        dataset = prepare_dataset(data_directory, method.preparation, cache, settings.workers)
+        print(f"{len(dataset)} records to train on, {len(dataset.rejected)} left out", flush=True)
         simulated = simulated_for(method, cache, settings.workers)
-        what = (method, settings.seed, corpus, simulated, devices)
+        what = (method, settings.seed, dataset, simulated, devices)
         keys = {lead_set: training_key(lead_set, *what) for lead_set in settings.lead_sets}
         missing = [
             size for size, key in keys.items() if not _is_trained(model_directory, size, key)
@@ -74,8 +74,8 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
                 method,
                 lead_set,
                 settings.seed,
-                corpus.place,
-                None if simulated is None else simulated.place,
+                dataset.folder,
+                None if simulated is None else simulated.folder,
                 model_directory,
                 Checkpoint(work / f"{lead_set}_leads.npz", keys[lead_set]),
                 left / n_rounds,
@@ -87,7 +87,7 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
         if client is None and at_once < 2:
             for i, lead_set in enumerate(missing):
                 task = training(lead_set, len(missing) - i)
-                print(_train(task, corpus, simulated, devices), flush=True)
+                print(_train(task, dataset, simulated, devices), flush=True)
         else:
             n_rounds = math.ceil(len(missing) / at_once)
             tasks = [training(lead_set, n_rounds) for lead_set in missing]
@@ -104,17 +104,17 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
 
 def train_lead_set(training: LeadSetTraining) -> str:
     """Trains and saves one model; a line on what it scores. For a process of its own."""
-    corpus = read_corpus(training.corpus)
-    simulated = None if training.simulated is None else read_corpus(training.simulated)
-    return _train(training, corpus, simulated, find_devices())
+    dataset = read_dataset(training.dataset)
+    simulated = None if training.simulated is None else read_dataset(training.simulated)
+    return _train(training, dataset, simulated, find_devices())
 
 
 def training_key(
     lead_set: int,
     method: Method,
     seed: int,
-    corpus: Corpus,
-    simulated: Corpus | None,
+    dataset: Dataset,
+    simulated: Dataset | None,
     devices: Devices,
 ) -> str:
     """Changes with all that a model depends on, the code that trains it included."""
@@ -122,7 +122,7 @@ def training_key(
         lead_set,
         method_to_dict(method),
         seed,
-        [corpus.fingerprint, corpus.sources.tolist()],
+        [dataset.fingerprint, dataset.sources.tolist()],
         None if simulated is None else simulated.fingerprint,
         devices.precision,
         versions(),
@@ -132,20 +132,20 @@ def training_key(
 
 
 def _train(
-    training: LeadSetTraining, corpus: Corpus, simulated: Corpus | None, devices: Devices
+    training: LeadSetTraining, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
     """Trains on the simulated records first, where there are some, then on the records."""
     started = time.monotonic()
     checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
     keras.backend.clear_session()  # of the model before, which keeps its memory else
-    trainer = Trainer(training.method, training.lead_set, training.seed, devices, len(corpus))
+    trainer = Trainer(training.method, training.lead_set, training.seed, devices, len(dataset))
     start = None
     if simulated is not None:
         # The records themselves are what counts, so they get the larger part of the time.
         start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
     left_s = time_limit_s - (time.monotonic() - started)
-    everything = np.arange(len(corpus))
-    model = fit(trainer, corpus, everything, left_s, start, checkpoint.stage("records"))
+    everything = np.arange(len(dataset))
+    model = fit(trainer, dataset, everything, left_s, start, checkpoint.stage("records"))
     model = replace(model, evidence=model.evidence | {"training_key": checkpoint.key})
     save_model(model, training.folder)
     return _scores_line(model)

@@ -19,10 +19,10 @@ from ecg.simulation.recordings import simulate_folder
 from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import (
     UNFINISHED,
-    Corpus,
-    find_corpus,
-    prepare_corpus,
-    read_corpus,
+    Dataset,
+    find_dataset,
+    prepare_dataset,
+    read_dataset,
     size_of,
 )
 from ecg.training.fit import Start, Trainer
@@ -33,36 +33,38 @@ _SEED = 882_530
 _RECORD_BYTES = 210_000  # of a simulated record's files
 
 
-def simulated_for(method: Method, cache: Path, workers: int) -> Corpus | None:
+def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
     """The simulated records that the method's networks are trained on first, if it has any."""
     n_records = method.pretraining.n_records
     if not n_records:
         return None
-    return simulated_corpus(n_records, method.preparation, cache, workers)
+    return simulated_dataset(n_records, method.preparation, cache, workers)
 
 
-def simulated_corpus(n_records: int, preparation: Preparation, cache: Path, workers: int) -> Corpus:
-    """The corpus of so many simulated records, made by `workers` processes or found in `cache`.
+def simulated_dataset(
+    n_records: int, preparation: Preparation, cache: Path, workers: int
+) -> Dataset:
+    """The dataset of so many simulated records, made by `workers` processes or found in `cache`.
 
     While it is made, the records themselves take some 210 kB each there.
     Raises OSError where there is not the room for them.
     """
     place = cache / f"simulated-{_cache_key(n_records, preparation)}"
-    corpus = find_corpus(place)
-    if corpus is None:
+    dataset = find_dataset(place)
+    if dataset is None:
         n_bytes = n_records * _RECORD_BYTES + size_of(n_records, preparation)
         check_room(make_folder(cache), n_bytes, f"{n_records} simulated records")
         with temporary_folder(cache, UNFINISHED) as made:
             records = made / "records"
             simulate_folder(records, n_records, _SEED, workers=workers)
-            move_whole(prepare_corpus(records, preparation, made, workers).place, place)
-        corpus = read_corpus(place)
-    return corpus
+            move_whole(prepare_dataset(records, preparation, made, workers).folder, place)
+        dataset = read_dataset(place)
+    return dataset
 
 
 def pretrain(
     trainer: Trainer,
-    simulated: Corpus,
+    simulated: Dataset,
     time_limit_s: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> Start:

@@ -1,4 +1,4 @@
-"""Some records -> a file of their windows, and what a corpus's table says of each: the work of one
+"""Some records -> a file of their windows, and what a dataset's table says of each: the work of one
 process among several."""
 
 from collections.abc import Sequence
@@ -33,34 +33,34 @@ _COLUMNS = {  # type, and shape of a row
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """What is said of some records. columns: of those that can be used, see `_COLUMNS`, windows
     counted from the file's first. errors: of every record what is wrong with it, or None.
-    momentary: whether some error is not the record's own, but the machine's, so that it may not
+    transient: whether some error is not the record's own, but the machine's, so that it may not
     come again."""
 
     columns: dict[str, np.ndarray]
     errors: list[str | None]
-    momentary: bool
+    transient: bool
 
 
-def write_part(files: Sequence[RecordFiles], part_file: Path, preparation: Preparation) -> Part:
+def write_shard(files: Sequence[RecordFiles], shard_file: Path, preparation: Preparation) -> Shard:
     """What is said of these records, whose windows are written to the file.
 
     Raises OSError naming the file where it cannot be written.
     """
     _keep_freed_memory()
-    rows, errors, n_written, momentary = [], [], 0, False
+    rows, errors, n_written, transient = [], [], 0, False
     # One thread, so that the sums are those of any machine.
-    with naming(part_file), open(part_file, "wb") as part, threadpool_limits(1, "blas"):
+    with naming(shard_file), open(shard_file, "wb") as shard, threadpool_limits(1, "blas"):
         for file in files:
             try:
                 windows, facts = _prepare_record(file, preparation)
             except (OSError, ValueError) as error:  # RecordError is a ValueError
                 errors.append(str(error))
-                momentary |= _is_momentary(error)
+                transient |= _is_transient(error)
                 continue
-            part.write(windows)
+            shard.write(windows)
             rows.append({"first": n_written, "n_windows": len(windows), **facts})
             errors.append(None)
             n_written += len(windows)
@@ -69,7 +69,7 @@ def write_part(files: Sequence[RecordFiles], part_file: Path, preparation: Prepa
         name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
         for name, (dtype, shape) in _COLUMNS.items()
     }
-    return Part(columns, errors, momentary)
+    return Shard(columns, errors, transient)
 
 
 def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.ndarray, dict]:
@@ -89,7 +89,7 @@ def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.nda
     }
 
 
-def _is_momentary(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Whether it came of the machine: too many open files, a disk that fails, missing rights."""
     causes = (error, error.__cause__)
     return any(

@@ -1,6 +1,6 @@
-from benchmarks.corpus_at_size import (
+from benchmarks.dataset_at_size import (
     Cost,
-    cost_of_corpus,
+    cost_of_dataset,
     drop_from_cache,
     report,
     simulate_missing,
@@ -29,9 +29,9 @@ def test_records_are_as_they_were_after_they_were_dropped(tmp_path):
     assert [path.read_bytes() for path in sorted(folder.iterdir())] == before
 
 
-def test_a_corpus_costs_time_and_memory_and_is_found_again(tmp_path):
+def test_a_dataset_costs_time_and_memory_and_is_found_again(tmp_path):
     folder = write_folder(tmp_path / "data", 3)
-    first, again = (cost_of_corpus(folder, tmp_path / "cache", workers=1) for _ in range(2))
+    first, again = (cost_of_dataset(folder, tmp_path / "cache", workers=1) for _ in range(2))
     assert first.n_records == again.n_records == 3
     assert first.memory > 10 * 2**20
     assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -1,10 +1,10 @@
 """What the full training set costs before training: time, memory, and a second start.
 
-    python -m benchmarks.corpus_at_size FOLDER [--records 88253] [--workers N]
+    python -m benchmarks.dataset_at_size FOLDER [--records 88253] [--workers N]
 
 Simulates into FOLDER the records that it lacks (0.2 MB each, kept for a later call): a tenth of
 them in one folder, the others in a second one, both in groups of a thousand like PhysioNet's. Then
-prepares the default method's corpus of the tenth, prepares that of all, and opens the latter again
+prepares the default method's dataset of the tenth, prepares that of all, and opens the latter again
 from the cache, each in a new process. Before each the records are dropped from the system's file
 cache, so that both sizes are read from the disk. Memory is the sum of the proportional set sizes
 (PSS) of that process and all below it, sampled. The prepared arrays, 4.2 GB of 88,253 records, lie
@@ -26,7 +26,7 @@ from joblib.externals.loky import get_reusable_executor
 from benchmarks.processes import watched
 from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
-from ecg.training.dataset import prepare_corpus
+from ecg.training.dataset import prepare_dataset
 
 N_RECORDS = 88_253
 REACH_SPEED, REACH_MEMORY_GIB, REACH_SECOND_START_S = 0.9, 2.0, 10.0
@@ -35,7 +35,7 @@ _GROUP = 1000  # records
 
 @dataclass(frozen=True)
 class Cost:
-    """What it took to get a corpus of so many records: s, and at most so many bytes of memory."""
+    """What it took to get a dataset of so many records: s, and at most so many bytes of memory."""
 
     n_records: int
     seconds: float
@@ -73,8 +73,8 @@ def drop_from_cache(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def cost_of_corpus(folder: Path, cache: Path, workers: int) -> Cost:
-    """The cost of `prepare_corpus`, called in a new process."""
+def cost_of_dataset(folder: Path, cache: Path, workers: int) -> Cost:
+    """The cost of `prepare_dataset`, called in a new process."""
     drop_from_cache(folder)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         pid = process.submit(os.getpid).result()
@@ -85,16 +85,16 @@ def cost_of_corpus(folder: Path, cache: Path, workers: int) -> Cost:
 
 def _prepare(folder: Path, cache: Path, workers: int) -> tuple[int, float]:
     started = time.perf_counter()
-    corpus = prepare_corpus(folder, Preparation(), cache, workers)
+    dataset = prepare_dataset(folder, Preparation(), cache, workers)
     seconds = time.perf_counter() - started
     get_reusable_executor().shutdown()  # its idle workers would keep this process for minutes
-    return len(corpus), seconds
+    return len(dataset), seconds
 
 
 def report(tenth: Cost, whole: Cost, again: Cost, workers: int) -> list[str]:
     """A line per row."""
     return [
-        f"corpus of {whole.n_records:,} records, {workers} workers: {whole.speed:.0f} records/s, "
+        f"dataset of {whole.n_records:,} records, {workers} workers: {whole.speed:.0f} records/s, "
         f"{whole.speed / tenth.speed:.2f} of the {tenth.speed:.0f} at {tenth.n_records:,} "
         f"(reach {REACH_SPEED:g})",
         f"peak memory of all processes: {whole.memory / 2**30:.2f} GiB, "
@@ -115,7 +115,8 @@ def main() -> None:
     tenth, whole = simulate_missing(options.folder, options.records, options.workers)
     with tempfile.TemporaryDirectory(prefix="prepared-", dir=options.folder) as cache:
         costs = [
-            cost_of_corpus(folder, Path(cache), options.workers) for folder in (tenth, whole, whole)
+            cost_of_dataset(folder, Path(cache), options.workers)
+            for folder in (tenth, whole, whole)
         ]
     for line in report(*costs, options.workers):
         print(line, flush=True)
