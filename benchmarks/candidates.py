@@ -96,7 +96,7 @@ def _without_measurements(method: Method) -> Method:
 
 class _ChangedBags(Bags):
     """Batches changed by `change(bags, chosen, inputs, labels, weights, random)`; chosen: the
-    records' positions in the dataset; labels, weights: the halves of the targets, (batch, 26) each."""
+    records' positions in the dataset; labels, weights: those of the targets, (batch, 26) each."""
 
     change: Callable
 

@@ -63,7 +63,6 @@ def test_the_page_is_small_and_has_everything(page):
     assert "these less compared" in text
     assert "data fingerprint" in text
     assert text.count("&#34;preparation&#34;: {") == len(LEAD_SETS)  # in the options
-    assert "choice: simulated records first" not in text  # the demo has none
     assert "no medical device" in text
     assert all(diagnosis.name in text for diagnosis in DIAGNOSES)
 

@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import scipy
 
-from ecg.models.choices import choices_of
 from ecg.models.decisions import Decision, decision_from_dict, decision_to_dict
 from ecg.models.descriptions import FORMAT, ModelFolderError, model_paths, read_description
 from ecg.models.registry import Method, build_network, method_from_dict, method_to_dict
@@ -71,7 +70,6 @@ def save_model(model: TrainedModel, folder: str | Path) -> None:
         "decision": decision_to_dict(model.decision),
         "prevalence": model.prevalence.tolist(),
         "weights": {"file": weights_file.name, "sha256": digest_files(weights_file)},
-        "choices": choices_of(method),
         "evidence": model.evidence,
         "versions": versions(),
     }

@@ -219,5 +219,4 @@ def _card(description: dict) -> dict:
         "GPUs": ", ".join(evidence["gpus"]) or "none",
         "data fingerprint": evidence["data_fingerprint"],
         "versions": ", ".join(f"{name} {what}" for name, what in description["versions"].items()),
-        **{f"choice: {one['choice']}": one["evidence"] for one in description["choices"]},
     }
