@@ -272,7 +272,7 @@ def noise_dataset(sizes: Sizes, file: Path) -> Dataset:
         for _ in range(n):
             windows.write(random.standard_normal((n_leads, n_samples), np.float32))
     return Dataset(
-        place=file.parent,
+        folder=file.parent,
         data=np.memmap(file, np.float32, "r", shape=(n, n_leads, n_samples)).view(np.ndarray),
         first=np.arange(n),
         n_windows=np.ones(n, int),

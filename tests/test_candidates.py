@@ -50,7 +50,7 @@ def dataset() -> Dataset:
     labels[6, ::2], labels[6:, 1::2] = True, False
     labels[:, -2:] = False
     return Dataset(
-        place=Path("made up"),
+        folder=Path("made up"),
         data=random.normal(size=(N_RECORDS, 12, N_SAMPLES)).astype(np.float32),
         first=np.arange(N_RECORDS),
         n_windows=np.ones(N_RECORDS, int),
