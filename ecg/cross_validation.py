@@ -15,9 +15,9 @@ from ecg.runtime.command_line import running, whole_number
 _ALL = "all"
 
 
-def main(arguments=None) -> None:
+def main(arguments=None, prog="python -m ecg.cross_validation") -> None:
     """Runs the command line; the `ECG_…` variables say how to train, but for ECG_TIME_LIMIT_H."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     with running("cross_validation"):
         settings = read_settings()
         from ecg.evaluation.comparison import compare  # loads TensorFlow
@@ -25,8 +25,8 @@ def main(arguments=None) -> None:
         compare(options, settings)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ecg.cross_validation", description=__doc__)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("data", type=Path, help="folder of records, nested or flat")
     parser.add_argument("out", type=Path, help="folder for what comes out; kept, it can go on")
     parser.add_argument(

@@ -54,11 +54,9 @@ def predict_files(
     return answered, failed
 
 
-def main(arguments=None) -> None:
+def main(arguments=None, prog="python -m ecg.predict") -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ecg.predict", description=__doc__, epilog=NOTICE
-    )
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=NOTICE)
     parser.add_argument("model", help="folder that train_model.py wrote")
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, of any length")
     parser.add_argument(

@@ -11,9 +11,9 @@ from pathlib import Path
 from ecg.runtime.command_line import running, whole_number
 
 
-def main(arguments=None) -> None:
+def main(arguments=None, prog="python -m ecg.report") -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(prog="python -m ecg.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("model", type=Path, help="folder that train_model.py wrote")
     parser.add_argument("labels", type=Path, help="folder of the records with their diagnoses")
     parser.add_argument("outputs", type=Path, help="folder that test_model.py wrote")

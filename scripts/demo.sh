@@ -52,6 +52,7 @@ seen=(simulated-hospital simulated-heart-centre simulated-county)
 unseen=(simulated-ambulance simulated-telemetry) # 300 and 250 Hz
 lead_sets=(12 6 4 3 2)
 lines=()
+newline=$'\n' # $'\n' itself, within a quoted ${…}, means different things to bash 3.2 and 5
 
 say() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
 
@@ -81,10 +82,10 @@ say "records answered"
 for sources in seen unseen; do
     for leads in "${lead_sets[@]}"; do
         scores=$($python evaluate_model.py "$folder/test/$sources/$leads" "$folder/outputs")
-        lines+=("$sources,$leads,${scores##*$'\n'}")
+        lines+=("$sources,$leads,${scores##*$newline}")
     done
 done
-printf '%s\n' "sources,leads,${scores%%$'\n'*}" "${lines[@]}" >"$folder/scores.csv"
+printf '%s\n' "sources,leads,${scores%%$newline*}" "${lines[@]}" >"$folder/scores.csv"
 $python -m ecg.report "$folder/model" "$folder/test" "$folder/outputs" "$folder/report.html"
 say "scored; always answering sinus rhythm would have a Challenge metric of 0, as it is defined"
 echo

@@ -113,6 +113,23 @@ def test_where_there_are_no_locks_nobody_knows(tmp_path, monkeypatch):
         assert alone is None
 
 
+WITHOUT_FCNTL = """
+import sys
+from pathlib import Path
+sys.modules["fcntl"] = None  # its import fails, as on Windows
+from ecg.runtime.files import held, temporary_folder
+with held(Path(sys.argv[1])) as alone:
+    assert alone is None
+with temporary_folder(Path(sys.argv[1]), ".made-") as folder:
+    assert folder.is_dir()
+assert not folder.exists()
+"""
+
+
+def test_without_fcntl_files_are_written_and_nobody_knows_who_holds_a_folder(tmp_path):
+    subprocess.run([sys.executable, "-c", WITHOUT_FCNTL, tmp_path], cwd=ROOT, check=True)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -188,6 +205,7 @@ def test_a_text_replaces_a_file_or_a_links_target_as_a_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and /dev/full are Linux's")
 def test_a_text_goes_into_what_is_no_regular_file(tmp_path):
     code = "import sys; from ecg.runtime.files import write_text; write_text(sys.argv[1], 'whole')"
     for target in ("/dev/stdout", "/proc/self/fd/1"):

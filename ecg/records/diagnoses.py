@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-WEIGHTS_FILE = Path(__file__).parents[2] / "weights.csv"
+_PACKAGE = Path(__file__).parents[1]
+# An installed package carries a copy; the repository has the file at its root.
+_COPY = _PACKAGE / "weights.csv"
+WEIGHTS_FILE = _COPY if _COPY.is_file() else _PACKAGE.parent / "weights.csv"
 
 
 class Diagnosis(NamedTuple):

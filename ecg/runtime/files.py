@@ -2,7 +2,6 @@
 of small files, and digests of any."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
@@ -10,6 +9,11 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
 
 _SMALL = 2**16  # bytes
 _MOST = 2**22  # bytes of a small file; a header has some 2000
@@ -139,8 +143,12 @@ def check_room(folder: Path, n_bytes: int, what: str) -> None:
 @contextlib.contextmanager
 def held(path: Path):
     """Whether this process alone holds the file or folder for the length of the block; None where
-    its file system has no locks. The system lets go of it when the process ends, however it does.
+    its file system, or the operating system, has no such locks. The system lets go of it when the
+    process ends, however it does.
     """
+    if fcntl is None:
+        yield None
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         yield _lock(descriptor)

@@ -11,9 +11,9 @@ from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
 
 
-def main(arguments=None) -> None:
+def main(arguments=None, prog="python -m ecg.simulation") -> None:
     """Runs the command line; ECG_WORKERS says how many processes write."""
-    parser = argparse.ArgumentParser(prog="python -m ecg.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("out", type=Path, help="folder for NAME.hea + NAME.mat, made if missing")
     parser.add_argument("--records", type=_positive, required=True, help="how many")
     parser.add_argument("--seed", type=_count, default=0, help="default: 0")

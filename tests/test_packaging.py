@@ -1,0 +1,111 @@
+"""The wheel holds what the package needs, and works from a folder that is not the repository."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+from tests.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+BACKEND = "setuptools"
+BUILT_FROM = ("ecg", "pyproject.toml", "setup.py", "README.md", "LICENSE", "weights.csv")
+
+
+def run(*command, **options) -> str:
+    """What the command prints; it may read nothing of the repository."""
+    process = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, **options
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def pip(*arguments) -> None:
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments)
+
+
+def requirements(name) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return sorted(line for line in lines if line and not line.startswith(("#", "-r")))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("pip is not installed")
+    try:
+        found = importlib.metadata.version(BACKEND)
+    except importlib.metadata.PackageNotFoundError:
+        found = "none"
+    if f"{BACKEND}=={found}" not in PROJECT["build-system"]["requires"]:
+        pytest.skip(f"expected {PROJECT['build-system']['requires']}, found {BACKEND} {found}")
+    # A copy, as setuptools builds beside the sources.
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in BUILT_FROM:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, source / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, source)
+    pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source)
+    (built,) = out.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    target = tmp_path_factory.mktemp("installed")
+    pip("install", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel)
+    return target
+
+
+@pytest.fixture
+def elsewhere(installed, tmp_path):
+    """Options of a process that finds the installed package, and nothing of the repository."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("ECG_")}
+    return {"cwd": tmp_path, "env": clean | {"PYTHONPATH": str(installed)}}
+
+
+def test_the_wheel_holds_the_package_and_the_weights_and_nothing_else(wheel):
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    files = (path for path in (ROOT / "ecg").rglob("*") if path.is_file())
+    expected = {
+        path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
+    }
+    assert names == expected | {"ecg/weights.csv"}
+    assert "ecg/pages/templates/report.html" in names
+
+
+def test_the_installed_package_reads_its_own_weights(installed, elsewhere):
+    code = "from ecg.records import diagnoses as d; print(d.WEIGHTS_FILE); d.read_weights()"
+    assert run(sys.executable, "-c", code, **elsewhere).strip() == str(
+        installed / "ecg" / "weights.csv"
+    )
+
+
+def test_the_installed_commands_run_from_another_folder(installed, elsewhere, tmp_path):
+    assert "cross-validate" in run(sys.executable, "-m", "ecg", "--help", **elsewhere)
+    run(installed / "bin" / "ecg", "simulate", "out", "--records", "2", **elsewhere)
+    assert len(list((tmp_path / "out").glob("*.mat"))) == 2
+
+
+def test_the_package_asks_for_what_the_requirements_pin():
+    project = PROJECT["project"]
+    (with_cuda,) = project["optional-dependencies"]["gpu"]
+    without_cuda = with_cuda.replace("[and-cuda]", "")
+    expected = [
+        without_cuda if line == with_cuda else line for line in requirements("requirements.txt")
+    ]
+    assert sorted(project["dependencies"]) == sorted(expected)
+    for extra in ("dask", "formats"):
+        assert sorted(project["optional-dependencies"][extra]) == requirements(
+            f"requirements-{extra}.txt"
+        )
+    assert set(PROJECT["build-system"]["requires"]) <= set(requirements("requirements-dev.txt"))
