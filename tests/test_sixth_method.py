@@ -12,7 +12,7 @@ GUIDE = (ROOT / "docs" / "sixth_method.md").read_text()
 # Where the guide says that each block goes: a file, and the line that it follows.
 PLACES = (
     ("ecg/models/architectures/plain_cnn.py", None),
-    ("ecg/models/architectures/__init__.py", "from ecg.models.architectures import"),
+    ("ecg/models/architectures/__init__.py", "from typing import NamedTuple"),
     ("ecg/models/architectures/__init__.py", "ARCHITECTURES = {"),
     ("ecg/models/registry.py", "from ecg.models.augmentation import"),
     ("ecg/models/registry.py", "_FULL = {"),

@@ -68,7 +68,7 @@ def native_logs_hidden():
     started within the block; all that Python writes to `sys.stderr`, and any other line, is shown.
 
     A process of its own, grep, filters the lines, so that the last words of a crash are not lost.
-    Without grep, or a stderr that is a file, nothing is hidden.
+    Without grep nothing is hidden.
     """
     stderr = sys.stderr
     grep = shutil.which("grep")
