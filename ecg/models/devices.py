@@ -69,8 +69,8 @@ def prepare_to_train(devices: Devices) -> None:
 def keep_compiled(folder: Path) -> None:
     """Lets XLA keep what it compiles in the folder, for this process and those it starts.
 
-    On a GPU a network takes minutes to compile; later models of the same shapes, folds and resumed
-    trainings find it there.
+    On a GPU a network can take minutes to compile; later models of the same shapes, folds and
+    resumed trainings find it there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

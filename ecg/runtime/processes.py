@@ -25,9 +25,7 @@ _AHEAD = 4  # tasks a process: enough that none waits, few enough to hold their 
 _END = object()
 _SHM = "/dev/shm"  # where Linux keeps the semaphores of processes
 _ANSWER_S = 30  # s in which a cluster, or a tool, is to answer
-_JOB_GIB = (
-    8  # of a GPU's memory, for a training; the largest, of 12 leads, holds some 4 in its maps
-)
+_JOB_GIB = 8  # of a GPU's memory, for a training; an estimate, twice the maps of 12 leads
 _MOST_ON_A_GPU = 5  # trainings: there are no more lead sets
 _ON_WORKER = threading.Lock()  # a worker of a cluster does one job at a time, whatever its threads
 

@@ -43,7 +43,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Prepared records, as `prepare_dataset` keeps them in the folder `folder`.
+    """Prepared records, as `prepare_dataset` keeps them in `folder`.
 
     data: all windows, a memory map (sum of n_windows, 12, n_samples), float32, leads in standard
     order. Those of record i are the n_windows[i] from first[i] on, see `windows`. With the records
@@ -168,20 +168,18 @@ def _write(
     workers: int,
 ) -> None:
     place.mkdir()
-    starts = range(0, len(files), _CHUNK)
+    shard_files = {i: place / f"shard-{i:08d}.f32" for i in range(0, len(files), _CHUNK)}
     tasks = (
-        delayed(write_shard)(files[i : i + _CHUNK], place / f"shard-{i:08d}.f32", preparation)
-        for i in starts
+        delayed(write_shard)(files[i : i + _CHUNK], shard_file, preparation)
+        for i, shard_file in shard_files.items()
     )
     shards = []
 
     def errors_as_they_come():
         n_windows = 0
         with naming(place / _DATA), open(place / _DATA, "wb") as data:
-            for start, shard in zip(
-                starts, Parallel(n_jobs=workers, return_as="generator")(tasks), strict=True
-            ):
-                shard_file = place / f"shard-{start:08d}.f32"
+            written = Parallel(n_jobs=workers, return_as="generator")(tasks)
+            for shard_file, shard in zip(shard_files.values(), written, strict=True):
                 with open(shard_file, "rb") as source:
                     shutil.copyfileobj(source, data, _PIECE)
                 shard_file.unlink()
