@@ -8,7 +8,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from ecg.runtime import processes as parallel
+from ecg.runtime import processes
 from ecg.runtime.processes import on_cluster, read_ahead, run_jobs
 from tests.conftest import ROOT
 from tests.reading_tasks import die_once, fifth_of, lost, touch
@@ -18,7 +18,7 @@ from tests.reading_tasks import die_once, fifth_of, lost, touch
 def gpus(monkeypatch):
     """This machine's GPUs, (name, memory in GiB) each, for a test to fill."""
     named = []
-    monkeypatch.setattr(parallel, "_visible_gpus", lambda: named)
+    monkeypatch.setattr(processes, "_visible_gpus", lambda: named)
     return named
 
 
@@ -98,7 +98,7 @@ def test_jobs_work_side_by_side_each_on_a_gpu_of_its_own(gpus, tmp_path, monkeyp
 def test_gpus_and_cores_are_shared_out(found, n_at_once, shares, gpus, monkeypatch):
     gpus += found
     monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
-    monkeypatch.setattr(parallel, "_run_alone", lambda function, job, free: free.get())
+    monkeypatch.setattr(processes, "_run_alone", lambda function, job, free: free.get())
     results = [share for _, share in run_jobs(process_of, range(len(shares)), n_at_once)]
     assert sorted(results) == shares
 
@@ -119,7 +119,7 @@ def test_gpus_are_told_by_the_drivers_own_tool(visible, gpus, tmp_path, monkeypa
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert parallel._visible_gpus() == gpus
+    assert processes._visible_gpus() == gpus
 
 
 def test_after_an_error_no_further_job_starts(gpus, tmp_path):
@@ -136,7 +136,7 @@ def test_a_process_that_dies_is_an_error(gpus):
 def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     script = (
         "import sys; from pathlib import Path; from ecg.runtime.processes import run_jobs; "
-        "from tests.test_parallel import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
+        "from tests.runtime.test_processes import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
     )
     log = tmp_path / "log"
     command = subprocess.Popen([sys.executable, "-c", script, str(log)], cwd=ROOT)
@@ -154,14 +154,14 @@ def test_a_killed_command_takes_its_processes_with_it(tmp_path):
 def test_no_gpu_is_found_where_the_driver_is_not_there():
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has an NVIDIA driver")
-    assert parallel._visible_gpus() == []
+    assert processes._visible_gpus() == []
 
 
 def test_without_jobs_nothing_is_started(monkeypatch):
     def never():
         raise AssertionError("the GPUs do not matter here")
 
-    monkeypatch.setattr(parallel, "_visible_gpus", never)
+    monkeypatch.setattr(processes, "_visible_gpus", never)
     assert list(run_jobs(print, iter(()))) == []
 
 
@@ -204,7 +204,7 @@ def test_without_an_address_there_is_no_cluster():
 
 def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(parallel, "_ANSWER_S", 1)
+    monkeypatch.setattr(processes, "_ANSWER_S", 1)
     told = r"ECG_DASK: expected a Dask scheduler at tcp://127\.0\.0\.1:9, found none"
     with pytest.raises(ValueError, match=told), on_cluster("tcp://127.0.0.1:9"):
         pass

@@ -13,10 +13,10 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ecg.models.model_files import save_model
 from ecg.training.checkpoints import Checkpoint, State
+from tests.commands.test_troubleshooting import SAID
 from tests.conftest import ROOT, run_script
 from tests.narrow import untrained_model
 from tests.synthetic import write_folder
-from tests.test_troubleshooting import SAID
 
 GUIDE = (ROOT / "docs" / "faults.md").read_text()
 ROWS = [line.split(" | ") for line in GUIDE.splitlines() if line.startswith("| ")][1:]
@@ -24,7 +24,7 @@ MESSAGES = sorted({message for row in ROWS for message in re.findall("`([^`]*)`"
 # The system's own messages.
 SYSTEM = [os.strerror(number) for number in (errno.ENOSPC, errno.EACCES, errno.EROFS)]
 OF_JOBLIB = "A worker process managed by the executor was unexpectedly terminated"
-OF_PYTHON = "terminated abruptly"  # tests/test_parallel.py brings it about
+OF_PYTHON = "terminated abruptly"  # tests/runtime/test_processes.py brings it about
 
 
 @pytest.mark.parametrize("message", MESSAGES)

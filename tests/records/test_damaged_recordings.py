@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ecg.records.formats import read_ecg
 from ecg.records.headers import RecordError
 from tests.recording_files import write_apple, write_csv
+from tests.records.test_formats import SIX, TWELVE
 from tests.synthetic import beats, write_record
-from tests.test_formats import SIX, TWELVE
 
 FS = 500.0
 WRITERS = TWELVE | SIX | {"CSV": lambda path, signal, fs: write_csv(path, signal)}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evaluate_model import evaluate_model, format_class_scores, format_scores
 
-WEIGHTS_FILE = Path(__file__).parents[1] / "weights.csv"
+WEIGHTS_FILE = Path(__file__).parents[2] / "weights.csv"
 SINUS_RHYTHM = "426783006"
 
 

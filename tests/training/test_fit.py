@@ -100,7 +100,13 @@ def test_every_method_trains_on_each_backend(backend, training_folder, tmp_path)
 
 def test_epochs_run_on_jax_as_they_do_here():
     process = run_python(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_epochs.py", KERAS_BACKEND="jax"
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/training/test_epochs.py",
+        KERAS_BACKEND="jax",
     )
     assert process.returncode == 0, process.stdout
 
