@@ -136,7 +136,8 @@ def test_a_process_that_dies_is_an_error(gpus):
 def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     script = (
         "import sys; from pathlib import Path; from ecg.runtime.processes import run_jobs; "
-        "from tests.runtime.test_processes import write_on; list(run_jobs(write_on, [Path(sys.argv[1])]))"
+        "from tests.runtime.test_processes import write_on; "
+        "list(run_jobs(write_on, [Path(sys.argv[1])]))"
     )
     log = tmp_path / "log"
     command = subprocess.Popen([sys.executable, "-c", script, str(log)], cwd=ROOT)
