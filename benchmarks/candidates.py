@@ -1,71 +1,61 @@
 """The default method with one of its choices changed: what `benchmarks.recipe` compares."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from unittest.mock import patch
 
 import keras
 import numpy as np
 from keras import ops
 
+from ecg.models.method import Method, changed
 from ecg.models.model_files import TrainedModel
-from ecg.models.registry import METHODS, Method, as_published
+from ecg.models.registry import find_method
 from ecg.models.training_options import PretrainingOptions
-from ecg.records.demographics import N_DEMOGRAPHICS
 from ecg.records.diagnoses import read_weights
-from ecg.signals.measurements import n_measurements
-from ecg.training import fit as training
 from ecg.training.batches import Bags
 from ecg.training.dataset import Dataset
 from ecg.training.fit import Start, Trainer, fit
 
-AS_IT_IS = "as it is"
+DEFAULT = "default"  # the recipe as it is
 
 
-def _same(it):
-    return it
+def _unchanged(method: Method) -> Method:
+    return method
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """change: of the method. published: whether that is the paper's and not ours. dataset: what it
-    trains and answers on, made of the records'. throughout: around all of a cross-validation,
-    training on simulated records too. while_fitting: around the training on real records alone, its
-    trainer's making included. fit: in place of `ecg.training.fit.fit`."""
+    """One choice of the recipe, changed.
 
-    change: Callable[[Method], Method] = _same
-    published: bool = False
-    dataset: Callable[[Dataset], Dataset] = _same
-    throughout: Callable = contextlib.nullcontext
-    while_fitting: Callable = contextlib.nullcontext
-    fit: Callable = fit
+    change: of the method. variant: "default" or "published", of which it is a change. trainer: of
+    the stage on real records. fit: in place of `ecg.training.fit.fit`.
+    """
 
-    def method(self, found: Method, n_simulated: int | None = None) -> Method:
-        """The candidate's method, made of one that `find_method` gives.
+    change: Callable[[Method], Method] = _unchanged
+    variant: str = "default"
+    trainer: type[Trainer] = Trainer
+    fit: Callable[..., TrainedModel] = fit
 
-        n_simulated: with it, ours first goes through the full preset's stages on so many simulated
-        records; the paper's goes through none.
+    def method(self, name: str, preset: str, n_simulated: int | None = None) -> Method:
+        """The candidate's method.
+
+        n_simulated: where given, the default variant is first trained on that many simulated
+        records, in the full preset's stages; the published one never is.
         """
-        if self.published:
-            return self.change(as_published(found))
-        if n_simulated is not None:
-            stages = METHODS[found.name]["full"].pretraining
-            found = replace(found, pretraining=replace(stages, n_records=n_simulated))
-        return self.change(found)
+        method = find_method(name, preset, self.variant)
+        if n_simulated is not None and self.variant == "default":
+            stages = find_method(name, "full").pretraining
+            method = replace(method, pretraining=replace(stages, n_records=n_simulated))
+        return self.change(method)
 
     @property
     def is_a_method(self) -> bool:
-        """Whether it is trained like any other method, by nothing but `method`."""
-        return replace(self, change=_same, published=False) == Candidate()
+        """Whether it is trained as any other method, and differs by `method` alone."""
+        return replace(self, change=_unchanged, variant="default") == Candidate()
 
 
 # Methods ---------------------------------------------------------------------------------------
-
-
-def _changed(part: str, **options) -> Callable[[Method], Method]:
-    return lambda method: replace(method, **{part: replace(getattr(method, part), **options)})
 
 
 def _times(factor: float, part: str, name: str) -> Callable[[Method], Method]:
@@ -75,9 +65,9 @@ def _times(factor: float, part: str, name: str) -> Callable[[Method], Method]:
         return max(round(factor * number), min(number, 1))
 
     def change(method):
-        found = getattr(getattr(method, part), name)
-        changed = tuple(map(times, found)) if isinstance(found, tuple) else times(found)
-        return _changed(part, **{name: changed})(method)
+        value = getattr(getattr(method, part), name)
+        scaled = tuple(map(times, value)) if isinstance(value, tuple) else times(value)
+        return changed(part, **{name: scaled})(method)
 
     return change
 
@@ -87,35 +77,44 @@ def _without_pretraining(method: Method) -> Method:
 
 
 def _without_measurements(method: Method) -> Method:
-    method = _changed("pretraining", measured_epochs=0)(method)
-    return _changed("network", measured_width=None)(method)
+    method = changed("pretraining", measured_epochs=0)(method)
+    return changed("network", measured_width=None)(method)
 
 
 # Batches ---------------------------------------------------------------------------------------
 
 
-class _ChangedBags(Bags):
-    """Batches changed by `change(bags, chosen, inputs, labels, weights, random)`; chosen: the
-    records' positions in the dataset; labels, weights: those of the targets, (batch, 26) each."""
+class ChangedBags(Bags):
+    """Training batches that `change` has changed.
 
-    change: Callable
+    change: (bags, chosen, inputs, labels, weights, random) -> (inputs, labels, weights). chosen:
+    the records' positions in the dataset; labels, weights: those of the targets, (batch, 26) each.
+    """
+
+    def __init__(self, change: Callable, *arguments):
+        super().__init__(*arguments)
+        self.change = change
 
     def __getitem__(self, i):
         inputs, targets = super().__getitem__(i)
-        size = self.options.batch_size
-        chosen = self.order[i * size : (i + 1) * size]
-        random = np.random.default_rng([self.seed, self.epoch, 1 + i, 1])
-        inputs, *changed = self.change(chosen, inputs, targets[..., 0], targets[..., 1], random)
-        return inputs, np.stack(changed, axis=-1, dtype=np.float32)
+        random = np.random.default_rng([self.options.seed, self.epoch, 1 + i, 1])
+        labels, weights = targets[..., 0], targets[..., 1]
+        inputs, labels, weights = self.change(
+            self, self.records_of(i), inputs, labels, weights, random
+        )
+        return inputs, np.stack([labels, weights], axis=-1, dtype=np.float32)
 
 
-def _batches(change: Callable) -> Callable:
-    own = type("OwnBags", (_ChangedBags,), {"change": change})
-    return lambda: patch.object(training, "Bags", own)
+def _batches(change: Callable) -> type[Trainer]:
+    class ChangedBatchesTrainer(Trainer):
+        def make_batches(self, *arguments) -> Bags:
+            return ChangedBags(change, *arguments)
+
+    return ChangedBatchesTrainer
 
 
-def _on_signal(change: Callable) -> Callable:
-    """The change of signals (batch, bag, n_leads, n_samples) as one of batches."""
+def _on_signal(change: Callable) -> type[Trainer]:
+    """A trainer on batches whose signals (batch, bag, n_leads, n_samples) are changed."""
 
     def of_batch(bags, chosen, inputs, labels, weights, random):
         signal = change(inputs["signal"], random).astype(np.float32)
@@ -168,26 +167,24 @@ def _mix_up(bags, chosen, inputs, labels, weights, random):
 def _mask_unlabelled(bags, chosen, inputs, labels, weights, random):
     """No weight for the classes that none of its source's records has, of those trained on."""
     sources, known = bags.dataset.sources[bags.indices], bags.dataset.labels[bags.indices]
-    own = bags.dataset.sources[chosen]
-    ever = {source: known[sources == source].any(axis=0) for source in np.unique(own)}
-    return inputs, labels, weights * np.array([ever[source] for source in own])
+    of_chosen = bags.dataset.sources[chosen]
+    labelled = {name: known[sources == name].any(axis=0) for name in np.unique(of_chosen)}
+    return inputs, labels, weights * np.array([labelled[name] for name in of_chosen])
 
 
 # Losses and training ---------------------------------------------------------------------------
 
 
-def _average_weights():
-    """Weights averaged exponentially over the steps; Keras's optimisers put them in at the end."""
+class _AveragingTrainer(Trainer):
+    """Averages the weights exponentially over the steps; Keras puts the averages in at the end."""
 
-    def averaging(options, n_steps):
+    def make_optimizer(self, options, n_steps):
         return keras.optimizers.AdamW(
             options.learning_rate,
             global_clipnorm=options.clip_norm,
             use_ema=True,
             ema_momentum=0.98,
         )
-
-    return patch.object(training, "make_optimizer", averaging)
 
 
 class _SoftMetric(keras.losses.Loss):
@@ -204,53 +201,44 @@ class _SoftMetric(keras.losses.Loss):
         return 1 - rewards / ops.maximum(involved, 1.0)
 
 
+class _SoftMetricTrainer(Trainer):
+    def make_loss(self):
+        return _SoftMetric()
+
+
 def _fit_with_soft_metric(
     trainer: Trainer, dataset: Dataset, indices, start: Start | None = None
 ) -> TrainedModel:
-    """`fit`, then up to five epochs more, at a tenth of the rate, for the soft Challenge metric."""
-    first, method = fit(trainer, dataset, indices, start=start), trainer.method
+    """`fit`, then up to five more epochs, at a tenth of the rate, on the soft Challenge metric."""
+    first, method = fit(trainer, dataset, indices, start=start), trainer.run.method
     epochs, rate = min(5, method.training.epochs), 0.1 * method.training.learning_rate
-    stage = _changed("training", epochs=epochs, learning_rate=rate)(method)
-    goes_on = Start(first.network.get_weights(), first.prevalence)
-    what = (stage, trainer.lead_set, trainer.seed, trainer.devices, len(indices))
-    with patch.object(training, "make_loss", lambda _: _SoftMetric()):
-        second = Trainer(*what)
-    return fit(second, dataset, indices, start=goes_on)
+    method = changed("training", epochs=epochs, learning_rate=rate)(method)
+    second = _SoftMetricTrainer(replace(trainer.run, method=method), trainer.devices, len(indices))
+    start = Start(first.network.get_weights(), first.prevalence)
+    return fit(second, dataset, indices, start=start)
 
 
-# Age and sex -----------------------------------------------------------------------------------
-
-
-def _with_demographics(dataset: Dataset) -> Dataset:
-    return replace(dataset, rhythm=np.hstack([dataset.rhythm, dataset.demographics]))
-
-
-def _wider_input():
-    place = "ecg.models.architectures.multiscale_se.n_measurements"
-    return patch(place, lambda n_leads: n_measurements(n_leads) + N_DEMOGRAPHICS)
-
-
-_TRAINING, _SIGNAL = partial(_changed, "training"), partial(_changed, "augmentation")
+_TRAINING, _SIGNAL = partial(changed, "training"), partial(changed, "augmentation")
 # Those that ask for a change of the signal path have no meaning without it.
 ON_SIGNAL = {
-    "as published": Candidate(published=True),
-    "measurements alone": Candidate(_changed("network", steps=())),
+    "as published": Candidate(variant="published"),
+    "measurements alone": Candidate(changed("network", steps=())),
     "without measurements": Candidate(_without_measurements),
-    "measurements not first": Candidate(_changed("pretraining", measured_epochs=0)),
-    "mV instead of z-score": Candidate(_changed("preparation", scale="mV")),
-    "windows over the whole record": Candidate(_changed("preparation", max_windows=6)),
+    "measurements not first": Candidate(changed("pretraining", measured_epochs=0)),
+    "mV instead of z-score": Candidate(changed("preparation", scale="mV")),
+    "windows over the whole record": Candidate(changed("preparation", max_windows=6)),
     "shift up to 1 s": Candidate(_SIGNAL(shift_s=1.0)),
     "noise of 5 %": Candidate(_SIGNAL(noise=0.05)),
-    "time stretch 10 %": Candidate(while_fitting=_on_signal(_stretch_time)),
-    "amplitudes 20 %": Candidate(while_fitting=_on_signal(_scale_amplitude)),
-    "lead dropout 15 %": Candidate(while_fitting=_on_signal(_drop_leads)),
-    "crops of 6 to 10 s": Candidate(while_fitting=_on_signal(_crop)),
-    "feature dropout, none": Candidate(_changed("network", feature_dropout=0.0)),
+    "time stretch 10 %": Candidate(trainer=_on_signal(_stretch_time)),
+    "amplitudes 20 %": Candidate(trainer=_on_signal(_scale_amplitude)),
+    "lead dropout 15 %": Candidate(trainer=_on_signal(_drop_leads)),
+    "crops of 6 to 10 s": Candidate(trainer=_on_signal(_crop)),
+    "feature dropout, none": Candidate(changed("network", feature_dropout=0.0)),
     "half the width": Candidate(_times(0.5, "network", "widths")),
     "twice the width": Candidate(_times(2, "network", "widths")),
 }
 CANDIDATES = {
-    AS_IT_IS: Candidate(),
+    DEFAULT: Candidate(),
     "without pre-training": Candidate(_without_pretraining),
     "twice the simulated records": Candidate(_times(2, "pretraining", "n_records")),
     "half the measured width": Candidate(_times(0.5, "network", "measured_width")),
@@ -261,11 +249,11 @@ CANDIDATES = {
     "rate halved on plateau, best epoch": Candidate(
         _TRAINING(schedule="plateau", optimizer="adam", best="loss", epochs=60)
     ),
-    "weights averaged": Candidate(while_fitting=_average_weights),
-    "classes weigh alike": Candidate(_changed("loss", class_weights="equal")),
-    "unlabelled classes masked": Candidate(while_fitting=_batches(_mask_unlabelled)),
-    "mixup": Candidate(while_fitting=_batches(_mix_up)),
-    "age and sex": Candidate(dataset=_with_demographics, throughout=_wider_input),
+    "weights averaged": Candidate(trainer=_AveragingTrainer),
+    "classes weigh alike": Candidate(changed("loss", class_weights="equal")),
+    "unlabelled classes masked": Candidate(trainer=_batches(_mask_unlabelled)),
+    "mixup": Candidate(trainer=_batches(_mix_up)),
+    "age and sex": Candidate(changed("network", demographics=True)),
     "soft metric at the end": Candidate(fit=_fit_with_soft_metric),
     **ON_SIGNAL,
 }

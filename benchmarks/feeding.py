@@ -26,8 +26,8 @@ def share_of_resident(dataset, lead_set: int) -> tuple[float, float, float]:
     """Records a second from the dataset and on a resident batch, and the median round's ratio."""
     network = training_network(lead_set)
     weights = class_weights(METHOD.loss, dataset.labels)
-    what = (dataset, np.arange(len(dataset)), lead_set, network.input)
-    bags = Bags(*what, BagOptions(BATCH), weights, seed=0)
+    options = BagOptions(lead_set, tuple(network.input), BATCH)
+    bags = Bags(dataset, np.arange(len(dataset)), weights, options)
     inputs, targets = bags[0]
     rates = []
     for _ in range(1 + ROUNDS):

@@ -23,7 +23,7 @@ from ecg.models.model_files import save_model
 from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
 from ecg.training.dataset import prepare_dataset
-from ecg.training.fit import Trainer, fit
+from ecg.training.fit import Trainer, TrainingRun, fit
 
 EPOCHS = 2
 STEP_SECONDS = 5.0  # of measuring steps, before each model
@@ -61,7 +61,7 @@ def main() -> None:
             keras.backend.clear_session()
             a_step = step_seconds(lead_set, batch)
             started = time.perf_counter()
-            trainer = Trainer(method, lead_set, 0, devices, len(dataset))
+            trainer = Trainer(TrainingRun(method, lead_set, 0), devices, len(dataset))
             model = fit(trainer, dataset, np.arange(len(dataset)))
             save_model(model, place / "model")
             wall += time.perf_counter() - started

@@ -38,9 +38,10 @@ from ecg.models.decisions import Decision
 from ecg.models.devices import Devices, find_devices, keep_compiled
 from ecg.models.forward import logits_of
 from ecg.models.losses import make_targets
+from ecg.models.method import Method
 from ecg.models.model_files import TrainedModel, save_model
 from ecg.models.predictor import load_predictor
-from ecg.models.registry import Method, find_method
+from ecg.models.registry import find_method
 from ecg.records.demographics import N_DEMOGRAPHICS
 from ecg.records.diagnoses import N_CLASSES
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
@@ -49,8 +50,8 @@ from ecg.signals.measurements import N_RHYTHM, N_WAVES
 from ecg.training.batches import BagOptions, Bags
 from ecg.training.checkpoints import Checkpoint, State
 from ecg.training.dataset import Dataset
-from ecg.training.epochs import run_epochs
-from ecg.training.fit import Trainer
+from ecg.training.epochs import Stage, run_epochs
+from ecg.training.fit import Trainer, TrainingRun
 
 COLUMNS = ("part", "what", "value", "unit", "compared with", "reach", "device", "backend", "commit")
 FEW_RECORDS = 600  # of which the product trains on 16 a step, one step an execution
@@ -111,7 +112,7 @@ class NoiseTraining:
 
     def __init__(self, sizes: Sizes, lead_set: int, devices: Devices):
         started = time.perf_counter()
-        self.trainer = Trainer(sizes.method, lead_set, 0, devices, sizes.n_training)
+        self.trainer = Trainer(TrainingRun(sizes.method, lead_set, 0), devices, sizes.n_training)
         self.build_s = time.perf_counter() - started
         self.sizes, self.batch_size = sizes, self.trainer.batch_size
         self.at_once = self.trainer.bags.steps_per_execution
@@ -126,7 +127,7 @@ class NoiseTraining:
         options = replace(self.sizes.method.training, epochs=1, batch_size=self.batch_size)
         started = time.perf_counter()
         with contextlib.redirect_stdout(None):  # a line an epoch
-            run_epochs(self.trainer.bags, options, batches, None, "probe", math.inf)
+            run_epochs(self.trainer.bags, batches, Stage("probe", options))
         return time.perf_counter() - started
 
     def rate_on(self, batches_of: Callable[[int], keras.utils.PyDataset]) -> float:
@@ -292,9 +293,10 @@ def noise_dataset(sizes: Sizes, file: Path) -> Dataset:
 def bags_of_noise(dataset: Dataset, lead_set: int, training: NoiseTraining, n_steps: int) -> Bags:
     """The batches of an epoch of so many steps, over the dataset as often as that takes."""
     records = np.resize(np.arange(len(dataset)), n_steps * training.batch_size)
-    options = BagOptions(training.batch_size, training.sizes.method.training.bag_size)
-    inputs, weights = training.trainer.network.input, np.ones(N_CLASSES, np.float32)
-    return Bags(dataset, records, lead_set, inputs, options, weights, 0)
+    bag_size = training.sizes.method.training.bag_size
+    inputs = tuple(training.trainer.network.input)
+    options = BagOptions(lead_set, inputs, training.batch_size, bag_size)
+    return Bags(dataset, records, np.ones(N_CLASSES, np.float32), options)
 
 
 def reading_s(batches_of: Callable[[int], Bags], n_steps: int) -> float:
@@ -310,7 +312,7 @@ def reading_s(batches_of: Callable[[int], Bags], n_steps: int) -> float:
 def answering(probe: Probe) -> Iterator[Row]:
     """Batches of many records answered by a model, loaded as the product loads it."""
     lead_set, method = max(probe.leads), probe.sizes.method
-    network = probe.training(lead_set).trainer.answering()
+    network = probe.training(lead_set).trainer.float32_network()
     decision = Decision(method.decision, np.empty(0))
     model = TrainedModel(network, method, lead_set, decision, np.full(N_CLASSES, 0.1), {})
     save_model(model, probe.folder / "model")

@@ -1,25 +1,26 @@
-"""What each choice of the default method is worth: the recipe with one of them changed at a time.
+"""What each choice of the default recipe is worth: one of them changed at a time.
 
     python -m benchmarks.recipe DATA OUT --leads 12 2 --seeds 0 1 2 [--candidate NAME …]
     python -m benchmarks.recipe DATA OUT --measurements --leads 12 2 --seeds 0 1 2
     ECG_PRESET=demo python -m benchmarks.recipe DATA OUT --simulated 600
 
 Each candidate (`benchmarks.candidates`) is cross-validated twice on the records: on random folds,
-split anew for each seed, and leaving out one source at a time. All that a candidate chooses or fits
-(epoch, calibration, decision) it does within a fold's training part. With --measurements the
-networks have no signal path: minutes instead of hours, for choices that do not concern it.
+split anew for each seed, and leaving out one source at a time. Everything that a candidate chooses
+or fits (epoch, calibration, decision) is chosen within a fold's training records. With
+--measurements the networks see no signal: minutes instead of hours, for choices that do not concern
+it.
 
 ECG_PRESET, ECG_EPOCHS, ECG_CACHE and ECG_WORKERS apply. The narrow networks of the preset "demo"
-see no simulated records first (pretraining.n_records is 0); --simulated N takes them through the
-full preset's stages on N records, all but "as published", which has none. Candidates that come to
-the same as the recipe as it is, by the preset or by ECG_EPOCHS, are named and left out.
+are not trained on simulated records (pretraining.n_records is 0); --simulated N trains them on N
+records in the full preset's stages, all but "as published". Candidates that are equal to the
+default, because of the preset or ECG_EPOCHS, are named and left out.
 
-OUT/recipe.csv takes a row per candidate, lead set, seed and split, and what it has is not computed
-again: its key stands for the method, the records and the number of folds. Rows with other keys stay
-in the file and out of the table. No key stands for the code: after a change of that, take another
-OUT. AUROC and AUPRC by source are means over the sources of at least 40 records, nan where there is
-none; the Challenge metric is that of all records together. In the table a difference to the recipe
-as it is, taken seed by seed, is marked * where it is larger than twice its standard error.
+OUT/recipe.csv holds a row for each candidate, lead set, seed and split; existing rows are not
+computed again. A row's key depends on the method, the records and the number of folds, but not on
+the code: after a change of code, take another OUT. Rows with other keys stay in the file and out of
+the table. AUROC and AUPRC by source are means over the sources of at least 40 records, nan where
+there is none; the Challenge metric is that of all records together. In the table, differences to
+the default are taken seed by seed and marked * where larger than twice their standard error.
 """
 
 import argparse
@@ -33,10 +34,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
+from benchmarks.candidates import CANDIDATES, DEFAULT, ON_SIGNAL, Candidate
 from ecg.evaluation.folds import split_dataset
 from ecg.models.devices import find_devices
-from ecg.models.registry import Method, find_method, method_to_dict, with_epochs
+from ecg.models.method import Method, method_to_dict, with_epochs
 from ecg.models.settings import Settings, read_settings
 from ecg.records.diagnoses import read_weights
 from ecg.records.leads import LEAD_SETS
@@ -44,7 +45,7 @@ from ecg.records.metrics import challenge_metric, macro_mean, score
 from ecg.runtime.command_line import running, whole_number
 from ecg.runtime.files import written_whole
 from ecg.training.dataset import Dataset, dataset_cache, prepare_dataset
-from ecg.training.fit import Start, Trainer, answer_dataset
+from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset
 from ecg.training.pretraining import pretrain, pretraining_method, simulated_for
 
 METHOD = "multiscale_se"
@@ -70,61 +71,62 @@ class Bench:
         self.data, self.cache, self.settings = data, cache, settings
         self.measured, self.n_simulated = measured, n_simulated
         self.devices, self.starts = find_devices(), {}
-        self.records = self._prepare(self.method(CANDIDATES[AS_IT_IS]))
+        self.records = self._prepare(self.method(CANDIDATES[DEFAULT]))
 
     def method(self, candidate: Candidate) -> Method:
         """The candidate's method, at the preset and with the epochs of the settings."""
-        method = candidate.method(find_method(METHOD, self.settings.preset), self.n_simulated)
+        method = candidate.method(METHOD, self.settings.preset, self.n_simulated)
         if self.measured:
             method = replace(method, network=replace(method.network, steps=()))
         return with_epochs(method, self.settings.epochs)
 
-    def is_as_it_is(self, candidate: Candidate) -> bool:
-        """Whether it comes to the same as the recipe without its change."""
+    def is_default(self, candidate: Candidate) -> bool:
+        """Whether it is equal to the recipe without its change."""
         return candidate.is_a_method and self.method(candidate) == self.method(Candidate())
 
     def key(self, candidate: Candidate, n_folds: int | None) -> str:
         """Changes with all that a candidate's figures depend on, but for what a row says itself."""
         records = [self.records.fingerprint, self.records.sources.tolist()]
-        facts = json.dumps([method_to_dict(self.method(candidate)), records, n_folds])
-        return hashlib.sha256(facts.encode()).hexdigest()[:12]
+        text = json.dumps([method_to_dict(self.method(candidate)), records, n_folds])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def scores(self, candidate: Candidate, lead_set: int, seed: int, n_folds: int | None) -> dict:
         """The figures of one cross-validation; n_folds: None leaves out a source at a time."""
-        method = self.method(candidate)
-        dataset = candidate.dataset(self._prepare(method))
+        run = TrainingRun(self.method(candidate), lead_set, seed)
+        dataset = self._prepare(run.method)
         labels, outputs = dataset.labels, np.zeros_like(dataset.labels)
         of_folds = []
-        for name, kept, held_out in split_dataset(dataset, n_folds, seed):
+        for split in split_dataset(dataset, n_folds, seed):
             keras.backend.clear_session()
-            with candidate.throughout():
-                start = self._start(method, candidate, lead_set, seed)
-                with candidate.while_fitting():
-                    trainer = Trainer(method, lead_set, seed, self.devices, len(kept))
-                    model = candidate.fit(trainer, dataset, kept, start=start)
-                outputs[held_out], probabilities = answer_dataset(model, dataset, held_out)
+            held_out = split.held_out
+            start = self._start(run)
+            trainer = candidate.trainer(run, self.devices, len(split.kept))
+            model = candidate.fit(trainer, dataset, split.kept, start=start)
+            outputs[held_out], probabilities = answer_dataset(model, dataset, held_out)
             if n_folds is not None or len(held_out) >= SMALLEST_SOURCE:
-                own = score(labels[held_out], outputs[held_out], probabilities, read_weights())
-                of_folds.append(own.summary)
-            print(f"  fold {name} of {len(held_out)} records", flush=True)
-        means = {name: macro_mean(np.array([one[name] for one in of_folds])) for name in FIGURES}
+                scores = score(labels[held_out], outputs[held_out], probabilities, read_weights())
+                of_folds.append(scores.summary)
+            print(f"  fold {split.name} of {len(held_out)} records", flush=True)
+        means = {
+            name: macro_mean(np.array([scores[name] for scores in of_folds])) for name in FIGURES
+        }
         return means | {"Challenge metric": challenge_metric(labels, outputs, read_weights())}
 
     def _prepare(self, method: Method) -> Dataset:
         return prepare_dataset(self.data, method.preparation, self.cache, self.settings.workers)
 
-    def _start(self, method: Method, candidate: Candidate, lead_set, seed) -> Start | None:
-        """Where the folds go on from, the same for all candidates that come to the same there."""
+    def _start(self, run: TrainingRun) -> Start | None:
+        """The start of all folds, shared by the candidates that are pretrained alike."""
+        method, n_records = run.method, len(self.records)
         if not method.pretraining.n_records:
             return None
-        n_records = len(self.records)
-        first = pretraining_method(method, method.training.scaled_to(n_records).batch_size)
-        own = (first, lead_set, seed, candidate.dataset, candidate.throughout)
-        if own not in self.starts:
+        batch_size = method.training.scaled_to(n_records).batch_size
+        key = replace(run, method=pretraining_method(method, batch_size))
+        if key not in self.starts:
             simulated = simulated_for(method, self.cache, self.settings.workers)
-            trainer = Trainer(method, lead_set, seed, self.devices, n_records)
-            self.starts[own] = pretrain(trainer, candidate.dataset(simulated))
-        return self.starts[own]
+            trainer = Trainer(run, self.devices, n_records)
+            self.starts[key] = pretrain(trainer, simulated)
+        return self.starts[key]
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
@@ -150,7 +152,7 @@ def write_rows(file: Path, rows: list[dict[str, str]]) -> None:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """Mean and standard deviation over seeds of each figure, and the difference to `AS_IT_IS`."""
+    """Mean and standard deviation over seeds of each figure, and the difference to `DEFAULT`."""
     lines = []
     for setting in dict.fromkeys((row["network"], row["leads"], row["split"]) for row in rows):
         own = [row for row in rows if (row["network"], row["leads"], row["split"]) == setting]
@@ -161,7 +163,7 @@ def table(rows: list[dict[str, str]]) -> str:
         lines += ["", f"{setting[0]}, {setting[1]} leads, {setting[2]}"]
         lines += [f"{'':36s}" + "".join(f"{name:>32s}" for name in FIGURES)]
         for name, by_seed in by_name.items():
-            cells = [_cell(by_seed, by_name.get(AS_IT_IS, {}), i) for i in range(len(FIGURES))]
+            cells = [_cell(by_seed, by_name.get(DEFAULT, {}), i) for i in range(len(FIGURES))]
             lines.append(f"{name:36s}" + "".join(f"{cell:>32s}" for cell in cells))
     return "\n".join(lines)
 
@@ -200,9 +202,9 @@ def _run(options: argparse.Namespace) -> None:
         # What is wrong with the records shows before training starts.
         for n_folds in splits.values():
             split_dataset(bench.records, n_folds, options.seeds[0])
-        same = [n for n in options.candidate if n != AS_IT_IS and bench.is_as_it_is(CANDIDATES[n])]
+        same = [n for n in options.candidate if n != DEFAULT and bench.is_default(CANDIDATES[n])]
         if same:
-            print(f"left out, as they come to the same as it is: {', '.join(same)}", flush=True)
+            print(f"left out, equal to the default: {', '.join(same)}", flush=True)
         keys = {
             (name, split): bench.key(CANDIDATES[name], n_folds)
             for name in _with_meaning(options.measurements)
@@ -236,7 +238,7 @@ def _parse(arguments) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", type=Path, help="folder of records")
-    parser.add_argument("out", type=Path, help="folder for recipe.csv; kept, it can go on")
+    parser.add_argument("out", type=Path, help="folder for recipe.csv; keep it to resume")
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12, 2])
     parser.add_argument("--seeds", type=whole_number(0, below=2**32), nargs="+", default=[0, 1, 2])
     parser.add_argument(

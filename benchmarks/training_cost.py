@@ -22,7 +22,7 @@ from ecg.models.losses import class_weights, make_targets
 from ecg.models.registry import METHODS, build_network, find_method
 from ecg.records.diagnoses import N_CLASSES
 from ecg.records.leads import LEAD_SETS
-from ecg.training.fit import Trainer
+from ecg.training.fit import Trainer, TrainingRun
 
 N_RECORDS = 88_253
 GPU_FLOPS = 20e12
@@ -51,7 +51,7 @@ def records_per_second(method, lead_set: int, batch_size: int, seconds: float) -
     random = np.random.default_rng(0)
     devices = replace(find_devices(), precision="float32")
     # Of so few records that a GPU takes one step at a time, too.
-    bags = Trainer(method, lead_set, 0, devices, n_training=1).bags
+    bags = Trainer(TrainingRun(method, lead_set, 0), devices, n_training=1).bags
     labels = random.random((batch_size, N_CLASSES)) < 0.1
     targets = make_targets(labels, class_weights(method.loss, labels))
     inputs = {

@@ -22,7 +22,7 @@ from ecg.models.losses import class_weights, make_targets
 from ecg.models.registry import build_network, find_method
 from ecg.records.diagnoses import N_CLASSES
 from ecg.records.leads import LEAD_SETS
-from ecg.training.fit import Trainer
+from ecg.training.fit import Trainer, TrainingRun
 
 METHOD = find_method("multiscale_se")
 BATCH = METHOD.training.batch_size
@@ -37,7 +37,7 @@ def training_network(lead_set: int, precision: str | None = None) -> keras.Model
     devices = find_devices()
     if precision is not None:
         devices = replace(devices, precision=precision)
-    return Trainer(METHOD, lead_set, 0, devices, n_training=BATCH).bags
+    return Trainer(TrainingRun(METHOD, lead_set, 0), devices, n_training=BATCH).bags
 
 
 def made_up_batch(network, batch: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -7,11 +7,12 @@ import numpy as np
 
 from ecg.models.decisions import Decision
 from ecg.models.devices import Devices
+from ecg.models.method import Method
 from ecg.models.model_files import TrainedModel
-from ecg.models.registry import Method, build_network, find_method
+from ecg.models.registry import build_network, find_method
 from ecg.models.training_options import PretrainingOptions
 from ecg.training.dataset import Dataset
-from ecg.training.fit import Trainer, fit
+from ecg.training.fit import Trainer, TrainingRun, fit
 
 CPU = Devices(gpus=(), precision="float32", jit_compile=False)
 _NETWORKS = {
@@ -62,5 +63,5 @@ def fitted(
 ) -> TrainedModel:
     """The method fitted to all of the dataset's records by a trainer of its own; options: of
     `fit`."""
-    trainer = Trainer(method, lead_set, seed, devices, len(dataset))
+    trainer = Trainer(TrainingRun(method, lead_set, seed), devices, len(dataset))
     return fit(trainer, dataset, np.arange(len(dataset)), **options)

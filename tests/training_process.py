@@ -10,7 +10,6 @@ from dataclasses import replace
 import train_model
 from ecg import cross_validation
 from ecg.evaluation import comparison
-from ecg.evaluation.variants import DEFAULT
 from ecg.models.training_options import PretrainingOptions
 from ecg.training import model_folders
 from tests.narrow import narrow_method
@@ -26,10 +25,10 @@ def find_small(name, preset="full"):
 
 
 if __name__ == "__main__":
-    model_folders.find_method = comparison.find_method = find_small
+    model_folders.find_method = find_small
     sys.argv = [one for one in sys.argv if one not in OPTIONS]
     if "--cross-validate" in OPTIONS:
-        comparison.choose_variants = lambda methods, names: dict.fromkeys(methods, (DEFAULT,))
+        comparison.choose_variants = lambda *_: {find_small("multiscale_se"): ("default",)}
         cross_validation.main([*sys.argv[1:], "--folds", "3"])
     else:
         train_model.main()

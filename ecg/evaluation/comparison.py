@@ -1,168 +1,188 @@
-"""Methods, variants and lead sets -> folds to train -> scores.csv and the papers' tables."""
+"""Cross-validates methods and writes scores.csv and the papers' tables."""
 
-import argparse
 import csv
 import itertools
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ecg.evaluation.fold_scores import measured_in, score_rows
 from ecg.evaluation.folds import (
     Fold,
-    fold_file,
-    pretraining_of,
+    plan_fold,
+    plan_pretraining,
     read_answers,
     run_fold,
     run_pretraining,
     split_dataset,
 )
 from ecg.evaluation.tables import tables_for
-from ecg.evaluation.variants import VARIANTS, distinct_variants
 from ecg.models.devices import keep_compiled
-from ecg.models.registry import METHODS, Method, find_method, with_epochs
+from ecg.models.method import Method, with_epochs
+from ecg.models.registry import METHODS, find_method
 from ecg.models.settings import Settings
 from ecg.runtime.files import make_folder, write_text, written_whole
 from ecg.runtime.processes import on_cluster, run_jobs
 from ecg.training.dataset import dataset_cache, prepare_dataset
+from ecg.training.fit import TrainingRun
 from ecg.training.pretraining import simulated_for
 
 ALL = "all"
 
 
-def compare(options: argparse.Namespace, settings: Settings) -> None:
-    """Train and score what the command line asks for; writes scores.csv, tables.txt and folds/."""
-    # What is wrong with the call or the data shows before training starts.
-    names = options.method or [settings.method]
-    names = METHODS if ALL in names else dict.fromkeys(names)
-    methods = [find_method(name, settings.preset) for name in names]
-    # Fewer epochs come last: what a paper trains for is not what its method's default does.
+@dataclass(frozen=True)
+class Comparison:
+    """What to cross-validate.
+
+    data: folder of records. out: folder for scores.csv, tables.txt and folds/. methods, variants:
+    names, or "all". n_folds: None leaves out one source at a time. seeds: each fold is trained once
+    for each. n_at_once: folds trained side by side; None for the number of GPUs or of the cluster's
+    workers, at least 1.
+    """
+
+    data: Path
+    out: Path
+    methods: tuple[str, ...]
+    variants: tuple[str, ...]
+    lead_sets: tuple[int, ...]
+    seeds: tuple[int, ...]
+    n_folds: int | None = 5
+    n_at_once: int | None = None
+
+
+def compare(comparison: Comparison, settings: Settings) -> None:
+    """Trains and scores what is compared; writes scores.csv, tables.txt and folds/.
+
+    settings: for the preset, the epochs, the seed of the split, the cache, workers and the cluster.
+    """
+    # Mistakes in the call or the data show before training starts.
+    names = comparison.methods
+    names = tuple(METHODS) if ALL in names else tuple(dict.fromkeys(names))
+    # The epochs are capped last: a paper's number differs from its default's.
     chosen = {
         with_epochs(method, settings.epochs): variants
-        for method, variants in choose_variants(methods, options.variant).items()
+        for method, variants in choose_variants(names, comparison.variants, settings.preset).items()
     }
-    out = options.out.resolve()
+    out = comparison.out.resolve()
     make_folder(out / "folds")
     with on_cluster(settings.dask) as client, dataset_cache(settings.cache, out) as cache:
-        folds = plan_folds(
-            chosen,
-            options.data,
-            out,
-            cache.resolve(),
-            dict.fromkeys(options.leads or settings.lead_sets),
-            None if options.by_source else options.folds,
-            dict.fromkeys(options.seeds or [settings.seed]),
-            settings,
-        )
+        folds = plan_folds(chosen, comparison, cache.resolve(), settings)
         keep_compiled(cache.resolve() / "compiled")
-        rows = cross_validate(folds, options.jobs, client)
-    stands_for = {(method.name, variants[0]): variants for method, variants in chosen.items()}
-    tables = tables_for(measured_in(rows, stands_for))
-    text = "\n\n".join([_heading(options, settings, chosen), *tables]) + "\n"
-    _write_rows(options.out / "scores.csv", rows)
-    write_text(options.out / "tables.txt", text)
+        rows = cross_validate(folds, comparison.n_at_once, client)
+    equal = {(method.name, variants[0]): variants for method, variants in chosen.items()}
+    tables = tables_for(measured_in(rows, equal))
+    text = "\n\n".join([_heading(comparison, settings, chosen), *tables]) + "\n"
+    _write_rows(out / "scores.csv", rows)
+    write_text(out / "tables.txt", text)
     print(f"\n{text}", flush=True)
 
 
-def choose_variants(methods: Iterable[Method], names) -> dict[Method, tuple[str, ...]]:
-    """The different methods to train, each with every variant that it stands for.
+def choose_variants(
+    methods: Iterable[str], variants: Iterable[str], preset: str
+) -> dict[Method, tuple[str, ...]]:
+    """The different methods to train, each with the names of all variants that are equal to it.
 
-    names: of variants; a method takes those that it has, or all of its own for "all".
-    Raises ValueError for a name that none of the methods has, or a method that has none of them.
+    So nothing is trained twice, and a figure serves each table that has it: at full width,
+    "published" of mtfnet is "channels_64" and "bilstm_4" as well, asked for or not.
+    methods, variants: names; a method takes the variants that it has, or all of them for "all".
+    Raises ValueError for a variant that none of the methods has, or a method that has none of them.
     """
-    methods = list(methods)
-    known = {name for method in methods for name in VARIANTS[method.name]}
-    unknown = set(names) - known - {ALL}
+    known = {name: METHODS[name].variants for name in methods}
+    unknown = set(variants).difference(*known.values()) - {ALL}
     if unknown:
+        expected = sorted(set().union(*known.values()))
         raise ValueError(
-            f"--variant: expected {ALL} or some of {', '.join(sorted(known))}; "
+            f"--variant: expected {ALL} or some of {', '.join(expected)}; "
             f"found {', '.join(sorted(unknown))}"
         )
     chosen = {}
-    for method in methods:
-        own = [name for name in VARIANTS[method.name] if ALL in names or name in names]
-        if not own:
+    for method, of_method in known.items():
+        wanted = [name for name in of_method if ALL in variants or name in variants]
+        if not wanted:
             raise ValueError(
-                f"--variant: expected some of {', '.join(VARIANTS[method.name])} for "
-                f"{method.name}; found {', '.join(names)}"
+                f"--variant: expected some of {', '.join(of_method)} for {method}; "
+                f"found {', '.join(variants)}"
             )
-        chosen |= distinct_variants(method, own)
+        built = {name: find_method(method, preset, name) for name in of_method}
+        for name in wanted:
+            equal = tuple(other for other in of_method if built[other] == built[name])
+            chosen[built[name]] = equal
     return chosen
 
 
 def plan_folds(
-    chosen: dict[Method, tuple[str, ...]],
-    data: Path,
-    out: Path,
-    cache: Path,
-    lead_sets: Iterable[int],
-    n_folds: int | None,
-    seeds: Iterable[int],
-    settings: Settings,
+    chosen: dict[Method, tuple[str, ...]], comparison: Comparison, cache: Path, settings: Settings
 ) -> list[Fold]:
-    """Every fold to train, in the order of scores.csv; the records are prepared for them.
+    """Every fold to train, in the order of scores.csv, after preparing the records.
 
-    n_folds: None leaves out a source at a time. The split follows from the settings' seed, so
-    that all methods, lead sets and seeds share it.
+    chosen: see `choose_variants`. The split depends on the settings' seed alone, so all methods,
+    lead sets and seeds share it.
     """
+    folder = comparison.out.resolve() / "folds"
     prepared = {
-        preparation: prepare_dataset(data, preparation, cache, settings.workers)
+        preparation: prepare_dataset(comparison.data, preparation, cache, settings.workers)
         for preparation in dict.fromkeys(method.preparation for method in chosen)
     }
     folds = []
     for method, variants in chosen.items():
         dataset = prepared[method.preparation]
-        splits = split_dataset(dataset, n_folds, settings.seed)
+        splits = split_dataset(dataset, comparison.n_folds, settings.seed)
         simulated = simulated_for(method, cache, settings.workers)
-        for lead_set, seed in itertools.product(lead_sets, seeds):
-            first = None
+        for lead_set, seed in itertools.product(comparison.lead_sets, comparison.seeds):
+            run, pretraining = TrainingRun(method, lead_set, seed), None
             if simulated is not None:
-                first = pretraining_of(out / "folds", method, lead_set, seed, simulated, dataset)
-            for name, kept, held_out in splits:
-                what = (method, variants[0], lead_set, seed, name)
-                file = fold_file(out / "folds", *what, dataset, kept, first)
-                folds.append(Fold(*what, dataset.folder, kept, held_out, file, first))
+                pretraining = plan_pretraining(folder, run, simulated, dataset)
+            folds += [
+                plan_fold(folder, run, variants[0], split, dataset, pretraining) for split in splits
+            ]
     return folds
 
 
 def cross_validate(folds: list[Fold], n_at_once: int | None, client=None) -> list[dict]:
-    """The rows of scores.csv; trains the folds whose file is not there, and says how they score.
+    """Trains the folds whose file is missing, prints their scores, and returns all rows of
+    scores.csv.
 
     client: of a cluster that trains them, see `ecg.runtime.processes.on_cluster`.
     """
     missing = [fold for fold in folds if not fold.file.exists()]
-    print(f"{len(folds)} folds, {len(folds) - len(missing)} of them are there already", flush=True)
-    stages = dict.fromkeys(fold.pretraining for fold in missing if fold.pretraining is not None)
-    to_train = [stage for stage in stages if not stage.file.exists()]
-    for stage, _ in run_jobs(run_pretraining, to_train, n_at_once, client):
-        print(f"{stage.file.name}: trained on simulated records", flush=True)
+    print(f"{len(folds)} folds, {len(folds) - len(missing)} already trained", flush=True)
+    needed = dict.fromkeys(fold.pretraining for fold in missing if fold.pretraining is not None)
+    to_train = [pretraining for pretraining in needed if not pretraining.file.exists()]
+    for pretraining, _ in run_jobs(run_pretraining, to_train, n_at_once, client):
+        print(f"{pretraining.file.name}: trained on simulated records", flush=True)
     started = time.monotonic()
     trained = run_jobs(run_fold, missing, n_at_once, client)
     for n_done, (fold, _) in enumerate(trained, start=1):
-        answers = read_answers(fold.file)
-        scores = answers.scores
-        print(
-            f"{n_done}/{len(missing)} {fold.method.name} {fold.variant}, {fold.lead_set} leads, "
-            f"seed {fold.seed}, fold {fold.name}: "
-            f"Challenge metric {scores['Challenge metric']:.3f}, "
-            f"AUROC {scores['AUROC']:.3f}, {answers.facts['epochs']} epochs, "
-            f"{answers.facts['seconds']} s, some "
-            f"{(time.monotonic() - started) / 60 / n_done * (len(missing) - n_done):.0f} min left",
-            flush=True,
-        )
+        left_min = (time.monotonic() - started) / 60 / n_done * (len(missing) - n_done)
+        print(f"{n_done}/{len(missing)} {_line(fold)}, about {left_min:.0f} min left", flush=True)
     return score_rows(folds, [read_answers(fold.file) for fold in folds])
 
 
-def _heading(options, settings: Settings, chosen: dict[Method, tuple[str, ...]]) -> str:
-    """What the figures here are of."""
-    split = "one source left out at a time" if options.by_source else f"{options.folds} folds"
-    most = ", ".join(
+def _line(fold: Fold) -> str:
+    run, answers = fold.run, read_answers(fold.file)
+    scores = answers.scores
+    return (
+        f"{run.method.name} {fold.variant}, {run.lead_set} leads, seed {run.seed}, "
+        f"fold {fold.split.name}: Challenge metric {scores['Challenge metric']:.3f}, "
+        f"AUROC {scores['AUROC']:.3f}, {answers.training['epochs']} epochs, "
+        f"{answers.training['seconds']} s"
+    )
+
+
+def _heading(
+    comparison: Comparison, settings: Settings, chosen: dict[Method, tuple[str, ...]]
+) -> str:
+    """What the figures were measured on."""
+    by_source, n_folds = comparison.n_folds is None, comparison.n_folds
+    split = "one source left out at a time" if by_source else f"{n_folds} folds"
+    epochs = ", ".join(
         f"{method.name} {variants[0]} {method.training.epochs}"
         for method, variants in chosen.items()
     )
     return (
-        f"Measured here on {options.data}, {split}, preset {settings.preset}; at most so many "
-        f"epochs: {most}."
+        f"Measured here on {comparison.data}, {split}, preset {settings.preset}; most epochs: "
+        f"{epochs}."
     )
 
 

@@ -8,25 +8,37 @@ from pathlib import Path
 import numpy as np
 
 from ecg.models.devices import find_devices
-from ecg.models.registry import Method, method_to_dict
+from ecg.models.method import method_to_dict
+from ecg.models.registry import source_module
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import beta_measures, score
 from ecg.runtime.cache_keys import cache_key
 from ecg.runtime.files import written_whole
 from ecg.training.dataset import Dataset, read_dataset
-from ecg.training.fit import Start, Trainer, answer_dataset, fit
+from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset, fit
 from ecg.training.pretraining import pretrain, pretraining_method
 from ecg.training.splits import by_source, k_folds
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """What the folds of one method, lead set and seed go on from. simulated: the dataset's folder.
-    n_training: records of the training that follows, about. file: where the weights go."""
+class Split:
+    """One division of a dataset. name: the fold's number, or the source left out. kept, held_out:
+    positions of records in the dataset."""
 
-    method: Method
-    lead_set: int
-    seed: int
+    name: str
+    kept: np.ndarray
+    held_out: np.ndarray
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The stage on simulated records that the folds of one training run share.
+
+    simulated: the dataset's folder. n_training: about how many records the folds train on
+    afterwards. file: where the weights go.
+    """
+
+    run: TrainingRun
     simulated: Path
     n_training: int
     file: Path
@@ -34,32 +46,33 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Fold:
-    """What to train and on what. dataset: its folder. name: the fold's number, or the source left
-    out. kept, held_out: positions of records in the dataset. file: where the answers go.
-    pretraining: what comes before, if the method has one."""
+    """One training of a cross-validation.
 
-    method: Method
+    variant: of the run's method, for the scores. dataset: its folder. file: where the answers go.
+    pretraining: the stage before, if the method has one.
+    """
+
+    run: TrainingRun
     variant: str
-    lead_set: int
-    seed: int
-    name: str
+    split: Split
     dataset: Path
-    kept: np.ndarray
-    held_out: np.ndarray
     file: Path
     pretraining: Pretraining | None = None
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A fold's answers. names (n,); labels, outputs (n, 26), bool; probabilities (n, 26). facts:
-    epochs and best_epoch of its training, temperature of its decision, seconds."""
+    """A fold's answers.
+
+    names (n,); labels, outputs (n, 26), bool; probabilities (n, 26). training: "epochs",
+    "best_epoch" and "seconds" of the training, "temperature" of the decision.
+    """
 
     names: np.ndarray
     labels: np.ndarray
     outputs: np.ndarray
     probabilities: np.ndarray
-    facts: dict
+    training: dict
 
     @property
     def scores(self) -> dict[str, float]:
@@ -69,57 +82,57 @@ class Answers:
         return summary | {"F-beta": f_beta, "G-beta": g_beta}
 
 
-def split_dataset(
-    dataset: Dataset, n_folds: int | None, seed: int
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, positions kept, positions held out) of each fold; None leaves out a source at a time.
+def split_dataset(dataset: Dataset, n_folds: int | None, seed: int) -> list[Split]:
+    """The folds of a dataset, labels kept in proportion; None leaves out one source at a time.
 
     Raises ValueError where the dataset has too few records or sources.
     """
     if n_folds is None:
-        return by_source(dataset.sources)
+        return [Split(*parts) for parts in by_source(dataset.sources)]
     folds = k_folds(dataset.labels, n_folds, seed)
-    return [(str(i), kept, held_out) for i, (kept, held_out) in enumerate(folds, start=1)]
+    return [Split(str(i), kept, held_out) for i, (kept, held_out) in enumerate(folds, start=1)]
 
 
-def fold_file(
+def plan_fold(
     folder: Path,
-    method: Method,
+    run: TrainingRun,
     variant: str,
-    lead_set: int,
-    seed: int,
-    name: str,
+    split: Split,
     dataset: Dataset,
-    kept,
     pretraining: Pretraining | None,
-) -> Path:
-    """The file of a fold's answers. Its name changes with all that they depend on but the machine,
-    so that a file which is there need not be made again."""
+) -> Fold:
+    """The fold, its answers in a file of `folder`.
+
+    The file's name changes with everything that the answers depend on but the machine, so an
+    existing file need not be made again.
+    """
+    kept = split.kept
     records = [dataset.fingerprint, dataset.names[kept].tolist(), dataset.sources[kept].tolist()]
-    first = None if pretraining is None else pretraining.file.name
-    facts = [method_to_dict(method), lead_set, seed, records, first]
-    head = f"{method.name}.{variant}.{lead_set}_leads.seed{seed}"
-    return folder / f"{head}.fold_{name}.{cache_key(facts, __name__)[:12]}.npz"
+    start = None if pretraining is None else pretraining.file.name
+    dependencies = [method_to_dict(run.method), run.lead_set, run.seed, records, start]
+    key = cache_key(dependencies, __name__, source_module(run.method))[:12]
+    name = f"{run.method.name}.{variant}.{run.lead_set}_leads.seed{run.seed}.fold_{split.name}"
+    return Fold(run, variant, split, dataset.folder, folder / f"{name}.{key}.npz", pretraining)
 
 
-def pretraining_of(
-    folder: Path, method: Method, lead_set: int, seed: int, simulated: Dataset, dataset: Dataset
+def plan_pretraining(
+    folder: Path, run: TrainingRun, simulated: Dataset, dataset: Dataset
 ) -> Pretraining:
-    """The pre-training whose weights are in a file of a name like `fold_file`'s."""
-    first = pretraining_method(method, method.training.scaled_to(len(dataset)).batch_size)
-    key = cache_key(
-        [method_to_dict(first), lead_set, seed, simulated.fingerprint], "ecg.training.pretraining"
-    )
-    file = folder / f"{method.name}.{lead_set}_leads.seed{seed}.start.{key[:12]}.npz"
-    return Pretraining(method, lead_set, seed, simulated.folder, len(dataset), file)
+    """The pretraining of a run whose folds are of `dataset`; its file is named as a fold's is."""
+    method = run.method
+    pretrained = pretraining_method(method, method.training.scaled_to(len(dataset)).batch_size)
+    dependencies = [method_to_dict(pretrained), run.lead_set, run.seed, simulated.fingerprint]
+    key = cache_key(dependencies, "ecg.training.pretraining", source_module(method))[:12]
+    file = folder / f"{method.name}.{run.lead_set}_leads.seed{run.seed}.start.{key}.npz"
+    return Pretraining(run, simulated.folder, len(dataset), file)
 
 
-def run_pretraining(first: Pretraining) -> None:
+def run_pretraining(pretraining: Pretraining) -> None:
     """Trains on the simulated records and writes the weights."""
-    simulated = read_dataset(first.simulated)
-    what = (first.method, first.lead_set, first.seed, find_devices(), first.n_training)
-    start = pretrain(Trainer(*what), simulated)
-    with written_whole(first.file, lasting=True) as unfinished:
+    simulated = read_dataset(pretraining.simulated)
+    trainer = Trainer(pretraining.run, find_devices(), pretraining.n_training)
+    start = pretrain(trainer, simulated)
+    with written_whole(pretraining.file, lasting=True) as unfinished:
         np.savez(unfinished, *start.weights, prevalence=start.prevalence)
 
 
@@ -131,27 +144,28 @@ def run_fold(fold: Fold) -> None:
     started = time.monotonic()
     dataset = read_dataset(fold.dataset)
     start = None if fold.pretraining is None else _read_start(fold.pretraining.file)
-    trainer = Trainer(fold.method, fold.lead_set, fold.seed, find_devices(), len(fold.kept))
-    model = fit(trainer, dataset, fold.kept, start=start)
-    outputs, probabilities = answer_dataset(model, dataset, fold.held_out)
-    facts = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
-    facts["temperature"] = model.decision.temperature
-    facts["seconds"] = round(time.monotonic() - started)
+    kept, held_out = fold.split.kept, fold.split.held_out
+    trainer = Trainer(fold.run, find_devices(), len(kept))
+    model = fit(trainer, dataset, kept, start=start)
+    outputs, probabilities = answer_dataset(model, dataset, held_out)
+    training = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
+    training["temperature"] = model.decision.temperature
+    training["seconds"] = round(time.monotonic() - started)
     with written_whole(fold.file, lasting=True) as unfinished:
         np.savez(
             unfinished,
-            names=dataset.names[fold.held_out],
-            labels=dataset.labels[fold.held_out],
+            names=dataset.names[held_out],
+            labels=dataset.labels[held_out],
             outputs=outputs,
             probabilities=probabilities,
-            facts=json.dumps(facts),
+            training=json.dumps(training),
         )
 
 
 def read_answers(file: Path) -> Answers:
     """The answers that `run_fold` wrote."""
     with np.load(file, allow_pickle=False) as stored:
-        return Answers(**(dict(stored) | {"facts": json.loads(str(stored["facts"]))}))
+        return Answers(**(dict(stored) | {"training": json.loads(str(stored["training"]))}))
 
 
 def _read_start(file: Path) -> Start:

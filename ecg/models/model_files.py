@@ -19,7 +19,8 @@ import scipy
 
 from ecg.models.decisions import Decision, decision_from_dict, decision_to_dict
 from ecg.models.descriptions import FORMAT, ModelFolderError, model_paths, read_description
-from ecg.models.registry import Method, build_network, method_from_dict, method_to_dict
+from ecg.models.method import Method, method_to_dict
+from ecg.models.registry import build_network, method_from_dict
 from ecg.records.diagnoses import GROUPS, N_CLASSES
 from ecg.records.leads import LEAD_SETS
 from ecg.runtime.files import check_room, digest_files, written_whole

@@ -9,17 +9,9 @@ from pathlib import Path
 
 import joblib
 
+from ecg.models.architectures import NAMES
 from ecg.records.leads import LEAD_SETS
 
-# The names alone, so that settings are read without loading a network; a test holds them
-# against ecg.methods.
-METHOD_NAMES = (
-    "multiscale_se",
-    "branched_se",
-    "mtfnet",
-    "se_ecgnet",
-    "antialiased_resnet18",
-)
 PRESET_NAMES = ("full", "demo")
 _ADDRESS = re.compile(r"(tcp|tls)://\S+:\d{1,5}", re.ASCII)
 
@@ -125,7 +117,7 @@ def _folder(name, text):
 
 
 _READERS = {
-    "ECG_METHOD": ("method", _choice(METHOD_NAMES)),
+    "ECG_METHOD": ("method", _choice(NAMES)),
     "ECG_PRESET": ("preset", _choice(PRESET_NAMES)),
     "ECG_LEADS": ("lead_sets", _lead_sets),
     "ECG_EPOCHS": ("epochs", _whole_number(1)),

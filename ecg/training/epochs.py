@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 
@@ -10,59 +11,70 @@ from ecg.models.training_options import TrainingOptions
 from ecg.training.checkpoints import Checkpoint, Keeper, State
 from ecg.training.optimizers import FlatAdam
 
-# Steps, and executions, between looks at the loss, each of which waits for its step.
-_LOOK_EVERY, _LOOK_AFTER = 32, 8
-_MOST_WARMUP_STEPS = 500
-_MOST_AT_ONCE = 32  # steps of an execution
-_WEIGHT_DECAY = 0.004  # Keras's own of AdamW
-METRIC = "val_challenge_metric"  # of the records set aside
+# Steps and executions between two checks of the loss; each check waits for its step.
+_CHECK_EVERY, _CHECK_AFTER = 32, 8
+_MAX_WARMUP_STEPS = 500
+_MAX_STEPS_PER_EXECUTION = 32
+_WEIGHT_DECAY = 0.004  # the default of Keras's AdamW
+METRIC = "val_challenge_metric"  # of the validation records
 
 
 class NotFiniteError(ArithmeticError):
-    """A training whose loss is no number any more; the message says where."""
+    """The loss of a training is no longer finite; the message says where."""
 
 
 def cosine_rate(options: TrainingOptions, share: float, n_steps: float = 0) -> float:
-    """The rate of schedule "cosine" where that share of the training, 0 to 1, is over.
+    """The learning rate of schedule "cosine" after that share, 0 to 1, of the training.
 
-    n_steps: of the whole training; the climb takes `warmup_share` of them, but no more than 500.
+    n_steps: of the whole training; the warm-up takes `warmup_share` of them, but at most 500.
     """
     rate, warmup = options.learning_rate, options.warmup_share
     if n_steps:
-        warmup = min(warmup, _MOST_WARMUP_STEPS / n_steps)
+        warmup = min(warmup, _MAX_WARMUP_STEPS / n_steps)
     if share < warmup:
         return rate * share / warmup
     falling = (share - warmup) / (1 - warmup)
     return rate * 0.5 * (1 + math.cos(math.pi * falling))
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a training.
+
+    label: heads the line that is printed after each epoch. options: of this stage. time_limit_s:
+    seconds after which it ends, but not before one epoch. checkpoint: where the state is kept after
+    each epoch; if interrupted, the stage resumes from there and ends with the same weights.
+    """
+
+    label: str
+    options: TrainingOptions
+    time_limit_s: float = math.inf
+    checkpoint: Checkpoint | None = None
+
+
 def run_epochs(
     network: keras.Model,
-    options: TrainingOptions,
-    training: keras.utils.PyDataset,
-    validate: Callable[[], dict[str, float]] | None,
-    label: str,
-    time_limit_s: float,
-    checkpoint: Checkpoint | None = None,
+    batches: keras.utils.PyDataset,
+    stage: Stage,
+    validate: Callable[[], dict[str, float]] | None = None,
 ) -> dict:
-    """The course of the training, for a model's JSON; the network has its best epoch's weights.
+    """Trains the network and returns the training log for a model's JSON.
 
-    network: compiled with an optimiser of `make_optimizer`, whose state is begun anew. validate:
-    figures of the records set aside, asked after every epoch: "val_loss", and
-    "val_challenge_metric" where that chooses the best one; None where the last epoch is kept
-    whatever they were. A line an epoch is printed, headed by `label`. checkpoint: where the state
-    is kept after every epoch; if interrupted, training resumes from there, as if it had not been.
-    Raises NotFiniteError where the loss is no finite number.
+    The network ends with the weights of its best epoch. network: compiled with an optimiser of
+    `make_optimizer`, whose state is reset. validate: returns the figures of the validation records
+    after each epoch: "val_loss", and "val_challenge_metric" where that chooses the best epoch; None
+    where the last epoch is kept in any case. Raises NotFiniteError where the loss is not finite.
     """
-    _restart(network.optimizer, options.learning_rate)
+    options, label, checkpoint = stage.options, stage.label, stage.checkpoint
+    _reset(network.optimizer, options.learning_rate)
     state = (checkpoint and checkpoint.read()) or State()
     if state.n_epochs:
         print(f"{label}: resumed after epoch {state.n_epochs}/{options.epochs}", flush=True)
         state.set_variables(network)
-        training.skip_epochs(state.n_epochs)
-    started, limit_s = time.monotonic() - state.seconds, state.seconds + time_limit_s
-    judged_by = "loss" if validate is None else "val_loss"
-    schedule = _schedule(options, len(training), judged_by, started, limit_s)
+        batches.skip_epochs(state.n_epochs)
+    started, limit_s = time.monotonic() - state.seconds, state.seconds + stage.time_limit_s
+    monitored = "loss" if validate is None else "val_loss"
+    schedule = _schedule(options, len(batches), monitored, started, limit_s)
     lines = _EpochLines(label, options.epochs, started, limit_s)
     callbacks = [_Finite(label), schedule, lines]
     if validate is not None:
@@ -81,7 +93,7 @@ def run_epochs(
     keeper = Keeper(checkpoint, state, started, followed, best)
     stopped = state.callbacks.get("best", {}).get("stopped_epoch")
     network.fit(
-        training,
+        batches,
         initial_epoch=options.epochs if stopped else state.n_epochs,
         epochs=options.epochs,
         shuffle=False,  # the batches shuffle themselves, by the seed
@@ -101,7 +113,7 @@ def run_epochs(
 
 
 def make_optimizer(options: TrainingOptions, n_steps: int) -> FlatAdam:
-    """The optimiser that the options name, for epochs of so many steps at least."""
+    """The optimiser that the options name, for epochs of at least `n_steps` steps."""
     return FlatAdam(
         options.learning_rate,
         weight_decay=_WEIGHT_DECAY if options.optimizer == "adamw" else 0.0,
@@ -112,31 +124,32 @@ def make_optimizer(options: TrainingOptions, n_steps: int) -> FlatAdam:
 
 
 def steps_per_execution(options: TrainingOptions, n_training: int, has_gpu: bool) -> int:
-    """Steps that the backend takes without a word from Python in between.
+    """The number of steps that the backend takes between two returns to Python.
 
-    Between two a GPU waits for the host, which on JAX copies the whole state of the training; on a
-    CPU nothing is gained. A rate lasts for one execution, so that there should be hundreds.
+    At each return a GPU waits for the host, which on JAX copies the whole training state; on a CPU
+    nothing is gained. The learning rate is constant within an execution, so there should be
+    hundreds of executions.
     """
     if not has_gpu:
         return 1
     n_steps = options.epochs * -(-n_training // options.batch_size)
-    return max(1, min(_MOST_AT_ONCE, n_steps // 200))
+    return max(1, min(_MAX_STEPS_PER_EXECUTION, n_steps // 200))
 
 
-def _restart(optimizer, learning_rate: float) -> None:
-    """Sets the optimiser's state to that of its first step."""
-    # One for float16 keeps its scale beside what it wraps, and that goes on.
+def _reset(optimizer, learning_rate: float) -> None:
+    """Resets the optimiser's state to that of its first step."""
+    # Under float16 an outer optimiser holds the loss scale, which is kept.
     for variable in getattr(optimizer, "inner_optimizer", optimizer).variables:
         variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
     optimizer.learning_rate = learning_rate
 
 
 def _schedule(
-    options: TrainingOptions, n_steps: int, judged_by: str, started: float, time_limit_s: float
+    options: TrainingOptions, n_steps: int, monitored: str, started: float, time_limit_s: float
 ) -> keras.callbacks.Callback:
     if options.schedule == "plateau":
         return keras.callbacks.ReduceLROnPlateau(
-            judged_by, factor=options.lr_factor, patience=options.lr_patience
+            monitored, factor=options.lr_factor, patience=options.lr_patience
         )
     if options.schedule == "cosine":
         return _Cosine(options, n_steps, started, time_limit_s)
@@ -146,15 +159,15 @@ def _schedule(
     )
 
 
-# What changes in the schedules' callbacks.
+# The attributes of the schedules' callbacks that change, by schedule.
 _FOLLOWED = {"plateau": ("best", "wait"), "step": (), "cosine": ()}
 
 
 class _Cosine(keras.callbacks.Callback):
     """Sets the rate of schedule "cosine" before every execution.
 
-    It goes by the steps or by the time, whichever is further: a training that its time limit ends
-    early has come down to a low rate by then, at the end of its first epoch at the earliest.
+    It follows the steps or the time, whichever is further: a training that its time limit ends
+    early has reached a low rate by then, at the end of its first epoch at the earliest.
     n_steps: of an epoch.
     """
 
@@ -168,8 +181,8 @@ class _Cosine(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        network = self.model  # once: on JAX each look copies the state of the training
-        # The middle of the execution, so that the first and the last have a rate above 0 too.
+        network = self.model  # once: on JAX each access copies the training state
+        # The middle of the execution, so that the first and the last have a rate above 0.
         middle = min(network.steps_per_execution, self.n_steps - batch) / 2
         n_epochs = self.epoch + (batch + middle) / self.n_steps
         elapsed = time.monotonic() - self.started
@@ -183,7 +196,7 @@ class _Cosine(keras.callbacks.Callback):
 
 
 class _Finite(keras.callbacks.Callback):
-    """Ends a training whose loss is no number: what it goes on from would be none either."""
+    """Ends a training whose loss is not finite, before its state is kept."""
 
     def __init__(self, label):
         super().__init__()
@@ -197,13 +210,13 @@ class _Finite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if batch >= self.next:
-            self.next = batch + max(_LOOK_EVERY, _LOOK_AFTER * self.n_at_once)
-            self._look(("loss",), logs)
+            self.next = batch + max(_CHECK_EVERY, _CHECK_AFTER * self.n_at_once)
+            self._check(("loss",), logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._look(("loss", "val_loss"), logs)
+        self._check(("loss", "val_loss"), logs)
 
-    def _look(self, names, logs):
+    def _check(self, names, logs):
         for name in names:
             if name in logs and not math.isfinite(value := float(logs[name])):
                 raise NotFiniteError(
@@ -213,7 +226,7 @@ class _Finite(keras.callbacks.Callback):
 
 
 class _Validation(keras.callbacks.Callback):
-    """Adds the figures of the records set aside to what the callbacks behind it see of an epoch."""
+    """Adds the validation figures to the logs that the callbacks after it see."""
 
     def __init__(self, validate):
         super().__init__()
@@ -224,7 +237,7 @@ class _Validation(keras.callbacks.Callback):
 
 
 class _EpochLines(keras.callbacks.Callback):
-    """Prints a line an epoch and stops training before its time is over."""
+    """Prints a line after each epoch and stops training before its time limit."""
 
     def __init__(self, label, epochs, started, time_limit_s):
         super().__init__()

@@ -13,8 +13,9 @@ from ecg.models.decisions import best_metric, calibrate, decide, fit_decision, p
 from ecg.models.devices import Devices, prepare_to_train
 from ecg.models.forward import logits_of
 from ecg.models.losses import class_weights, make_loss, make_targets
+from ecg.models.method import Method
 from ecg.models.model_files import TrainedModel
-from ecg.models.registry import Method, build_network
+from ecg.models.registry import build_network
 from ecg.models.training_options import TrainingOptions
 from ecg.records.diagnoses import N_CLASSES, read_weights
 from ecg.records.leads import lead_rows
@@ -26,6 +27,7 @@ from ecg.training.dataset import Dataset, DatasetError
 from ecg.training.epochs import (
     METRIC,
     NotFiniteError,
+    Stage,
     make_optimizer,
     run_epochs,
     steps_per_execution,
@@ -33,40 +35,53 @@ from ecg.training.epochs import (
 from ecg.training.selection import select_records
 from ecg.training.splits import hold_out
 
-_ANSWER_BATCH = 128  # windows
-_SLOWER = 0.1  # of the learning rate, where the loss has not stayed finite
+_PREDICTION_BATCH = 128  # windows
+_RETRY_RATE = 0.1  # of the learning rate, where the loss did not stay finite
 
 
 class TrainingError(ValueError):
-    """A training that cannot come to a model; the message says why."""
+    """A training that cannot produce a model; the message says why."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training is, whatever its records: a method, the number of leads and a seed."""
+
+    method: Method
+    lead_set: int
+    seed: int
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a training goes on from. weights: of the network, in Keras's order. prevalence: (26,),
-    the classes' shares of the records that it was trained on. evidence: of that training, as a
-    model's JSON has it."""
+    """What a training starts from.
+
+    weights: of the network, in Keras's order. prevalence: (26,), the share of each class among the
+    records that it was trained on. log: of that training, as a model's JSON holds it.
+    """
 
     weights: list[np.ndarray]
     prevalence: np.ndarray
-    evidence: dict = field(default_factory=dict)
+    log: dict = field(default_factory=dict)
 
 
 class Trainer:
-    """A method's network for one lead set, with the training step that all of its stages share.
+    """The network of a training run, with one compiled training step for all of its stages.
 
-    network: in the devices' precision. bags: the network that trains it, compiled once, which is
-    most of what a short training takes. batch_size: of the last stage, which has some `n_training`
-    records.
+    network: in the devices' precision. bags: the network over bags of windows that is trained;
+    compiling it takes most of a short training. batch_size: of the stage on real records, of which
+    there are about `n_training`. A subclass may override `make_loss`, `make_optimizer` and
+    `make_batches`.
     """
 
-    def __init__(self, method: Method, lead_set: int, seed: int, devices: Devices, n_training: int):
+    def __init__(self, run: TrainingRun, devices: Devices, n_training: int):
         prepare_to_train(devices)
-        keras.utils.set_random_seed(seed)
-        self.method, self.lead_set, self.seed, self.devices = method, lead_set, seed, devices
+        keras.utils.set_random_seed(run.seed)
+        method = run.method
+        self.run, self.devices = run, devices
         keras.config.set_dtype_policy(devices.precision)
         try:
-            self.network = build_network(method, lead_set, N_CLASSES)
+            self.network = build_network(method, run.lead_set, N_CLASSES)
             self.bags = bag_network(
                 self.network, method.training.bag_size, method.augmentation, method.preparation.fs
             )
@@ -74,82 +89,99 @@ class Trainer:
             keras.config.set_dtype_policy("float32")
         options = method.training.scaled_to(n_training)
         self.batch_size = options.batch_size
-        n_steps = -(-n_training // options.batch_size)
-        self.loss = make_loss(method.loss)
+        self.loss = self.make_loss()
         self.bags.compile(
-            make_optimizer(options, n_steps),
+            self.make_optimizer(options, -(-n_training // options.batch_size)),
             self.loss,
             jit_compile=devices.jit_compile,
             steps_per_execution=steps_per_execution(options, n_training, bool(devices.gpus)),
         )
         # Built inside the first step, its variables would make TensorFlow trace that step twice.
         self.bags.optimizer.build(self.bags.trainable_variables)
-        # Where the loss is not built yet, Keras on JAX takes a batch for that, and the first epoch
-        # gets what its threads have read ahead by then.
+        # Where the loss is not built yet, Keras on JAX builds it on a batch, and the first epoch
+        # starts with the batches that its threads have read by then.
         targets = np.zeros((1, N_CLASSES, 2), np.float32)
         logits = np.zeros((1, *self.bags.output.shape[1:]), np.float32)
         self.bags.compute_loss(None, targets, logits)
-        self._first = [keras.ops.convert_to_numpy(one) for one in self.bags.variables]
-        self._answering = None
+        self._initial = [keras.ops.convert_to_numpy(variable) for variable in self.bags.variables]
+        self._float32_network = None
+
+    def make_loss(self) -> keras.losses.Loss:
+        """The loss of every stage, of targets as `ecg.models.losses.make_targets` makes them."""
+        return make_loss(self.run.method.loss)
+
+    def make_optimizer(self, options: TrainingOptions, n_steps: int) -> keras.Optimizer:
+        """The optimiser of every stage; n_steps: of an epoch."""
+        return make_optimizer(options, n_steps)
+
+    def make_batches(self, dataset: Dataset, indices, weights, options: BagOptions) -> Bags:
+        """The training batches of a stage; weights: of the classes, see `class_weights`."""
+        return Bags(dataset, indices, weights, options)
 
     def train(
         self,
-        options: TrainingOptions,
+        stage: Stage,
         dataset: Dataset,
-        selected,
-        start: Start | None,
-        label: str,
-        time_limit_s: float = math.inf,
+        indices,
+        start: Start | None = None,
         validate: Callable[[], dict[str, float]] | None = None,
-        checkpoint: Checkpoint | None = None,
     ) -> dict:
-        """One stage: the network trained on the dataset's records `selected`; its course.
+        """Trains one stage on the dataset's records at `indices` and returns its log.
 
-        options: the stage's own. start: what it goes on from; without, the network as it was
-        built. Where the loss does not stay finite, all begins anew once, at a tenth of the
-        learning rate. Raises TrainingError where it is not finite the second time either.
+        start: without it, the network starts as it was built. validate: see `run_epochs`. Where the
+        loss does not stay finite, the stage is trained once more from its start, at a tenth of the
+        learning rate. Raises TrainingError where the loss is not finite the second time either.
         """
         began = time.monotonic()
-        method, labels = self.method, dataset.labels[selected]
-        bag_options = BagOptions(options.batch_size, options.bag_size, method.loss.n_alternatives)
-
-        def attempt(options, left_s, checkpoint) -> dict:
-            self._begin(start, labels)
-            weights = class_weights(method.loss, labels)
-            what = (dataset, selected, self.lead_set, self.network.input, bag_options, weights)
-            bags = Bags(*what, self.seed)
-            return run_epochs(self.bags, options, bags, validate, label, left_s, checkpoint)
-
         try:
-            return attempt(options, time_limit_s, checkpoint)
+            return self._attempt(stage, dataset, indices, start, validate)
         except NotFiniteError as error:
             first = error
-        slower = replace(options, learning_rate=_SLOWER * options.learning_rate)
-        print(f"{first}; begins anew at {slower.learning_rate:.2g}", flush=True)
-        left_s = time_limit_s - (time.monotonic() - began)
+        rate = _RETRY_RATE * stage.options.learning_rate
+        print(f"{first}; starting again at {rate:.2g}", flush=True)
+        retry = replace(
+            stage,
+            options=replace(stage.options, learning_rate=rate),
+            time_limit_s=stage.time_limit_s - (time.monotonic() - began),
+            checkpoint=stage.checkpoint and stage.checkpoint.stage("slower"),
+        )
         try:
-            course = attempt(slower, left_s, checkpoint and checkpoint.stage("slower"))
+            log = self._attempt(retry, dataset, indices, start, validate)
         except NotFiniteError as error:
             raise TrainingError(f"{first}; then {error}") from error
-        return course | {"slower_because": str(first)}
+        return log | {"slower_because": str(first)}
 
-    def answering(self) -> keras.Model:
-        """The network as it is now, in float32, in which answers are computed on every device."""
-        if self._answering is None:
-            self._answering = build_network(self.method, self.lead_set, N_CLASSES)
-            self._answering.compile(jit_compile=self.devices.jit_compile)
-        self._answering.set_weights(self.network.get_weights())
-        return self._answering
+    def _attempt(self, stage: Stage, dataset: Dataset, indices, start, validate) -> dict:
+        method, labels = self.run.method, dataset.labels[indices]
+        self._reset(start, labels)
+        options = BagOptions(
+            self.run.lead_set,
+            tuple(self.network.input),
+            stage.options.batch_size,
+            stage.options.bag_size,
+            method.loss.n_alternatives,
+            self.run.seed,
+        )
+        weights = class_weights(method.loss, labels)
+        batches = self.make_batches(dataset, indices, weights, options)
+        return run_epochs(self.bags, batches, stage, validate)
 
-    def _begin(self, start: Start | None, labels) -> None:
-        """Sets all variables back, and the weights to go on from, the output's bias at what each
-        class's frequency asks for.
+    def float32_network(self) -> keras.Model:
+        """The network with its present weights in float32, in which all devices predict."""
+        if self._float32_network is None:
+            self._float32_network = build_network(self.run.method, self.run.lead_set, N_CLASSES)
+            self._float32_network.compile(jit_compile=self.devices.jit_compile)
+        self._float32_network.set_weights(self.network.get_weights())
+        return self._float32_network
 
-        Without a start that is what makes the network answer those frequencies: from a bias of 0
-        Adam needs hundreds of steps to learn no more than that, half of a short training on a small
-        data set. With one it is the difference to the frequencies that the network has learned.
+    def _reset(self, start: Start | None, labels) -> None:
+        """Sets all variables to their start, and the output bias to the frequencies of the labels.
+
+        Without a start the bias makes the network predict these frequencies: from a bias of 0 Adam
+        needs hundreds of steps to learn just that, half of a short training on a small data set.
+        With a start, the bias is moved by the difference to the frequencies that it was trained on.
         """
-        for variable, value in zip(self.bags.variables, self._first, strict=True):
+        for variable, value in zip(self.bags.variables, self._initial, strict=True):
             variable.assign(value)
         bias = class_log_odds(labels.mean(axis=0))
         output = self.network.layers[-1]
@@ -168,54 +200,45 @@ def fit(
     start: Start | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedModel:
-    """The trainer's method fitted to the dataset's records at `indices`, its decision too.
+    """Fits the trainer's method, its decision included, to the dataset's records at `indices`.
 
-    A part of them is set aside to choose the epoch and the learning rate, and to fit the decision.
-    Stops before `time_limit_s` seconds are over, but not before one epoch. start: of this method
-    and lead set; without, training starts from the seed. checkpoint: see
-    `ecg.training.epochs.run_epochs`. Raises DatasetError where the method's selection leaves no
-    record to train on, and what `Trainer.train` does.
+    A share of the records is set aside as validation records: they choose the epoch and the
+    learning rate, and fit the decision. time_limit_s, checkpoint: see `Stage`. start: of this
+    method and lead set; without it, training starts from the seed. Raises DatasetError where the
+    method's selection leaves no record to train on, and whatever `Trainer.train` raises.
     """
-    method, lead_set = trainer.method, trainer.lead_set
-    kept, held_out = _parts(method, dataset, indices, trainer.seed)
+    run = trainer.run
+    method, lead_set = run.method, run.lead_set
+    kept, validation = _hold_out(run, dataset, indices)
     deviation = dataset.lead_deviation_mv[kept][:, lead_rows(lead_set)]
-    selected = kept[select_records(dataset.labels[kept], deviation, method.selection, trainer.seed)]
+    selected = kept[select_records(dataset.labels[kept], deviation, method.selection, run.seed)]
     if not len(selected):
         raise DatasetError(f"none of {len(kept)} records fits {method.selection}")
     options = method.training.scaled_to(len(selected))
-    course = trainer.train(
-        options,
-        dataset,
-        selected,
-        start,
-        f"{method.name}, {lead_set} leads",
-        time_limit_s,
-        _validation(
-            trainer, dataset, held_out, class_weights(method.loss, dataset.labels[selected])
-        ),
-        checkpoint,
-    )
-    network = trainer.answering()
-    truth, weights = dataset.labels[held_out], read_weights()
-    probabilities = probabilities_of(network, method, dataset, held_out, lead_set)
-    fitted_on = (truth, probabilities)
+    stage = Stage(f"{method.name}, {lead_set} leads", options, time_limit_s, checkpoint)
+    weights = class_weights(method.loss, dataset.labels[selected])
+    validate = _validation(trainer, dataset, validation, weights)
+    log = trainer.train(stage, dataset, selected, start, validate)
+    network = trainer.float32_network()
+    truth, reward = dataset.labels[validation], read_weights()
+    probabilities = predict_records(network, method, dataset, validation, lead_set)
     if method.decision.fitted_on == "training":
-        of_kept = probabilities_of(network, method, dataset, kept, lead_set)
-        fitted_on = (dataset.labels[kept], of_kept)
-    decision = fit_decision(*fitted_on, weights, method.decision)
+        of_kept = predict_records(network, method, dataset, kept, lead_set)
+        decision = fit_decision(dataset.labels[kept], of_kept, reward, method.decision)
+    else:
+        decision = fit_decision(truth, probabilities, reward, method.decision)
     probabilities = calibrate(probabilities, decision.temperature)
-    outputs = decide(probabilities, decision)
-    scores = score(truth, outputs, probabilities, weights).summary
+    scores = score(truth, decide(probabilities, decision), probabilities, reward).summary
     evidence = {
         "data_fingerprint": dataset.fingerprint,
         "n_training": len(selected),
-        "n_validation": len(held_out),
-        "validated_on_training_records": bool(np.array_equal(kept, held_out)),
-        "seed": trainer.seed,
+        "n_validation": len(validation),
+        "validated_on_training_records": bool(np.array_equal(kept, validation)),
+        "seed": run.seed,
         "precision": trainer.devices.precision,
         "gpus": trainer.devices.gpus,
-        "start": None if start is None else start.evidence,
-        **course,
+        "start": None if start is None else start.log,
+        **log,
         "validation_scores": {
             name: None if math.isnan(value) else value for name, value in scores.items()
         },
@@ -227,17 +250,19 @@ def fit(
 def answer_dataset(model: TrainedModel, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:
     """Outputs, bool, and calibrated probabilities of a trained model, each (n_records, 26), for the
     dataset's records at `indices`."""
-    what = (model.network, model.method, dataset, indices, model.lead_set)
-    probabilities = calibrate(probabilities_of(*what), model.decision.temperature)
+    probabilities = calibrate(
+        predict_records(model.network, model.method, dataset, indices, model.lead_set),
+        model.decision.temperature,
+    )
     return decide(probabilities, model.decision), probabilities
 
 
-def probabilities_of(
+def predict_records(
     network: keras.Model, method: Method, dataset: Dataset, indices, lead_set: int
 ) -> np.ndarray:
     """Probabilities (n_records, 26) of a network for the dataset's records at `indices`, by the
-    method's vote over all windows of each. Raises NotFiniteError where one is no number."""
-    logits = _dataset_logits(network, dataset, indices, lead_set)
+    method's vote over the windows of each. Raises NotFiniteError where one is not finite."""
+    logits = _predict_windows(network, dataset, indices, lead_set)
     if not np.isfinite(logits).all():
         raise NotFiniteError(
             f"{method.name}, {lead_set} leads: expected finite probabilities, found others"
@@ -245,26 +270,26 @@ def probabilities_of(
     return pool_windows(expit(logits), dataset.n_windows[indices], method.decision.vote)
 
 
-def _dataset_logits(network: keras.Model, dataset: Dataset, indices, lead_set: int) -> np.ndarray:
+def _predict_windows(network: keras.Model, dataset: Dataset, indices, lead_set: int) -> np.ndarray:
     """Logits (sum of n_windows, 26) of the windows of the dataset's records at `indices`."""
-    batches = window_batches(dataset, indices, lead_set, network.input, _ANSWER_BATCH)
-    return logits_of(network, batches, _ANSWER_BATCH)
+    batches = window_batches(dataset, indices, lead_set, network.input, _PREDICTION_BATCH)
+    return logits_of(network, batches, _PREDICTION_BATCH)
 
 
-def _validation(trainer: Trainer, dataset: Dataset, held_out, weights) -> Callable[[], dict]:
-    """What asks for the figures of the records set aside, with the weights as they are."""
-    method = trainer.method
-    labels, n_windows = dataset.labels[held_out], dataset.n_windows[held_out]
+def _validation(trainer: Trainer, dataset: Dataset, indices, weights) -> Callable[[], dict]:
+    """A function that returns the figures of the validation records at the present weights."""
+    method, lead_set = trainer.run.method, trainer.run.lead_set
+    labels, n_windows = dataset.labels[indices], dataset.n_windows[indices]
     targets = make_targets(labels, weights)
     # The loss is over as many windows of each record as in training.
-    chosen = spread_windows(n_windows, method.training.bag_size)
-    chosen += (np.cumsum(n_windows) - n_windows)[:, None]
+    windows = spread_windows(n_windows, method.training.bag_size)
+    windows += (np.cumsum(n_windows) - n_windows)[:, None]
 
     def validate() -> dict[str, float]:
-        logits = _dataset_logits(trainer.answering(), dataset, held_out, trainer.lead_set)
+        logits = _predict_windows(trainer.float32_network(), dataset, indices, lead_set)
         if not np.isfinite(logits).all():
-            return {"val_loss": math.nan}  # which ends the training, and says where it was
-        loss = trainer.loss(targets, logits[chosen].astype(np.float32))
+            return {"val_loss": math.nan}  # which ends the training with an error
+        loss = trainer.loss(targets, logits[windows].astype(np.float32))
         figures = {"val_loss": float(loss)}
         if method.training.best == "challenge_metric":
             probabilities = pool_windows(expit(logits), n_windows, method.decision.vote)
@@ -274,14 +299,14 @@ def _validation(trainer: Trainer, dataset: Dataset, held_out, weights) -> Callab
     return validate
 
 
-def _parts(method: Method, dataset: Dataset, indices, seed) -> tuple[np.ndarray, np.ndarray]:
-    """The records of `indices` to train on, before selection, and those to validate on."""
-    options = method.training
+def _hold_out(run: TrainingRun, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:
+    """The records of `indices` to train on, before selection, and the validation records."""
+    options = run.method.training
     sources = dataset.sources[indices] if options.validation_by_source else None
-    parts = hold_out(dataset.labels[indices], options.validation_share, seed, sources)
+    parts = hold_out(dataset.labels[indices], options.validation_share, run.seed, sources)
     return tuple(indices[part] for part in parts)
 
 
 def class_log_odds(prevalence) -> np.ndarray:
-    """Log-odds (n_classes,) of each class's share of the records, held between 1 and 99 %."""
+    """Log-odds (n_classes,) of each class's share of the records, clipped to 1 to 99 %."""
     return logit(np.clip(prevalence, 0.01, 0.99))

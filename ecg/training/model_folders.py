@@ -13,8 +13,9 @@ import numpy as np
 
 from ecg.models.descriptions import ModelFolderError, missing_models
 from ecg.models.devices import Devices, find_devices, keep_compiled
+from ecg.models.method import method_to_dict, with_epochs
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model, versions
-from ecg.models.registry import Method, find_method, method_to_dict, with_epochs
+from ecg.models.registry import find_method, source_module
 from ecg.models.settings import Settings
 from ecg.records.diagnoses import WEIGHTS_FILE
 from ecg.runtime.cache_keys import cache_key
@@ -22,20 +23,20 @@ from ecg.runtime.files import digest_files, held, make_folder
 from ecg.runtime.processes import jobs_at_once, n_workers, on_cluster, run_jobs
 from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import Dataset, prepare_dataset, read_dataset
-from ecg.training.fit import Trainer, TrainingError, fit
+from ecg.training.fit import Trainer, TrainingError, TrainingRun, fit
 from ecg.training.pretraining import pretrain, simulated_for
 
-_WORK = ".training"  # in the model folder, while a training is not at its end
+_WORK = ".training"  # in the model folder, until the training is finished
 
 
 @dataclass(frozen=True)
-class LeadSetTraining:
-    """What a model comes from. dataset, simulated: their folders. folder: where the model goes.
-    checkpoint: where the training keeps its state."""
+class ModelTraining:
+    """The training of one model of a folder, for a process of its own.
 
-    method: Method
-    lead_set: int
-    seed: int
+    dataset, simulated: their folders. folder: where the model goes.
+    """
+
+    run: TrainingRun
     dataset: Path
     simulated: Path | None
     folder: Path
@@ -44,13 +45,13 @@ class LeadSetTraining:
 
 
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
-    """Trains the lead sets that the settings ask for, on all records below `data_directory`.
+    """Trains the lead sets that the settings name, on all records below `data_directory`.
 
-    All share one prepared dataset; the time limit is shared evenly among the models still to come.
-    If the same training was interrupted before, it resumes: models that are there are kept, and
-    the one under way goes on after its last epoch. On a cluster or on GPUs the models are trained
-    side by side, see `ecg.runtime.processes.jobs_at_once`.
-    Raises TrainingError while another training is at work in the model folder.
+    All share one prepared dataset; the time limit is shared evenly among the models still to train.
+    If the same training was interrupted before, it resumes: finished models are kept, and the
+    unfinished one goes on after its last epoch. On a cluster or on GPUs the models are trained side
+    by side, see `ecg.runtime.processes.jobs_at_once`.
+    Raises TrainingError while another training is using the model folder.
     """
     started = time.monotonic()
     method = with_epochs(find_method(settings.method, settings.preset), settings.epochs)
@@ -62,36 +63,32 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
         dataset = prepare_dataset(data_directory, method.preparation, cache, settings.workers)
         print(f"{len(dataset)} records to train on, {len(dataset.rejected)} left out", flush=True)
         simulated = simulated_for(method, cache, settings.workers)
-        what = (method, settings.seed, dataset, simulated, devices)
-        keys = {lead_set: training_key(lead_set, *what) for lead_set in settings.lead_sets}
-        missing = [
-            size for size, key in keys.items() if not _is_trained(model_directory, size, key)
-        ]
+        runs = [TrainingRun(method, lead_set, settings.seed) for lead_set in settings.lead_sets]
+        keys = {run: training_key(run, dataset, simulated, devices) for run in runs}
+        missing = [run for run in runs if not _is_trained(model_directory, run, keys[run])]
 
-        def training(lead_set: int, n_rounds: int) -> LeadSetTraining:
-            left = settings.time_limit_h * 3600 - (time.monotonic() - started)
-            return LeadSetTraining(
-                method,
-                lead_set,
-                settings.seed,
+        def training(run: TrainingRun, n_rounds: int) -> ModelTraining:
+            left_s = settings.time_limit_h * 3600 - (time.monotonic() - started)
+            return ModelTraining(
+                run,
                 dataset.folder,
                 None if simulated is None else simulated.folder,
                 model_directory,
-                Checkpoint(work / f"{lead_set}_leads.npz", keys[lead_set]),
-                left / n_rounds,
+                Checkpoint(work / f"{run.lead_set}_leads.npz", keys[run]),
+                left_s / n_rounds,
             )
 
         if devices.jit_compile:
             keep_compiled(cache / "compiled")
         at_once = jobs_at_once() if client is None else n_workers(client)
         if client is None and at_once < 2:
-            for i, lead_set in enumerate(missing):
-                task = training(lead_set, len(missing) - i)
+            for i, run in enumerate(missing):
+                task = training(run, len(missing) - i)
                 print(_train(task, dataset, simulated, devices), flush=True)
         else:
             n_rounds = math.ceil(len(missing) / at_once)
-            tasks = [training(lead_set, n_rounds) for lead_set in missing]
-            for _, scores in run_jobs(train_lead_set, tasks, client=client):
+            tasks = [training(run, n_rounds) for run in missing]
+            for _, scores in run_jobs(train_model, tasks, client=client):
                 print(scores, flush=True)
     missing = missing_models(model_directory)
     if missing:
@@ -102,50 +99,46 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
         print(f"{model_directory}: complete, a model for each lead set", flush=True)
 
 
-def train_lead_set(training: LeadSetTraining) -> str:
-    """Trains and saves one model; a line on what it scores. For a process of its own."""
+def train_model(training: ModelTraining) -> str:
+    """Trains and saves one model, and returns a line of its scores; for a process of its own."""
     dataset = read_dataset(training.dataset)
     simulated = None if training.simulated is None else read_dataset(training.simulated)
     return _train(training, dataset, simulated, find_devices())
 
 
 def training_key(
-    lead_set: int,
-    method: Method,
-    seed: int,
-    dataset: Dataset,
-    simulated: Dataset | None,
-    devices: Devices,
+    run: TrainingRun, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
-    """Changes with all that a model depends on, the code that trains it included."""
-    facts = [
-        lead_set,
-        method_to_dict(method),
-        seed,
+    """A key of everything that a model depends on, the code that trains it included."""
+    dependencies = [
+        run.lead_set,
+        method_to_dict(run.method),
+        run.seed,
         [dataset.fingerprint, dataset.sources.tolist()],
         None if simulated is None else simulated.fingerprint,
         devices.precision,
         versions(),
         digest_files(WEIGHTS_FILE),
     ]
-    return cache_key(facts, "ecg.training.pretraining", "ecg.training.fit")
+    modules = source_module(run.method), "ecg.training.pretraining", "ecg.training.fit"
+    return cache_key(dependencies, *modules)
 
 
 def _train(
-    training: LeadSetTraining, dataset: Dataset, simulated: Dataset | None, devices: Devices
+    training: ModelTraining, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
-    """Trains on the simulated records first, where there are some, then on the records."""
+    """Trains on the simulated records, where there are any, then on the records."""
     started = time.monotonic()
     checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
-    keras.backend.clear_session()  # of the model before, which keeps its memory else
-    trainer = Trainer(training.method, training.lead_set, training.seed, devices, len(dataset))
+    keras.backend.clear_session()  # frees the memory of the model before
+    trainer = Trainer(training.run, devices, len(dataset))
     start = None
     if simulated is not None:
-        # The records themselves are what counts, so they get the larger part of the time.
+        # The real records count most, so they get at least half of the time.
         start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
     left_s = time_limit_s - (time.monotonic() - started)
-    everything = np.arange(len(dataset))
-    model = fit(trainer, dataset, everything, left_s, start, checkpoint.stage("records"))
+    all_records = np.arange(len(dataset))
+    model = fit(trainer, dataset, all_records, left_s, start, checkpoint.stage("records"))
     model = replace(model, evidence=model.evidence | {"training_key": checkpoint.key})
     save_model(model, training.folder)
     return _scores_line(model)
@@ -153,12 +146,12 @@ def _train(
 
 @contextlib.contextmanager
 def _work_folder(model_directory: Path) -> Iterator[Path]:
-    """Where a training keeps what it goes on from, until it is at its end, or holds nothing."""
+    """A folder for the state of the training, removed when it is finished or holds nothing."""
     with held(model_directory) as alone:
         if alone is False:
-            raise TrainingError(f"{model_directory}: another training is at work in this folder")
-        for left in model_directory.glob(".*_leads.*"):  # of a training that was killed
-            left.unlink()
+            raise TrainingError(f"{model_directory}: another training is using this folder")
+        for leftover in model_directory.glob(".*_leads.*"):  # of a training that was killed
+            leftover.unlink()
         work = model_directory / _WORK
         work.mkdir(exist_ok=True)
         try:
@@ -170,16 +163,16 @@ def _work_folder(model_directory: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _is_trained(folder: Path, lead_set: int, key: str) -> bool:
-    """Whether the folder holds the very model that the training would come to, and says so."""
+def _is_trained(folder: Path, run: TrainingRun, key: str) -> bool:
+    """Whether the folder holds the model that the run would produce; prints a line if so."""
     try:
-        evidence = load_trained_model(folder, lead_set).evidence
+        evidence = load_trained_model(folder, run.lead_set).evidence
     except ModelFolderError:
         return False
-    # Given time again, a model that its time limit has cut gets its epochs.
+    # A model that was cut by the time limit gets its remaining epochs.
     if evidence.get("training_key") != key or _was_cut(evidence):
         return False
-    print(f"{lead_set} leads: trained already, kept", flush=True)
+    print(f"{run.lead_set} leads: already trained, kept", flush=True)
     return True
 
 
@@ -193,9 +186,9 @@ def _scores_line(model: TrainedModel) -> str:
         f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in scores
     )
     part = (
-        "on its own training records, too few to set some aside"
+        "on its training records, too few to set some aside"
         if model.evidence["validated_on_training_records"]
-        else f"on the {model.evidence['n_validation']} records set aside for its choices"
+        else f"on {model.evidence['n_validation']} validation records"
     )
     cut = "; cut by the time limit" if _was_cut(model.evidence) else ""
     return f"{model.lead_set} leads, {part}: {figures}{cut}"

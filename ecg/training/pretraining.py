@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ecg.models.decisions import DecisionOptions
-from ecg.models.registry import Method
+from ecg.models.method import Method
 from ecg.models.training_options import TrainingOptions
 from ecg.records.diagnoses import N_CLASSES
 from ecg.runtime.cache_keys import cache_key
@@ -25,16 +25,16 @@ from ecg.training.dataset import (
     read_dataset,
     size_of,
 )
+from ecg.training.epochs import Stage
 from ecg.training.fit import Start, Trainer
 
-# Of the simulation, the same for every training; no small number, lest it be one that somebody
-# simulates a test with.
+# The simulation's seed, the same for every training; large, so that nobody picks it for a test set.
 _SEED = 882_530
 _RECORD_BYTES = 210_000  # of a simulated record's files
 
 
 def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
-    """The simulated records that the method's networks are trained on first, if it has any."""
+    """The simulated records that the method's networks are trained on first, if it uses any."""
     n_records = method.pretraining.n_records
     if not n_records:
         return None
@@ -44,10 +44,10 @@ def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
 def simulated_dataset(
     n_records: int, preparation: Preparation, cache: Path, workers: int
 ) -> Dataset:
-    """The dataset of so many simulated records, made by `workers` processes or found in `cache`.
+    """The dataset of `n_records` simulated records, found in `cache` or made there.
 
-    While it is made, the records themselves take some 210 kB each there.
-    Raises OSError where there is not the room for them.
+    workers: processes that make it. Meanwhile the records themselves take some 210 kB each.
+    Raises OSError where there is not enough disk space for them.
     """
     place = cache / f"simulated-{_cache_key(n_records, preparation)}"
     dataset = find_dataset(place)
@@ -68,43 +68,43 @@ def pretrain(
     time_limit_s: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> Start:
-    """Where `fit` goes on from: the trainer's network trained on all simulated records.
+    """Trains the trainer's network on all simulated records; `fit` goes on from the result.
 
-    Its weights are those of the last epoch. checkpoint: see `ecg.training.epochs.run_epochs`; each
-    of the stages has one of its own. Raises TrainingError.
+    The weights are those of the last epoch. time_limit_s, checkpoint: see
+    `ecg.training.epochs.Stage`; each stage has a checkpoint of its own. Raises TrainingError.
     """
     started = time.monotonic()
-    method, lead_set = trainer.method, trainer.lead_set
-    everything = np.arange(len(simulated))
+    method, lead_set = trainer.run.method, trainer.run.lead_set
+    all_records, prevalence = np.arange(len(simulated)), simulated.labels.mean(axis=0)
     options = _options(method, trainer.batch_size)
-    prevalence, start = simulated.labels.mean(axis=0), None
 
-    def stage(trainer: Trainer, options: TrainingOptions, name: str, start: Start | None) -> Start:
-        left_s = time_limit_s - (time.monotonic() - started)
-        label = f"{method.name}, {name}, {lead_set} leads"
-        kept = checkpoint and checkpoint.stage(name.split()[0])
-        course = trainer.train(
-            options, simulated, everything, start, label, left_s, checkpoint=kept
+    def train(trainer: Trainer, options: TrainingOptions, name: str, start: Start | None) -> Start:
+        stage = Stage(
+            f"{method.name}, {name}, {lead_set} leads",
+            options,
+            time_limit_s - (time.monotonic() - started),
+            checkpoint and checkpoint.stage(name.split()[0]),
         )
-        evidence = course | {
-            "n_training": len(simulated),
-            "start": None if start is None else start.evidence,
-        }
-        return Start(trainer.network.get_weights(), prevalence, evidence)
+        log = trainer.train(stage, simulated, all_records, start)
+        before = None if start is None else start.log
+        log |= {"n_training": len(simulated), "start": before}
+        return Start(trainer.network.get_weights(), prevalence, log)
 
+    start = None
     if method.pretraining.measured_epochs:
-        # That part takes seconds, and would learn little beside the other, which fits the training
-        # records faster.
+        # The part of the network that sees the measurements trains in seconds. Trained together
+        # with the signal's part from the beginning it would learn little: that part fits faster.
         alone = replace(method, network=replace(method.network, steps=()))
-        part = Trainer(alone, lead_set, trainer.seed, trainer.devices, len(simulated))
+        run = replace(trainer.run, method=alone)
+        part = Trainer(run, trainer.devices, len(simulated))
         measured = replace(options, epochs=method.pretraining.measured_epochs)
-        start = stage(part, measured, "measurements alone", None)
-        start = replace(start, weights=_grown(part.network, trainer.network))
-    return stage(trainer, options, "simulated records", start)
+        start = train(part, measured, "measurements alone", None)
+        start = replace(start, weights=_extended(part.network, trainer.network))
+    return train(trainer, options, "simulated records", start)
 
 
 def pretraining_method(method: Method, batch_size: int = 1) -> Method:
-    """The method as it is trained on simulated records; equal where the weights come out equal.
+    """The method as it is trained on simulated records: equal methods end with equal weights.
 
     batch_size: of the training that follows.
     """
@@ -114,31 +114,31 @@ def pretraining_method(method: Method, batch_size: int = 1) -> Method:
 def _options(method: Method, batch_size: int) -> TrainingOptions:
     """How the whole network is trained on simulated records.
 
-    In batches no smaller than those of the training that follows: with equal ones a compiler that
-    makes a program for each shape makes one for both.
+    In batches at least as large as those of the training that follows: where they are equal, one
+    compiled training step serves both.
     """
-    own = method.pretraining
-    growth = max(batch_size / own.batch_size, 1.0)
+    pretraining = method.pretraining
+    growth = max(batch_size / pretraining.batch_size, 1.0)
     return replace(
         method.training,
-        epochs=own.epochs,
-        batch_size=max(own.batch_size, batch_size),
-        learning_rate=math.sqrt(growth) * own.learning_rate,
+        epochs=pretraining.epochs,
+        batch_size=max(pretraining.batch_size, batch_size),
+        learning_rate=math.sqrt(growth) * pretraining.learning_rate,
         largest_batch_size=None,
         best="last",
     )
 
 
-def _grown(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
-    """Weights of the whole network, which answers like its trained part at first."""
-    grown = {layer.name: layer.get_weights() for layer in network.layers}
+def _extended(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
+    """Weights of the whole network with which it answers like its trained part."""
+    weights = {layer.name: layer.get_weights() for layer in network.layers}
     *layers, output = part.layers
-    grown |= {layer.name: layer.get_weights() for layer in layers}
+    weights |= {layer.name: layer.get_weights() for layer in layers}
     kernel, bias = output.get_weights()
     n_unused = network.layers[-1].kernel.shape[0] - len(kernel)
     unused = np.zeros((n_unused, N_CLASSES), np.float32)
-    grown[network.layers[-1].name] = [np.concatenate([unused, kernel]), bias]
-    return [weights for layer in network.layers for weights in grown[layer.name]]
+    weights[network.layers[-1].name] = [np.concatenate([unused, kernel]), bias]
+    return [array for layer in network.layers for array in weights[layer.name]]
 
 
 def _cache_key(n_records: int, preparation: Preparation) -> str:

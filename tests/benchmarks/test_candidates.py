@@ -1,24 +1,21 @@
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from benchmarks import candidates
-from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
-from ecg.models.architectures import multiscale_se
-from ecg.models.losses import BinaryCrossentropy, LossOptions, make_targets
-from ecg.models.registry import METHODS, as_published, build_network, find_method
+from benchmarks.candidates import CANDIDATES, DEFAULT, ON_SIGNAL, Candidate
+from ecg.models.losses import BinaryCrossentropy, make_targets
+from ecg.models.registry import find_method
 from ecg.models.training_options import PretrainingOptions, TrainingOptions
 from ecg.records.diagnoses import read_weights
-from ecg.records.leads import lead_rows
 from ecg.signals.measurements import N_RHYTHM, N_WAVES
-from ecg.training import fit as training
 from ecg.training.batches import BagOptions
 from ecg.training.dataset import Dataset
-from ecg.training.epochs import run_epochs
+from ecg.training.epochs import Stage, run_epochs
+from ecg.training.fit import Trainer, TrainingRun
 from tests.narrow import narrow_method
 
 N_RECORDS, N_SAMPLES, BATCH = 12, 200, 6
@@ -26,11 +23,10 @@ INPUTS = ("signal", "measurements")
 WEIGHTS = np.linspace(1, 2, 26, dtype=np.float32)  # of the classes
 # What a candidate changes beside its method, or in place of it.
 OTHER_PARTS = {
-    AS_IT_IS: set(),
+    DEFAULT: set(),
     "weights averaged": {"optimizer"},
     "unlabelled classes masked": {"weights"},
     "mixup": {"signal", "measurements", "labels"},
-    "age and sex": {"dataset", "input"},
     "soft metric at the end": {"fit"},
     "time stretch 10 %": {"signal"},
     "amplitudes 20 %": {"signal"},
@@ -74,36 +70,35 @@ def with_signal(dataset, signal) -> Dataset:
 
 def batch(name, dataset, indices=range(N_RECORDS), seed=0, i=0):
     """(inputs, targets, positions in the dataset) of a batch that the candidate trains on."""
-    with CANDIDATES[name].while_fitting():
-        bags = training.Bags(dataset, indices, 2, INPUTS, BagOptions(BATCH), WEIGHTS, seed)
+    options = BagOptions(2, INPUTS, BATCH, seed=seed)
+    bags = trainer_of(name).make_batches(dataset, indices, WEIGHTS, options)
     inputs, targets = bags[i]
     return inputs, targets, bags.order[i * BATCH : (i + 1) * BATCH]
 
 
-def loss_of(name):
-    with CANDIDATES[name].while_fitting():
-        return training.make_loss(LossOptions(class_weights="equal"))
+def trainer_of(name, method=None, cls=None) -> Trainer:
+    """The candidate's trainer, without the network."""
+    cls = cls or CANDIDATES[name].trainer
+    trainer = cls.__new__(cls)
+    trainer.run = TrainingRun(method or find_method("multiscale_se"), 2, 0)
+    trainer.devices = None
+    return trainer
 
 
 def optimizer_of(name, options=None):
-    with CANDIDATES[name].while_fitting():
-        return training.make_optimizer(options or find_method("multiscale_se").training, 1)
+    return trainer_of(name).make_optimizer(options or find_method("multiscale_se").training, 1)
 
 
 def parts(name, dataset) -> dict:
     """All that makes a training beside the method, as it is with the candidate."""
     candidate = CANDIDATES[name]
     inputs, targets, _ = batch(name, dataset)
-    with candidate.throughout():
-        n_measured = multiscale_se.n_measurements(2)
     return {
-        "dataset": candidate.dataset(dataset).rhythm.tolist(),
-        "input": n_measured,
         "signal": inputs["signal"].tolist(),
         "measurements": inputs["measurements"].tolist(),
         "labels": targets[..., 0].tolist(),
         "weights": targets[..., 1].tolist(),
-        "loss": type(loss_of(name)),
+        "loss": type(trainer_of(name).make_loss()),
         "optimizer": type(optimizer_of(name)),
         "fit": candidate.fit,
     }
@@ -114,23 +109,25 @@ def parts(name, dataset) -> dict:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_a_candidate_changes_its_method_or_another_part_and_nothing_else(name, dataset):
-    candidate, found = CANDIDATES[name], find_method("multiscale_se")
-    usual, changed = parts(AS_IT_IS, dataset), parts(name, dataset)
+    candidate, method = CANDIDATES[name], CANDIDATES[name].method("multiscale_se", "full")
+    usual, changed = parts(DEFAULT, dataset), parts(name, dataset)
     assert {part for part in usual if changed[part] != usual[part]} == OTHER_PARTS.get(name, set())
-    assert (candidate.method(found) == found) == (name in OTHER_PARTS)
+    assert (method == find_method("multiscale_se")) == (name in OTHER_PARTS)
     assert candidate.is_a_method == (not OTHER_PARTS.get(name))
 
 
 def test_no_two_candidates_are_the_same(dataset):
-    found = find_method("multiscale_se")
-    everything = [(own.method(found), parts(name, dataset)) for name, own in CANDIDATES.items()]
+    everything = [
+        (candidate.method("multiscale_se", "full"), parts(name, dataset))
+        for name, candidate in CANDIDATES.items()
+    ]
     for i, one in enumerate(everything):
         assert one not in everything[:i]
 
 
 def test_candidates_without_a_signal_path_are_of_other_parts():
     assert set(ON_SIGNAL) < set(CANDIDATES)
-    assert {AS_IT_IS, "mixup", "age and sex"}.isdisjoint(ON_SIGNAL)
+    assert {DEFAULT, "mixup", "age and sex"}.isdisjoint(ON_SIGNAL)
     assert set(CHANGES_SIGNAL) < set(ON_SIGNAL)
 
 
@@ -150,37 +147,38 @@ def test_candidates_without_a_signal_path_are_of_other_parts():
         ("measurements alone", "network", "steps", ()),
         ("rate without warm-up", "training", "warmup_share", 0),
         ("classes weigh alike", "loss", "class_weights", "equal"),
+        ("age and sex", "network", "demographics", True),
     ],
 )
 def test_a_candidate_does_what_its_name_says(name, part, option, expected):
-    method = CANDIDATES[name].method(find_method("multiscale_se"))
+    method = CANDIDATES[name].method("multiscale_se", "full")
     assert getattr(getattr(method, part), option) == expected
 
 
 def test_a_number_above_0_stays_above_0_and_0_stays_0():
     one_epoch = narrow_method("multiscale_se")
-    assert CANDIDATES["half the epochs"].method(one_epoch).training.epochs == 1
-    assert CANDIDATES["twice the simulated records"].method(one_epoch).pretraining.n_records == 0
+    assert CANDIDATES["half the epochs"].change(one_epoch).training.epochs == 1
+    assert CANDIDATES["twice the simulated records"].change(one_epoch).pretraining.n_records == 0
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
 def test_the_paper_is_compared_as_it_was_published(preset):
-    found = find_method("multiscale_se", preset)
     for n_simulated in (None, 50):
-        method = CANDIDATES["as published"].method(found, n_simulated)
-        assert method == as_published(found)
+        method = CANDIDATES["as published"].method("multiscale_se", preset, n_simulated)
+        assert method == find_method("multiscale_se", preset, "published")
         assert method.pretraining.n_records == 0
 
 
 def test_narrow_networks_go_through_the_full_stages_on_so_many_simulated_records():
     found = find_method("multiscale_se", "demo")
-    assert CANDIDATES[AS_IT_IS].method(found).pretraining == PretrainingOptions()
-    full = METHODS["multiscale_se"]["full"].pretraining
-    method = CANDIDATES[AS_IT_IS].method(found, 50)
+    method = CANDIDATES[DEFAULT].method("multiscale_se", "demo")
+    assert method.pretraining == PretrainingOptions()
+    full = find_method("multiscale_se").pretraining
+    method = CANDIDATES[DEFAULT].method("multiscale_se", "demo", 50)
     assert method == replace(found, pretraining=replace(full, n_records=50))
 
     def stages(name):
-        return CANDIDATES[name].method(found, 50).pretraining
+        return CANDIDATES[name].method("multiscale_se", "demo", 50).pretraining
 
     assert stages("twice the simulated records") == replace(full, n_records=100)
     assert stages("measurements not first") == replace(full, n_records=50, measured_epochs=0)
@@ -190,18 +188,9 @@ def test_narrow_networks_go_through_the_full_stages_on_so_many_simulated_records
 # Batches ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in CANDIDATES if OTHER_PARTS.get(name)])
-def test_what_is_answered_and_validated_on_is_as_ever(name, dataset):
-    with CANDIDATES[name].while_fitting():
-        batches = list(training.window_batches(dataset, range(N_RECORDS), 2, INPUTS, BATCH))
-    assert len(batches) == 2
-    signal = np.concatenate([inputs["signal"] for inputs in batches])
-    np.testing.assert_array_equal(signal, dataset.data[:, lead_rows(2)])
-
-
 @pytest.mark.parametrize("name", [*CHANGES_SIGNAL, "mixup", "unlabelled classes masked"])
 def test_a_changed_batch_keeps_its_form_and_comes_out_the_same_again(name, dataset):
-    usual, targets, _ = batch(AS_IT_IS, dataset)
+    usual, targets, _ = batch(DEFAULT, dataset)
     inputs, changed, _ = batch(name, dataset)
     again, same, _ = batch(name, dataset)
     assert inputs.keys() == usual.keys()
@@ -220,7 +209,7 @@ def test_a_change_of_signals_leaves_nothing_as_nothing(name, dataset):
 
 
 def test_amplitudes_change_by_lead_and_by_a_fifth_at_most(dataset):
-    usual, changed = (batch(name, dataset)[0]["signal"] for name in (AS_IT_IS, "amplitudes 20 %"))
+    usual, changed = (batch(name, dataset)[0]["signal"] for name in (DEFAULT, "amplitudes 20 %"))
     factors = changed / usual
     np.testing.assert_allclose(factors, np.broadcast_to(factors[..., :1], factors.shape), rtol=1e-5)
     assert len(np.unique(factors[..., 0].round(4))) == BATCH * 2
@@ -231,7 +220,7 @@ def test_amplitudes_change_by_lead_and_by_a_fifth_at_most(dataset):
 def test_leads_are_dropped_whole_and_seldom(dataset):
     kept = []
     for seed in range(50):
-        usual = batch(AS_IT_IS, dataset, seed=seed)[0]["signal"]
+        usual = batch(DEFAULT, dataset, seed=seed)[0]["signal"]
         changed = batch("lead dropout 15 %", dataset, seed=seed)[0]["signal"]
         whole = (changed == usual).all(axis=-1)
         assert (whole | ~changed.any(axis=-1)).all()
@@ -338,8 +327,8 @@ def random_logits(seed=0):
 
 def test_labels_without_weight_teach_nothing(dataset):
     _, targets, _ = batch("unlabelled classes masked", dataset)
-    _, usual, _ = batch(AS_IT_IS, dataset)
-    loss, logits = loss_of("unlabelled classes masked"), random_logits()
+    _, usual, _ = batch(DEFAULT, dataset)
+    loss, logits = trainer_of("unlabelled classes masked").make_loss(), random_logits()
     gradient = step_on(loss, targets, logits)
     unknown = targets[..., 1] == 0
     assert (gradient[unknown] == 0).all()
@@ -386,13 +375,13 @@ def weights_of(name) -> tuple[list[float], float]:
         seen.append(weight())
         return {"val_loss": 0.0}
 
-    run_epochs(network, options, OneStep(), validate, "one weight", np.inf)
+    run_epochs(network, OneStep(), Stage("one weight", options), validate)
     return seen, weight()
 
 
 @pytest.mark.usefixtures("without_graphs")
 def test_averaged_weights_are_trained_like_the_others():
-    usual, last = weights_of(AS_IT_IS)
+    usual, last = weights_of(DEFAULT)
     assert last == usual[-1]
     average = usual[0]
     for weight in usual[1:]:
@@ -418,26 +407,24 @@ def fits(monkeypatch):
             return [np.full(3, len(calls))]
 
     def fit(trainer, dataset, indices, start=None):
-        calls.append((trainer.method, trainer.loss, start))
+        calls.append((trainer.run.method, trainer.make_loss(), start))
         return Trained()
 
-    monkeypatch.setattr(candidates, "Trainer", trainer_of)
+    def init(self, run, devices, n_training):
+        assert (run.lead_set, run.seed, devices, n_training) == (2, 0, None, 12)
+        self.run, self.devices = run, devices
+
+    monkeypatch.setattr(Trainer, "__init__", init)
     monkeypatch.setattr(candidates, "fit", fit)
     return calls
-
-
-def trainer_of(method, lead_set=2, seed=0, devices=None, n_training=12):
-    """Stands for a trainer, without the network."""
-    assert (lead_set, seed, devices, n_training) == (2, 0, None, 12)
-    loss = training.make_loss(method.loss)
-    return SimpleNamespace(method=method, loss=loss, lead_set=lead_set, seed=seed, devices=devices)
 
 
 @pytest.mark.parametrize(("epochs", "more"), [(10, 5), (1, 1)])
 def test_the_soft_metric_comes_last_and_gently(epochs, more, dataset, fits):
     method = find_method("multiscale_se")
     method = replace(method, training=replace(method.training, epochs=epochs))
-    CANDIDATES["soft metric at the end"].fit(trainer_of(method), dataset, np.arange(12), start="it")
+    candidate = CANDIDATES["soft metric at the end"]
+    candidate.fit(trainer_of(DEFAULT, method), dataset, np.arange(12), start="it")
     (first, plain, start), (last, soft, goes_on) = fits
     assert (first, start) == (method, "it")
     assert isinstance(plain, BinaryCrossentropy)
@@ -462,20 +449,5 @@ def test_the_soft_metric_comes_last_and_gently(epochs, more, dataset, fits):
     assert value == pytest.approx(1 - np.mean(scores), abs=1e-5)
 
 
-def test_age_and_sex_are_two_more_measurements_wherever_the_network_is_built(dataset):
-    candidate = CANDIDATES["age and sex"]
-    wider = candidate.dataset(dataset)
-    inputs, _, chosen = batch("age and sex", wider)
-    usual, _, _ = batch(AS_IT_IS, dataset)
-    measurements = inputs["measurements"]
-    found = measurements[:, N_RHYTHM : N_RHYTHM + 4]
-    np.testing.assert_array_equal(found, dataset.demographics[chosen])
-    rest = np.delete(measurements, range(N_RHYTHM, N_RHYTHM + 4), axis=1)
-    np.testing.assert_array_equal(rest, usual["measurements"])
-    with candidate.throughout():
-        network = build_network(narrow_method("multiscale_se"), 2, 26)
-    assert network.input["measurements"].shape[1] == measurements.shape[1]
-
-
 def test_a_candidate_by_itself_is_the_recipe_as_it_is():
-    assert CANDIDATES[AS_IT_IS] == Candidate()
+    assert CANDIDATES[DEFAULT] == Candidate()

@@ -1,12 +1,13 @@
 import csv
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow
 
-from benchmarks import recipe
-from benchmarks.candidates import AS_IT_IS, CANDIDATES, ON_SIGNAL, Candidate
+from benchmarks import candidates, recipe
+from benchmarks.candidates import CANDIDATES, DEFAULT, ON_SIGNAL, Candidate
 from benchmarks.recipe import FIGURES, HEAD, Bench, read_rows, table, write_rows
 from ecg.models.settings import Settings
 from ecg.records.diagnoses import read_weights
@@ -43,7 +44,7 @@ def settings(monkeypatch, cache):
 def narrow(monkeypatch, n_simulated=16, **training) -> None:
     """The recipe's method becomes as narrow as can be."""
     method = narrow_method("multiscale_se", n_simulated, **training)
-    monkeypatch.setattr(recipe, "find_method", lambda *_: method)
+    monkeypatch.setattr(candidates, "find_method", lambda *_: method)
 
 
 def bench(data, cache, measured=False, n_simulated=None, **settings) -> Bench:
@@ -61,9 +62,9 @@ def made_up_row(candidate, seed, *figures, split="5 folds", key="0f") -> dict:
     return dict(zip(HEAD, (*head, *(f"{figure:.4f}" for figure in figures), key), strict=True))
 
 
-def trainer_of(method, lead_set, seed, devices, n_training):
+def trainer_of(run, devices, n_training):
     """Stands for a trainer, without the network."""
-    return SimpleNamespace(method=method, lead_set=lead_set, seed=seed, n_training=n_training)
+    return SimpleNamespace(run=run, n_training=n_training)
 
 
 def no_training(*arguments):
@@ -99,7 +100,7 @@ def finished(data, cache, tmp_path_factory):
         # Step by step, as the fixture `without_graphs` has it for a single test.
         tensorflow.config.run_functions_eagerly(True)
         try:
-            run(data, out, *TINY, "--candidate", AS_IT_IS, MIXUP)
+            run(data, out, *TINY, "--candidate", DEFAULT, MIXUP)
         finally:
             tensorflow.config.run_functions_eagerly(False)
     return out
@@ -108,8 +109,8 @@ def finished(data, cache, tmp_path_factory):
 def test_a_run_takes_a_row_per_candidate_and_split(finished):
     rows = read_rows(finished / "recipe.csv")
     assert [(row["candidate"], row["split"]) for row in rows] == [
-        (AS_IT_IS, "2 folds"),
-        (AS_IT_IS, "by source"),
+        (DEFAULT, "2 folds"),
+        (DEFAULT, "by source"),
         (MIXUP, "2 folds"),
         (MIXUP, "by source"),
     ]
@@ -131,7 +132,7 @@ def test_a_finished_run_computes_nothing_again(finished, data, monkeypatch, caps
     before = read_rows(finished / "recipe.csv")
     assert run(data, finished, *TINY, "--candidate", MIXUP) == before
     # What it is compared with is in the table, asked for or not.
-    assert {line[:36].strip() for line in capsys.readouterr().out.splitlines()} >= {AS_IT_IS, MIXUP}
+    assert {line[:36].strip() for line in capsys.readouterr().out.splitlines()} >= {DEFAULT, MIXUP}
 
 
 def test_rows_of_another_method_are_neither_taken_over_nor_tabled(
@@ -141,13 +142,13 @@ def test_rows_of_another_method_are_neither_taken_over_nor_tabled(
     write_rows(tmp_path / "recipe.csv", there)
     # Without the simulated records that it had there.
     narrow(monkeypatch, n_simulated=0, **FAST)
-    rows = run(data, tmp_path, *TINY, "--candidate", AS_IT_IS)
-    assert scored == [(AS_IT_IS, 2, 0, 2), (AS_IT_IS, 2, 0, None)]
+    rows = run(data, tmp_path, *TINY, "--candidate", DEFAULT)
+    assert scored == [(DEFAULT, 2, 0, 2), (DEFAULT, 2, 0, None)]
     assert rows[:4] == there
     assert [row["AUROC"] for row in rows[4:]] == ["0.1000", "0.2000"]
     assert rows[4]["key"] != rows[0]["key"]
     tabled = capsys.readouterr().out.split("2 leads, 2 folds")[1]
-    assert f"{AS_IT_IS:36s}{'0.100':>32s}" in tabled
+    assert f"{DEFAULT:36s}{'0.100':>32s}" in tabled
     assert MIXUP not in tabled
 
 
@@ -159,7 +160,7 @@ def test_a_run_that_is_cut_off_goes_on_where_it_was(data, tmp_path, monkeypatch,
             raise KeyboardInterrupt
         return scores(*arguments)
 
-    asked = ("--leads", "2", "--seeds", "0", "1", "--candidate", AS_IT_IS, MIXUP)
+    asked = ("--leads", "2", "--seeds", "0", "1", "--candidate", DEFAULT, MIXUP)
     monkeypatch.setattr(Bench, "scores", cut_off)
     with pytest.raises(SystemExit):
         run(data, tmp_path, *asked)
@@ -173,7 +174,7 @@ def test_a_run_that_is_cut_off_goes_on_where_it_was(data, tmp_path, monkeypatch,
 
 def test_a_write_that_is_cut_off_leaves_the_rows_before(tmp_path, monkeypatch):
     file = tmp_path / "recipe.csv"
-    rows = [made_up_row(AS_IT_IS, seed, 0.5, 0.4, 0.3) for seed in range(3)]
+    rows = [made_up_row(DEFAULT, seed, 0.5, 0.4, 0.3) for seed in range(3)]
     write_rows(file, rows)
     assert read_rows(file) == rows
 
@@ -231,7 +232,7 @@ def test_presets_have_keys_of_their_own(data, cache):
     keys = {
         bench(data, cache, preset=preset).key(CANDIDATES[name], 5)
         for preset in ("full", "demo")
-        for name in (AS_IT_IS, "as published")
+        for name in (DEFAULT, "as published")
     }
     assert len(keys) == 4
     published = CANDIDATES["as published"]
@@ -243,11 +244,11 @@ def test_presets_have_keys_of_their_own(data, cache):
 
 def test_candidates_that_come_to_the_same_are_left_out(data, tmp_path, scored, capsys):
     # The preset has no simulated records unless it is told.
-    names = ("without pre-training", "twice the simulated records", MIXUP, AS_IT_IS)
+    names = ("without pre-training", "twice the simulated records", MIXUP, DEFAULT)
     asked = ("--leads", "2", "--seeds", "0", "--candidate", *names)
     run(data, tmp_path, *asked)
-    assert [name for name, *_ in scored] == [MIXUP, MIXUP, AS_IT_IS, AS_IT_IS]
-    assert f"the same as it is: {', '.join(names[:2])}\n" in capsys.readouterr().out
+    assert [name for name, *_ in scored] == [MIXUP, MIXUP, DEFAULT, DEFAULT]
+    assert f"equal to the default: {', '.join(names[:2])}\n" in capsys.readouterr().out
     scored.clear()
     run(data, tmp_path, *asked, "--simulated", "40")
     assert [name for name, *_ in scored] == [name for name in names for _ in range(2)]
@@ -263,7 +264,6 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
     random = np.random.default_rng(0)
     probabilities = random.random(labels.shape)
     outputs = probabilities > 0.5
-    monkeypatch.setattr(recipe, "Trainer", trainer_of)
     monkeypatch.setattr(
         recipe,
         "answer_dataset",
@@ -271,7 +271,7 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
     )
 
     def fit(trainer, dataset, kept, start):
-        trained.append((kept, trainer.lead_set, trainer.seed))
+        trained.append((kept, trainer.run.lead_set, trainer.run.seed))
         assert trainer.n_training == len(kept)
 
     def auroc(positions):
@@ -280,7 +280,8 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
 
     everything, metric = np.arange(16), challenge_metric(labels, outputs, read_weights())
     monkeypatch.setattr(recipe, "SMALLEST_SOURCE", 7)
-    found = own.scores(Candidate(fit=fit), 3, 1, None)
+    candidate = Candidate(trainer=trainer_of, fit=fit)
+    found = own.scores(candidate, 3, 1, None)
     assert [kept.tolist() for kept, *_ in trained] == [
         np.flatnonzero(sources == source).tolist() for source in ("U", "T")
     ]
@@ -288,9 +289,9 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
     assert found["AUROC"] == pytest.approx(auroc(np.flatnonzero(sources == "T")))
     assert found["Challenge metric"] == pytest.approx(metric)
     monkeypatch.setattr(recipe, "SMALLEST_SOURCE", 17)
-    assert np.isnan(own.scores(Candidate(fit=fit), 3, 1, None)["AUROC"])
+    assert np.isnan(own.scores(candidate, 3, 1, None)["AUROC"])
     trained.clear()
-    found = own.scores(Candidate(fit=fit), 2, 0, 4)
+    found = own.scores(candidate, 2, 0, 4)
     held_out = [np.setdiff1d(everything, kept) for kept, *_ in trained]
     assert sorted(np.concatenate(held_out)) == everything.tolist()
     assert found["AUROC"] == pytest.approx(np.mean([auroc(positions) for positions in held_out]))
@@ -308,7 +309,7 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
     )
 
     def pretrain(trainer, simulated):
-        starts.append((trainer.method, trainer.lead_set, trainer.seed))
+        starts.append(trainer.run)
         assert trainer.n_training == len(own.records)
         return SimpleNamespace(number=len(starts))
 
@@ -318,30 +319,27 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
     def fit(trainer, dataset, kept, start):
         given.append(start.number)
 
-    for candidate in (
-        Candidate(fit=fit),
-        Candidate(CANDIDATES["twice the epochs"].change, fit=fit),
-    ):
-        own.scores(candidate, 2, 0, 2)
+    default = Candidate(trainer=trainer_of, fit=fit)
+    own.scores(default, 2, 0, 2)
+    own.scores(replace(default, change=CANDIDATES["twice the epochs"].change), 2, 0, 2)
     assert given == [1] * 4
-    changed = CANDIDATES["classes weigh alike"].change, CANDIDATES["age and sex"].dataset
-    own.scores(Candidate(changed[0], fit=fit), 2, 0, 2)
-    own.scores(Candidate(dataset=changed[1], fit=fit), 2, 0, 2)
-    own.scores(Candidate(fit=fit), 2, 1, 2)
-    own.scores(Candidate(fit=fit), 3, 0, 2)
+    own.scores(replace(default, change=CANDIDATES["classes weigh alike"].change), 2, 0, 2)
+    own.scores(replace(default, change=CANDIDATES["age and sex"].change), 2, 0, 2)
+    own.scores(default, 2, 1, 2)
+    own.scores(default, 3, 0, 2)
     assert given[4:] == [2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_the_table_has_means_spreads_and_differences_seed_by_seed():
     rows = [
-        *(made_up_row(AS_IT_IS, seed, 0.80 + 0.1 * seed, 0.5, 0.3) for seed in range(3)),
+        *(made_up_row(DEFAULT, seed, 0.80 + 0.1 * seed, 0.5, 0.3) for seed in range(3)),
         # +.01, +.02, +.03: mean .02, SE .0058. The AUPRC: +.1, -.1, 0. The metric: as it is.
         made_up_row(MIXUP, 0, 0.81, 0.6, 0.3),
         made_up_row(MIXUP, 1, 0.92, 0.4, 0.3),
         made_up_row(MIXUP, 2, 1.03, 0.5, 0.3),
         made_up_row("age and sex", 1, 0.85, np.nan, 0.31),
         made_up_row("age and sex", 7, 0.75, np.nan, 0.33),
-        made_up_row(AS_IT_IS, 0, 0.1, 0.2, 0.3, split="by source"),
+        made_up_row(DEFAULT, 0, 0.1, 0.2, 0.3, split="by source"),
         made_up_row(MIXUP, 0, 0.2, 0.1, 0.4, split="by source"),
         made_up_row("half the epochs", 0, 0.2, 0.1, 0.4, split="leave one out"),
     ]
@@ -353,7 +351,7 @@ def test_the_table_has_means_spreads_and_differences_seed_by_seed():
         ["", "", "", ""],
         ["demo, 2 leads, 5 folds", "", "", ""],
         ["", *FIGURES],
-        [AS_IT_IS, "0.900 ± 0.100", "0.500 ± 0.000", "0.300 ± 0.000"],
+        [DEFAULT, "0.900 ± 0.100", "0.500 ± 0.000", "0.300 ± 0.000"],
         [
             MIXUP,
             "0.920 ± 0.110 (+0.020 ± 0.006*)",
@@ -364,7 +362,7 @@ def test_the_table_has_means_spreads_and_differences_seed_by_seed():
         ["", "", "", ""],
         ["demo, 2 leads, by source", "", "", ""],
         ["", *FIGURES],
-        [AS_IT_IS, "0.100", "0.200", "0.300"],
+        [DEFAULT, "0.100", "0.200", "0.300"],
         [MIXUP, "0.200 (+0.100)", "0.100 (-0.100)", "0.400 (+0.100)"],
         ["", "", "", ""],
         ["demo, 2 leads, leave one out", "", "", ""],
@@ -406,7 +404,7 @@ def test_wrong_arguments_end_in_one_line(arguments, expected, data, tmp_path, ca
 
 
 def test_an_unknown_candidate_is_answered_with_the_known_ones(data, tmp_path, capsys):
-    message = error_of(capsys, data, tmp_path, "--candidate", AS_IT_IS, "mix-up")
+    message = error_of(capsys, data, tmp_path, "--candidate", DEFAULT, "mix-up")
     assert message.endswith("found 'mix-up'")
     assert all(repr(name) in message for name in CANDIDATES)
     message = error_of(capsys, data, tmp_path, "--measurements", "--candidate", "half the width")
@@ -451,7 +449,7 @@ def test_a_file_of_another_kind_is_left_alone(content, data, tmp_path, capsys, m
     monkeypatch.setattr(Bench, "scores", no_training)
     file = tmp_path / "recipe.csv"
     if content == "half":
-        write_rows(file, [made_up_row(AS_IT_IS, 0, 0.5, 0.4, 0.3)])
+        write_rows(file, [made_up_row(DEFAULT, 0, 0.5, 0.4, 0.3)])
         content = file.read_text()[:-6]
     file.write_text(content)
     assert f"{file}: expected rows of candidate, network" in error_of(capsys, data, tmp_path)

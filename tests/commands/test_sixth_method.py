@@ -12,13 +12,7 @@ GUIDE = (ROOT / "docs" / "sixth_method.md").read_text()
 # Where the guide says that each block goes: a file, and the line that it follows.
 PLACES = (
     ("ecg/models/architectures/plain_cnn.py", None),
-    ("ecg/models/architectures/__init__.py", "from typing import NamedTuple"),
-    ("ecg/models/architectures/__init__.py", "ARCHITECTURES = {"),
-    ("ecg/models/registry.py", "from ecg.models.augmentation import"),
-    ("ecg/models/registry.py", "_FULL = {"),
-    ("ecg/models/registry.py", "_DEMO = {"),
-    ("ecg/models/settings.py", "METHOD_NAMES = ("),
-    ("ecg/evaluation/variants.py", "VARIANTS: dict"),
+    ("ecg/models/architectures/__init__.py", "NAMES = ("),
 )
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from ecg.evaluation.fold_scores import measured_in, score_rows
-from ecg.evaluation.folds import Answers, Fold
+from ecg.evaluation.folds import Answers, Fold, Split
 from ecg.models.registry import find_method
 from ecg.records.diagnoses import SINUS_RHYTHM
+from ecg.training.fit import TrainingRun
 
 FIGURES = (
     "AUROC",
@@ -23,9 +24,8 @@ BRADYCARDIA = 22  # sinus bradycardia
 
 def fold(name, seed=0, method="mtfnet", variant="published", lead_set=2) -> Fold:
     nowhere, nothing = Path("nowhere"), np.empty(0, int)
-    return Fold(
-        find_method(method), variant, lead_set, seed, name, nowhere, nothing, nothing, nowhere
-    )
+    run = TrainingRun(find_method(method), lead_set, seed)
+    return Fold(run, variant, Split(name, nothing, nothing), nowhere, nowhere)
 
 
 def answers(n_right, n_wrong, epochs=3) -> Answers:
@@ -41,7 +41,7 @@ def answers(n_right, n_wrong, epochs=3) -> Answers:
         labels=labels,
         outputs=outputs,
         probabilities=np.full((n_records, 26), 0.5),
-        facts={"epochs": epochs, "best_epoch": 2, "seconds": 7},
+        training={"epochs": epochs, "best_epoch": 2, "seconds": 7},
     )
 
 

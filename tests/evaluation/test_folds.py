@@ -9,8 +9,9 @@ from ecg.evaluation import folds
 from ecg.evaluation.folds import (
     Fold,
     Pretraining,
-    fold_file,
-    pretraining_of,
+    Split,
+    plan_fold,
+    plan_pretraining,
     read_answers,
     run_fold,
     run_pretraining,
@@ -19,12 +20,13 @@ from ecg.evaluation.folds import (
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
 from ecg.training.dataset import prepare_dataset
-from ecg.training.fit import Start
+from ecg.training.fit import Start, TrainingRun
 from ecg.training.pretraining import simulated_dataset
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
 METHOD = narrow_method("multiscale_se", n_simulated=12)
+RUN = TrainingRun(METHOD, 3, 7)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def fold(dataset, tmp_path):
     file = tmp_path / "answers.npz"
     held_out = np.array([1, 5, 9])
     kept = np.setdiff1d(np.arange(12), held_out)
-    return Fold(METHOD, "published", 3, 7, "2", dataset.folder, kept, held_out, file)
+    return Fold(RUN, "published", Split("2", kept, held_out), dataset.folder, file)
 
 
 @pytest.fixture
@@ -54,8 +56,8 @@ def calls(monkeypatch):
     """What training and answering were given; the answers are made up."""
     calls = []
 
-    def trainer(method, lead_set, seed, devices, n_training):
-        return method, lead_set, seed, n_training
+    def trainer(run, devices, n_training):
+        return run, n_training
 
     def fit(trainer, dataset, indices, start):
         calls.append((trainer, dataset.names[indices].tolist(), start))
@@ -77,17 +79,18 @@ def calls(monkeypatch):
 
 def test_every_record_is_held_out_once(dataset):
     splits = split_dataset(dataset, 3, seed=0)
-    assert [name for name, _, _ in splits] == ["1", "2", "3"]
-    assert sorted(np.concatenate([held_out for _, _, held_out in splits])) == list(range(12))
-    for _, kept, held_out in splits:
-        assert sorted([*kept, *held_out]) == list(range(12))
+    assert [split.name for split in splits] == ["1", "2", "3"]
+    assert sorted(np.concatenate([split.held_out for split in splits])) == list(range(12))
+    for split in splits:
+        held_out = split.held_out
+        assert sorted([*split.kept, *held_out]) == list(range(12))
         # Three records of each of four diagnoses: one in each fold.
         assert (dataset.labels[held_out].sum(axis=0) == dataset.labels.sum(axis=0) / 3).all()
 
 
 def test_the_split_follows_from_the_seed(dataset):
     held_out = [
-        np.concatenate([part for _, _, part in split_dataset(dataset, 3, seed)]).tolist()
+        np.concatenate([split.held_out for split in split_dataset(dataset, 3, seed)]).tolist()
         for seed in (0, 0, 1)
     ]
     assert held_out[0] == held_out[1] != held_out[2]
@@ -95,11 +98,11 @@ def test_the_split_follows_from_the_seed(dataset):
 
 def test_a_source_is_left_out_at_a_time(dataset):
     splits = split_dataset(dataset, None, seed=0)
-    assert [name for name, _, _ in splits] == ["ningbo", "ptb"]
-    for name, kept, held_out in splits:
-        assert set(dataset.sources[held_out]) == {name}
-        assert set(dataset.sources[kept]) == {"ningbo", "ptb"} - {name}
-        assert len(kept) + len(held_out) == 12
+    assert [split.name for split in splits] == ["ningbo", "ptb"]
+    for split in splits:
+        assert set(dataset.sources[split.held_out]) == {split.name}
+        assert set(dataset.sources[split.kept]) == {"ningbo", "ptb"} - {split.name}
+        assert len(split.kept) + len(split.held_out) == 12
 
 
 def test_too_few_records_or_sources_are_refused(dataset):
@@ -112,7 +115,10 @@ def test_too_few_records_or_sources_are_refused(dataset):
 
 
 def test_a_folds_file_has_a_readable_name(dataset, tmp_path):
-    file = fold_file(tmp_path, METHOD, "without_se", 3, 7, "ptb", dataset, np.arange(4), None)
+    split = Split("ptb", np.arange(4), np.arange(4, 12))
+    fold = plan_fold(tmp_path, RUN, "without_se", split, dataset, None)
+    assert (fold.run, fold.variant, fold.split) == (RUN, "without_se", split)
+    file = fold.file
     assert file.parent == tmp_path
     assert file.name.startswith("multiscale_se.without_se.3_leads.seed7.fold_ptb.")
     assert file.suffix == ".npz"
@@ -121,7 +127,7 @@ def test_a_folds_file_has_a_readable_name(dataset, tmp_path):
 def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
     others = (simulated, replace(simulated, fingerprint="other"))
-    start, other_start = (pretraining_of(tmp_path, METHOD, 3, 7, own, dataset) for own in others)
+    start, other_start = (plan_pretraining(tmp_path, RUN, other, dataset) for other in others)
     others = [
         (METHOD, 3, 7, dataset, np.arange(4), None),
         (longer, 3, 7, dataset, np.arange(4), None),
@@ -136,16 +142,17 @@ def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simul
     ]
 
     def key(method, lead_set, seed, dataset, kept, start):
-        file = fold_file(tmp_path, method, "published", lead_set, seed, "1", dataset, kept, start)
-        return file.name.split(".")[-2]
+        run, split = TrainingRun(method, lead_set, seed), Split("1", kept, kept)
+        fold = plan_fold(tmp_path, run, "published", split, dataset, start)
+        return fold.file.name.split(".")[-2]
 
     assert len({key(*other) for other in others}) == len(others)
     assert key(*others[0]) == key(*others[0])
 
 
 def test_a_pretrainings_file_has_a_readable_name(simulated, dataset, tmp_path):
-    start = pretraining_of(tmp_path, METHOD, 3, 7, simulated, dataset)
-    assert (start.method, start.lead_set, start.seed) == (METHOD, 3, 7)
+    start = plan_pretraining(tmp_path, RUN, simulated, dataset)
+    assert start.run == RUN
     assert (start.simulated, start.n_training) == (simulated.folder, 12)
     assert start.file.parent == tmp_path
     assert start.file.name.startswith("multiscale_se.3_leads.seed7.start.")
@@ -168,7 +175,10 @@ def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(
         (METHOD, 3, 8, simulated),
         (METHOD, 3, 7, replace(simulated, fingerprint="other")),
     ]
-    files = {pretraining_of(tmp_path, *other, dataset).file for other in others}
+    files = {
+        plan_pretraining(tmp_path, TrainingRun(*run), simulated, dataset).file
+        for *run, simulated in others
+    }
     assert len(files) == len(others)
 
 
@@ -177,14 +187,15 @@ def test_methods_that_differ_in_their_real_training_share_a_pretraining(
 ):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
     one, other = (
-        pretraining_of(tmp_path, own, 3, 7, simulated, dataset).file for own in (METHOD, longer)
+        plan_pretraining(tmp_path, replace(RUN, method=method), simulated, dataset).file
+        for method in (METHOD, longer)
     )
     assert one == other
 
 
 def test_a_pretraining_is_for_a_number_of_records_only_by_the_batch(simulated, dataset, tmp_path):
     few, same, many = (
-        pretraining_of(tmp_path, METHOD, 3, 7, simulated, replace(dataset, names=np.zeros(n)))
+        plan_pretraining(tmp_path, RUN, simulated, replace(dataset, names=np.zeros(n)))
         for n in (12, 643, 88_253)
     )
     assert few.file == same.file != many.file
@@ -194,18 +205,18 @@ def test_a_pretraining_is_for_a_number_of_records_only_by_the_batch(simulated, d
 def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, dataset, calls):
     run_fold(fold)
     assert calls == [
-        ((METHOD, 3, 7, 9), dataset.names[fold.kept].tolist(), None),
-        dataset.names[fold.held_out].tolist(),
+        ((RUN, 9), dataset.names[fold.split.kept].tolist(), None),
+        dataset.names[fold.split.held_out].tolist(),
     ]
     answers = read_answers(fold.file)
-    np.testing.assert_array_equal(answers.names, dataset.names[fold.held_out])
-    np.testing.assert_array_equal(answers.labels, dataset.labels[fold.held_out])
+    np.testing.assert_array_equal(answers.names, dataset.names[fold.split.held_out])
+    np.testing.assert_array_equal(answers.labels, dataset.labels[fold.split.held_out])
     probabilities = np.random.default_rng(0).random((3, 26))
     np.testing.assert_array_equal(answers.probabilities, probabilities)
     np.testing.assert_array_equal(answers.outputs, probabilities > 0.8)
     assert answers.outputs.dtype == answers.labels.dtype == bool
-    assert answers.facts.pop("seconds") >= 0
-    assert answers.facts == {"epochs": 5, "best_epoch": 3, "temperature": 1.25}
+    assert answers.training.pop("seconds") >= 0
+    assert answers.training == {"epochs": 5, "best_epoch": 3, "temperature": 1.25}
     assert list(fold.file.parent.iterdir()) == [fold.file]
 
 
@@ -232,7 +243,7 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
 
 @pytest.fixture
 def first(simulated, dataset, tmp_path) -> Pretraining:
-    return pretraining_of(tmp_path, METHOD, 3, 7, simulated, dataset)
+    return plan_pretraining(tmp_path, RUN, simulated, dataset)
 
 
 def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monkeypatch):
@@ -245,7 +256,7 @@ def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monk
 
     monkeypatch.setattr(folds, "pretrain", pretrain)
     run_pretraining(first)
-    assert calls == [((METHOD, 3, 7, 12), simulated.fingerprint)]
+    assert calls == [((RUN, 12), simulated.fingerprint)]
     assert list(first.file.parent.iterdir()) == [first.file]
     run_fold(replace(fold, pretraining=first))
     given = calls[1][-1]
@@ -260,7 +271,7 @@ def test_a_fold_is_trained_on_simulated_and_real_records(fold, first):
     run_pretraining(first)
     run_fold(replace(fold, pretraining=first))
     answers = read_answers(fold.file)
-    assert answers.facts["epochs"] == 1
+    assert answers.training["epochs"] == 1
     assert np.isfinite(answers.probabilities).all()
     assert answers.outputs.any(axis=1).all()
     assert {path.name for path in fold.file.parent.iterdir()} == {fold.file.name, first.file.name}
@@ -280,5 +291,5 @@ def test_folds_and_pretrainings_can_be_sent_to_another_process(fold, first):
     sent = pickle.loads(pickle.dumps(replace(fold, pretraining=first)))
     assert sent.pretraining == first
     assert hash(sent.pretraining) == hash(first)
-    assert sent.method == fold.method
-    np.testing.assert_array_equal(sent.kept, fold.kept)
+    assert sent.run == fold.run
+    np.testing.assert_array_equal(sent.split.kept, fold.split.kept)

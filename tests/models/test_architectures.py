@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from ecg.models.architectures import ARCHITECTURES, multiscale_se
+from ecg.models.architectures import multiscale_se
 from ecg.models.architectures.antialiased_resnet18 import AntialiasedResNet18Options
 from ecg.models.architectures.branched_se import BranchedSEOptions
 from ecg.models.architectures.mtfnet import MTFNetOptions
 from ecg.models.architectures.multiscale_se import MultiscaleSEOptions
 from ecg.models.architectures.se_ecgnet import SEECGNetOptions
 from ecg.models.layers import BlurPool1D
-from ecg.models.registry import METHODS, as_published, build_network, find_method
+from ecg.models.registry import METHODS, build_network, find_method
 from ecg.records.demographics import N_DEMOGRAPHICS, encode_demographics
 from ecg.records.leads import LEAD_SETS
 from ecg.signals.measurements import n_measurements
@@ -37,11 +37,11 @@ USE_DEMOGRAPHICS = {"se_ecgnet", "antialiased_resnet18"}
 
 def narrow(name, n_leads=2, n_samples=256, options=None) -> keras.Model:
     """A network of 26 classes, small and on a short signal where nothing else is asked for."""
-    return ARCHITECTURES[name].build(options or NARROW[name], n_leads, n_samples, 26)
+    return METHODS[name].build(options or NARROW[name], n_leads, n_samples, 26)
 
 
 def full(name, n_leads=2, n_samples=5000) -> keras.Model:
-    return ARCHITECTURES[name].build(ARCHITECTURES[name].options(), n_leads, n_samples, 26)
+    return METHODS[name].build(type(NARROW[name])(), n_leads, n_samples, 26)
 
 
 def made_up_inputs(network, n_records=2) -> dict:
@@ -71,14 +71,15 @@ def lengths(network, pattern) -> list[int]:
 
 
 def test_every_architecture_is_held_by_the_table():
-    assert set(PARAMETERS) == set(NARROW) == set(ARCHITECTURES)
-    assert {presets["full"].architecture for presets in METHODS.values()} == set(ARCHITECTURES)
+    assert set(PARAMETERS) == set(NARROW) == set(METHODS)
+    for name in METHODS:
+        assert (find_method(name).name, find_method(name).architecture) == (name, name)
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
 @pytest.mark.parametrize("name", METHODS)
 def test_published_networks_have_the_parameters_of_the_table(name, lead_set):
-    network = build_network(as_published(find_method(name)), lead_set, 26)
+    network = build_network(find_method(name, variant="published"), lead_set, 26)
     assert network.count_params() == PARAMETERS[name][lead_set]
 
 
@@ -92,7 +93,7 @@ def test_networks_answer_finite_logits(name, lead_set):
     assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", METHODS)
 def test_inputs_are_the_signal_and_demographics_where_they_are_used(name):
     shapes = {key: tensor.shape for key, tensor in narrow(name, n_leads=3).input.items()}
     expected = {"signal": (None, 3, 256)}
@@ -101,7 +102,7 @@ def test_inputs_are_the_signal_and_demographics_where_they_are_used(name):
     assert shapes == expected
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_network_ends_in_float32_logits(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -120,14 +121,14 @@ def test_every_network_ends_in_float32_logits(name):
     assert (np.asarray(logits)[:, [0, -1]] * [-1, 1] > 50).all()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_silent_record_gets_finite_logits(name):
     network = narrow(name)
     silence = {key: np.zeros_like(value) for key, value in made_up_inputs(network).items()}
     assert np.isfinite(answer(network, silence)).all()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", METHODS)
 def test_one_training_step_moves_every_weight(name):
     keras.utils.set_random_seed(0)
     network = narrow(name)

@@ -9,8 +9,9 @@ import pytest
 
 from ecg.models.decisions import Decision, DecisionOptions, decide
 from ecg.models.descriptions import ModelFolderError, missing_models
+from ecg.models.method import method_to_dict
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model
-from ecg.models.registry import METHODS, find_method, method_from_dict, method_to_dict
+from ecg.models.registry import METHODS, find_method, method_from_dict
 from ecg.records.diagnoses import GROUPS
 from ecg.records.leads import LEAD_SETS
 from ecg.runtime.files import digest_files

@@ -1,20 +1,14 @@
+import dataclasses
 import json
 from dataclasses import replace
 
 import pytest
 
-from ecg.evaluation.variants import VARIANTS, apply_variant
 from ecg.models.augmentation import AugmentationOptions
 from ecg.models.decisions import DecisionOptions
 from ecg.models.losses import LossOptions
-from ecg.models.registry import (
-    METHODS,
-    as_published,
-    find_method,
-    method_from_dict,
-    method_to_dict,
-    with_epochs,
-)
+from ecg.models.method import changed, method_to_dict, with_epochs
+from ecg.models.registry import METHODS, build_network, find_method, method_from_dict
 from ecg.models.training_options import PretrainingOptions, SelectionOptions
 from ecg.signals.preprocessing import Preparation
 
@@ -25,10 +19,10 @@ WHOLE_RECORD_500_HZ = Preparation(
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
 @pytest.mark.parametrize(
-    ("name", "variant"), [(name, variant) for name in METHODS for variant in VARIANTS[name]]
+    ("name", "variant"), [(name, variant) for name in METHODS for variant in METHODS[name].variants]
 )
 def test_a_method_survives_json(name, variant, preset):
-    method = apply_variant(find_method(name, preset), variant)
+    method = find_method(name, preset, variant)
     again = method_from_dict(json.loads(json.dumps(method_to_dict(method))))
     assert again == method
     # As a key too: tuples come back as tuples.
@@ -36,7 +30,7 @@ def test_a_method_survives_json(name, variant, preset):
 
 
 def test_multiscale_se_as_published_has_the_papers_values():
-    method = as_published(find_method("multiscale_se"))
+    method = find_method("multiscale_se", variant="published")
     assert method.preparation == Preparation(
         fs=100, band_hz=(0.05, 35.0), window_s=10, max_windows=1, scale="z_score"
     )
@@ -57,14 +51,14 @@ def test_multiscale_se_as_published_has_the_papers_values():
     assert method.network.feature_dropout == 0
     assert method.pretraining.n_records == 0
     assert (training.epochs, training.batch_size) == (60, 32)
-    demo = as_published(find_method("multiscale_se", "demo")).training
+    demo = find_method("multiscale_se", "demo", "published").training
     assert (demo.epochs, demo.batch_size) == (10, 16)
 
 
 @pytest.mark.parametrize("preset", ["full", "demo"])
 def test_the_default_method_differs_from_its_paper_in_what_its_head_says(preset):
     method = find_method("multiscale_se", preset)
-    published = as_published(method)
+    published = find_method("multiscale_se", preset, "published")
     assert (method.pretraining.n_records > 0) == (preset == "full")
     assert method.network.measured_width is not None
     assert method.decision.rule == "expected_score"
@@ -78,7 +72,7 @@ def test_the_default_method_differs_from_its_paper_in_what_its_head_says(preset)
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "multiscale_se"])
 def test_the_other_methods_are_as_published(name, preset):
     method = find_method(name, preset)
-    assert as_published(method) == method
+    assert find_method(name, preset, "published") == method
     assert method.pretraining == PretrainingOptions()
     assert method.training.clip_norm is None
 
@@ -154,7 +148,7 @@ def test_antialiased_resnet18_has_the_papers_values():
     ],
 )
 def test_a_record_is_answered_by_the_papers_rule(name, decision):
-    assert as_published(find_method(name)).decision == decision
+    assert find_method(name, variant="published").decision == decision
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -199,8 +193,8 @@ def test_unknown_methods_and_presets_list_the_known_ones():
 )
 def test_a_description_that_does_not_fit_is_refused(change):
     values = json.loads(json.dumps(method_to_dict(find_method("multiscale_se"))))
-    for part, changed in change.items():
-        values[part] = values[part] | changed if isinstance(changed, dict) else changed
+    for part, new in change.items():
+        values[part] = values[part] | new if isinstance(new, dict) else new
     with pytest.raises(ValueError, match=r"expected|unreadable method description"):
         method_from_dict(values)
 
@@ -220,10 +214,82 @@ def test_a_description_that_lacks_a_part_is_refused(part):
         method_from_dict(values)
 
 
-def test_only_a_methods_presets_have_a_published_form():
-    longer = with_epochs(find_method("multiscale_se"), 9)
-    with pytest.raises(ValueError, match="as find_method gives it"):
-        as_published(longer)
+WITHOUT_SE = {"network.squeeze_ratio": None}
+# What each ablation sets; all else is as published, at the preset's size.
+CHANGES = {
+    ("multiscale_se", "without_se"): WITHOUT_SE,
+    ("multiscale_se", "kernels_3_3_3"): WITHOUT_SE | {"network.time_kernels": (3, 3, 3)},
+    ("multiscale_se", "kernels_3_6_12"): WITHOUT_SE | {"network.time_kernels": (3, 6, 12)},
+    ("multiscale_se", "first_branch"): WITHOUT_SE | {"network.steps": (1,)},
+    ("multiscale_se", "second_branch"): WITHOUT_SE | {"network.steps": (2,)},
+    ("multiscale_se", "third_branch"): WITHOUT_SE | {"network.steps": (4,)},
+    ("mtfnet", "channels_12"): {"network.channels": 12},
+    ("mtfnet", "channels_32"): {"network.channels": 32},
+    ("mtfnet", "channels_64"): {"network.channels": 64},
+    ("mtfnet", "bilstm_1"): {"network.bilstm_layers": 1},
+    ("mtfnet", "bilstm_2"): {"network.bilstm_layers": 2},
+    ("mtfnet", "bilstm_3"): {"network.bilstm_layers": 3},
+    ("mtfnet", "bilstm_4"): {"network.bilstm_layers": 4},
+    ("antialiased_resnet18", "fs_60"): {"preparation.fs": 60},
+    ("antialiased_resnet18", "fs_100"): {"preparation.fs": 100},
+}
+
+
+def flat(method) -> dict:
+    """The method's options by their dotted names."""
+    options = {}
+    for name, value in dataclasses.asdict(method).items():
+        if isinstance(value, dict):
+            options |= {f"{name}.{inner}": option for inner, option in value.items()}
+        else:
+            options[name] = value
+    return options
+
+
+def test_every_ablation_is_in_the_table():
+    assert set(CHANGES) == {(name, row) for name in METHODS for row in METHODS[name].ablations}
+
+
+@pytest.mark.parametrize("preset", ["full", "demo"])
+@pytest.mark.parametrize(("name", "variant"), CHANGES)
+def test_an_ablation_changes_what_its_name_says_and_nothing_else(name, variant, preset):
+    published, change = find_method(name, preset, "published"), CHANGES[name, variant]
+    assert set(change) <= set(flat(published))
+    assert flat(find_method(name, preset, variant)) == flat(published) | change
+
+
+@pytest.mark.parametrize("preset", ["full", "demo"])
+def test_rows_that_a_preset_stands_for_have_the_papers_values_at_every_width(preset):
+    network = find_method("multiscale_se", preset).network
+    assert (network.time_kernels, network.steps) == ((3, 9, 27), (1, 2, 4))
+    assert network.squeeze_ratio is not None
+    assert find_method("antialiased_resnet18", preset).preparation.fs == 80
+
+
+@pytest.mark.parametrize("variant", ["x", "channels_12", ""])
+def test_unknown_variants_and_those_of_other_methods_are_refused(variant):
+    message = (
+        "expected a variant of antialiased_resnet18 among default, published, fs_60, fs_100; "
+        f"found '{variant}'"
+    )
+    with pytest.raises(ValueError, match=message):
+        find_method("antialiased_resnet18", variant=variant)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_variant_builds_its_network(name):
+    for method in {find_method(name, "demo", variant) for variant in METHODS[name].variants}:
+        network = build_network(method, n_leads=2, n_classes=26)
+        assert network.input["signal"].shape[1:] == (2, method.preparation.n_samples)
+        assert network.output.shape[1:] == (26,)
+
+
+def test_demographics_stand_beside_measurements_only():
+    method = find_method("multiscale_se", "demo")
+    network = build_network(changed("network", demographics=True)(method), 2, 26)
+    assert set(network.input) == {"signal", "measurements", "demographics"}
+    with pytest.raises(ValueError, match="expected a measured_width with demographics"):
+        changed("network", demographics=True, measured_width=None)(method)
 
 
 def test_a_network_without_measurements_cannot_be_trained_on_them_alone():

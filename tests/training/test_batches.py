@@ -39,9 +39,8 @@ def dataset(folder):
 
 
 def bags_of(dataset, indices, batch_size, lead_set=12, inputs=SIGNAL, seed=0, **options) -> Bags:
-    return Bags(
-        dataset, indices, lead_set, inputs, BagOptions(batch_size, **options), WEIGHTS, seed
-    )
+    options = BagOptions(lead_set, inputs, batch_size, seed=seed, **options)
+    return Bags(dataset, indices, WEIGHTS, options)
 
 
 def numbers(dataset, record, signals, lead_set=12) -> list[int]:

@@ -10,8 +10,8 @@ from ecg.models.training_options import TrainingOptions
 from ecg.training import checkpoints
 from ecg.training.checkpoints import Checkpoint, Keeper, State
 from ecg.training.dataset import prepare_dataset
-from ecg.training.epochs import METRIC, NotFiniteError, make_optimizer, run_epochs
-from ecg.training.fit import Trainer, TrainingError, fit
+from ecg.training.epochs import METRIC, NotFiniteError, Stage, make_optimizer, run_epochs
+from ecg.training.fit import Trainer, TrainingError, TrainingRun, fit
 from ecg.training.pretraining import pretrain, simulated_dataset
 from tests.narrow import CPU, fitted, narrow_method
 
@@ -189,7 +189,7 @@ def run(options, checkpoint=None, time_limit_s=1e6):
         loss = np.mean((np.asarray(network(held_out)) - answers) ** 2)
         return {"val_loss": float(loss), METRIC: figure}
 
-    course = run_epochs(network, own, training, validate, "noisy", time_limit_s, checkpoint)
+    course = run_epochs(network, training, Stage("noisy", own, time_limit_s, checkpoint), validate)
     del course["seconds"]
     return network.get_weights(), course
 
@@ -282,7 +282,7 @@ def staged():
 def train_in_stages(method, simulated, dataset, precision, checkpoint=None):
     """The model, as a process of its own comes to it."""
     devices = replace(CPU, precision=precision)
-    trainer = Trainer(method, 2, 0, devices, len(dataset))
+    trainer = Trainer(TrainingRun(method, 2, 0), devices, len(dataset))
     start = pretrain(trainer, simulated, checkpoint=checkpoint)
     stage = checkpoint and checkpoint.stage("records")
     return fit(trainer, dataset, np.arange(len(dataset)), start=start, checkpoint=stage)
@@ -369,7 +369,7 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
     not_finite_above(0.01)
     model = fitted(method, dataset, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
     line = "epoch 2: expected a finite loss, found inf"
-    assert f"{line}; begins anew at 0.002" in capsys.readouterr().out
+    assert f"{line}; starting again at 0.002" in capsys.readouterr().out
     assert model.evidence["slower_because"] == line
     assert model.method == method
     rate = model.evidence["learning_rate"]

@@ -15,6 +15,7 @@ from ecg.training import epochs
 from ecg.training.epochs import (
     METRIC,
     NotFiniteError,
+    Stage,
     cosine_rate,
     make_optimizer,
     run_epochs,
@@ -78,7 +79,7 @@ def run(
 
     compiled(network, options, len(training), at_once)
     asked = None if validation is None else validate
-    return run_epochs(network, options, training, asked, "tiny", time_limit_s)
+    return run_epochs(network, training, Stage("tiny", options, time_limit_s), asked)
 
 
 def rates_of(options, n_steps=1, time_limit_s=math.inf) -> list[float]:
@@ -128,7 +129,7 @@ def test_a_warm_up_takes_500_steps_at_most(n_steps, share):
 
 
 def test_the_steps_of_a_warm_up_are_those_of_the_whole_training(monkeypatch):
-    monkeypatch.setattr(epochs, "_MOST_WARMUP_STEPS", 3)
+    monkeypatch.setattr(epochs, "_MAX_WARMUP_STEPS", 3)
     options = TrainingOptions(
         epochs=4, learning_rate=RATE, schedule="cosine", warmup_share=0.75, best="last"
     )
@@ -247,7 +248,7 @@ def test_an_epoch_that_a_network_is_trained_again_for_is_like_its_first():
     for _ in range(2):
         network.layers[-1].kernel.assign([[0.0]])
         training = Pairs(0.7, [[1.0], [2.0]])
-        course = run_epochs(network, options, training, None, "tiny", math.inf)
+        course = run_epochs(network, training, Stage("tiny", options))
         courses.append((weight(network), course["history"]))
     # Neither Adam's moments nor its count of steps go on.
     assert courses[0] == courses[1]
@@ -258,7 +259,7 @@ def test_a_network_is_trained_at_the_rate_of_each_call():
     moved = [weight(network)]
     for rate in (0.1, 0.2):
         options = TrainingOptions(epochs=1, learning_rate=rate, schedule="step", best="last")
-        course = run_epochs(network, options, Pairs(500.0), None, "tiny", math.inf)
+        course = run_epochs(network, Pairs(500.0), Stage("tiny", options))
         assert course["learning_rate"] == rate
         moved.append(weight(network))
     assert np.diff(moved) == pytest.approx([0.1, 0.2], rel=1e-3)

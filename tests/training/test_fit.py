@@ -19,13 +19,22 @@ from ecg.models.decisions import (
     pool_windows,
 )
 from ecg.models.losses import class_weights, make_loss, make_targets
-from ecg.models.registry import METHODS, as_published, find_method
+from ecg.models.registry import METHODS, find_method
 from ecg.models.training_options import SelectionOptions
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
 from ecg.training import fit as training
 from ecg.training.dataset import DatasetError, prepare_dataset
-from ecg.training.fit import Start, Trainer, answer_dataset, class_log_odds, fit, probabilities_of
+from ecg.training.epochs import Stage
+from ecg.training.fit import (
+    Start,
+    Trainer,
+    TrainingRun,
+    answer_dataset,
+    class_log_odds,
+    fit,
+    predict_records,
+)
 from ecg.training.optimizers import FlatAdam
 from ecg.training.splits import hold_out
 from tests.conftest import ROOT
@@ -42,7 +51,7 @@ from ecg.models.decisions import best_metric
 from ecg.models.devices import find_devices
 from ecg.models.registry import METHODS
 from ecg.training.splits import hold_out
-from ecg.training.fit import probabilities_of
+from ecg.training.fit import predict_records
 from tests.narrow import fitted, narrow_method
 results = {"backend": keras.backend.backend()}
 for name in METHODS:
@@ -52,7 +61,7 @@ for name in METHODS:
     options = method.training
     sources = dataset.sources if options.validation_by_source else None
     _, held_out = hold_out(dataset.labels, options.validation_share, 0, sources)
-    probabilities = probabilities_of(model.network, method, dataset, held_out, 2)
+    probabilities = predict_records(model.network, method, dataset, held_out, 2)
     truth, weights = dataset.labels[held_out], read_weights()
     results[name] = {
         "history": model.evidence["history"],
@@ -93,7 +102,7 @@ def test_every_method_trains_on_each_backend(backend, training_folder, tmp_path)
         assert np.isfinite(result["history"]["val_loss"]).all()
         probabilities = np.array(result["probabilities"])
         assert ((probabilities > 0) & (probabilities < 1)).all()
-        if METHODS[name]["demo"].training.best == "challenge_metric":
+        if find_method(name, "demo").training.best == "challenge_metric":
             # What chose the epoch is the metric of the weights that were kept.
             assert result["history"]["val_challenge_metric"] == [pytest.approx(result["metric"])]
 
@@ -112,7 +121,7 @@ def test_epochs_run_on_jax_as_they_do_here():
 
 
 def test_training_learns_and_keeps_its_best_epoch(dataset_of, capsys):
-    method = as_published(find_method("multiscale_se", "demo"))
+    method = find_method("multiscale_se", "demo", "published")
     options = replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
     method = replace(method, network=replace(method.network, steps=(2,)), training=options)
     dataset = dataset_of(method)
@@ -123,7 +132,7 @@ def test_training_learns_and_keeps_its_best_epoch(dataset_of, capsys):
     assert model.evidence["best_epoch"] == 1 + int(np.argmin(validation))
     kept, held_out = hold_out(dataset.labels, options.validation_share, seed=0)
     weights = class_weights(method.loss, dataset.labels[kept])
-    probabilities = probabilities_of(model.network, method, dataset, held_out, 2)
+    probabilities = predict_records(model.network, method, dataset, held_out, 2)
     logits = logit(probabilities)[:, None].astype("float32")
     of_the_model = make_loss(method.loss)(make_targets(dataset.labels[held_out], weights), logits)
     assert float(of_the_model) == pytest.approx(min(validation), rel=1e-4)
@@ -210,7 +219,10 @@ def test_a_trainer_keeps_nothing_of_what_it_trained_before(name, dataset_of):
     # Moments, averages of normalisation and the states of random numbers are among it.
     method = narrow_method(name)
     dataset = dataset_of(method)
-    trainer, everything = Trainer(method, 2, 3, CPU, len(dataset)), np.arange(len(dataset))
+    trainer, everything = (
+        Trainer(TrainingRun(method, 2, 3), CPU, len(dataset)),
+        np.arange(len(dataset)),
+    )
     fit(trainer, dataset, everything[::2])
     weights = fit(trainer, dataset, everything).network.get_weights()
     for one, other in zip(
@@ -249,10 +261,13 @@ def test_stages_of_a_trainer_share_one_traced_step(dataset_of, monkeypatch):
     monkeypatch.setattr(FlatAdam, "apply", counted)
     method = narrow_method("branched_se")
     dataset = dataset_of(method)
-    trainer, everything = Trainer(method, 2, 0, CPU, len(dataset)), np.arange(len(dataset))
+    trainer, everything = (
+        Trainer(TrainingRun(method, 2, 0), CPU, len(dataset)),
+        np.arange(len(dataset)),
+    )
     # Another size of batch and rate, then other frequencies of the classes.
     options = replace(method.training, epochs=2, batch_size=5, learning_rate=0.01, best="last")
-    trainer.train(options, dataset, everything, None, "first")
+    trainer.train(Stage("first", options), dataset, everything)
     start = Start(trainer.network.get_weights(), dataset.labels.mean(axis=0))
     fit(trainer, dataset, everything[::2], start=start)
     assert len(n_traced) == 1
@@ -292,10 +307,10 @@ def parts_seen(monkeypatch):
     decision was fitted to: labels, probabilities."""
     seen, asked, batches = [], [], training.window_batches
 
-    def run_epochs(network, options, training, validate, *arguments):
+    def run_epochs(network, batches, stage, validate):
         assert not asked
         validate()
-        seen.extend((training.indices, asked[0]))
+        seen.extend((batches.indices, asked[0]))
         return {"epochs": 1, "best_epoch": 1, "history": {}}
 
     def window_batches(dataset, indices, *arguments):
@@ -323,7 +338,7 @@ def test_selection_leaves_validation_and_decision_alone(fitted_on, dataset_of, p
     )
     dataset = dataset_of(method)
     indices = np.arange(1, len(dataset))
-    model = fit(Trainer(method, 2, 3, CPU, len(indices)), dataset, indices)
+    model = fit(Trainer(TrainingRun(method, 2, 3), CPU, len(indices)), dataset, indices)
     kept, held_out = (
         indices[part]
         for part in hold_out(dataset.labels[indices], method.training.validation_share, 3)
@@ -335,7 +350,7 @@ def test_selection_leaves_validation_and_decision_alone(fitted_on, dataset_of, p
     np.testing.assert_array_equal(validation, held_out)
     fitted = kept if fitted_on == "training" else held_out
     np.testing.assert_array_equal(labels, dataset.labels[fitted])
-    expected = probabilities_of(model.network, method, dataset, fitted, 2)
+    expected = predict_records(model.network, method, dataset, fitted, 2)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     assert model.evidence["n_training"] == len(selected)
     assert model.evidence["n_validation"] == len(held_out)
@@ -382,7 +397,7 @@ def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
         answers = expit(np.asarray(network({part: inputs[part] for part in network.input})))
         expected.append(pool_windows(answers, [len(windows)], method.decision.vote)[0])
     assert len({len(dataset.windows(i)) for i in indices}) == 3
-    probabilities = probabilities_of(network, method, dataset, indices, 3)
+    probabilities = predict_records(network, method, dataset, indices, 3)
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     outputs, again = answer_dataset(model, dataset, indices)
     np.testing.assert_array_equal(again, probabilities)
@@ -394,7 +409,7 @@ def test_a_records_answer_is_the_vote_of_all_its_windows(name, tmp_path):
 def test_answers_are_calibrated_before_they_are_decided(name, dataset_of):
     model = untrained_model(name, 2, temperature=2.0)
     dataset, indices = dataset_of(model.method), np.array([5, 0, 9])
-    plain = probabilities_of(model.network, model.method, dataset, indices, 2)
+    plain = predict_records(model.network, model.method, dataset, indices, 2)
     outputs, probabilities = answer_dataset(model, dataset, indices)
     np.testing.assert_array_equal(probabilities, calibrate(plain, 2.0))
     assert not np.allclose(probabilities, plain, atol=1e-3)
@@ -411,7 +426,7 @@ def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
     dataset = prepare_dataset(tmp_path / "data", method.preparation, tmp_path, workers=1)
     model = fitted(method, dataset)
     _, held_out = hold_out(dataset.labels, 0.5, seed=0)
-    plain = probabilities_of(model.network, method, dataset, held_out, 2)
+    plain = predict_records(model.network, method, dataset, held_out, 2)
     temperature = fit_temperature(dataset.labels[held_out], plain)
     assert model.decision.temperature == pytest.approx(temperature, rel=1e-4)
     assert temperature != 1
@@ -426,7 +441,7 @@ def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
 @pytest.mark.usefixtures("without_graphs")
 def test_the_time_limit_ends_training_after_an_epoch(dataset_of, capsys):
     method = narrow_method("branched_se", epochs=3)
-    trainer = Trainer(method, 2, 0, CPU, 4)
+    trainer = Trainer(TrainingRun(method, 2, 0), CPU, 4)
     model = fit(trainer, dataset_of(method), np.arange(4), time_limit_s=0.0)
     assert model.evidence["epochs"] == 1
     assert model.evidence["cut_by_time_limit"]

@@ -130,7 +130,7 @@ def test_twenty_kills_at_random_moments_change_nothing(data, undisturbed, tmp_pa
         assert results(data, model) == expected
         assert_nothing_is_left(model)
         n_kills += len(moments)
-        went_on = printed.count("resumed after epoch") + printed.count("trained already, kept")
+        went_on = printed.count("resumed after epoch") + printed.count("already trained, kept")
         print(
             f"training {n_trainings}, of {seconds:.0f} s undisturbed: killed after "
             f"{' and '.join(moments) or '-'} s; {went_on} stages or models taken up; the same",

@@ -59,7 +59,7 @@ def test_a_folder_is_trained_on_simulated_records_first(
     ]
     assert progress.count("simulating records: 100%") == 1
     assert "16 records to train on, 0 left out" in printed
-    assert "2 leads, on the 1 records set aside for its choices: AUROC" in printed
+    assert "2 leads, on 1 validation records: AUROC" in printed
     assert printed.endswith(f"{folder}: no model yet for 12, 6, 4 leads\n")
 
 
@@ -73,19 +73,19 @@ def trainings(monkeypatch):
         seen.calls.append(call)
         seen.now_s += seen.take_s.pop(0) if seen.take_s else 1.0
 
-    def trainer(method, lead_set, seed, devices, n_training):
-        return SimpleNamespace(lead_set=lead_set, seed=seed, n_training=n_training)
+    def trainer(run, devices, n_training):
+        return SimpleNamespace(run=run, n_training=n_training)
 
     def pretrain(trainer, simulated, time_limit_s, checkpoint):
-        lead_set = trainer.lead_set
-        take("simulated", lead_set, time_limit_s, len(simulated), trainer.seed)
+        lead_set = trainer.run.lead_set
+        take("simulated", lead_set, time_limit_s, len(simulated), trainer.run.seed)
         return f"start of {lead_set} leads"
 
     def fit(trainer, dataset, indices, time_limit_s, start, checkpoint):
         np.testing.assert_array_equal(indices, np.arange(len(dataset)))
         assert trainer.n_training == len(dataset)
-        lead_set = trainer.lead_set
-        take("real", lead_set, time_limit_s, start, trainer.seed)
+        lead_set = trainer.run.lead_set
+        take("real", lead_set, time_limit_s, start, trainer.run.seed)
         evidence = {
             "validation_scores": {},
             "validated_on_training_records": True,
@@ -137,7 +137,7 @@ def test_the_method_is_the_settings_own(training_folder, tmp_path, trainings, mo
         return narrow_method(name, epochs=9)
 
     monkeypatch.setattr(model_folders, "find_method", find)
-    monkeypatch.setattr(model_folders, "_train", lambda task, *rest: asked.append(task.method))
+    monkeypatch.setattr(model_folders, "_train", lambda task, *rest: asked.append(task.run.method))
     settings = Settings(method="mtfnet", preset="demo", lead_sets=(2,), epochs=4)
     train_model_folder(training_folder, tmp_path, settings)
     assert asked == [("mtfnet", "demo"), narrow_method("mtfnet", epochs=4)]
@@ -171,7 +171,7 @@ def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_
     fit = model_folders.fit
 
     def break_off(trainer, *rest):
-        if trainer.lead_set == 3:
+        if trainer.run.lead_set == 3:
             raise KeyboardInterrupt
         return fit(trainer, *rest)
 
@@ -185,7 +185,7 @@ def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_
     train_model_folder(training_folder, folder, settings)
     assert names_in(folder) == models_of(6, 3, 2)
     printed, progress = capsys.readouterr()
-    assert "6 leads: trained already, kept" in printed
+    assert "6 leads: already trained, kept" in printed
     assert "preparing" not in progress
     assert "simulating" not in progress
     assert [call[1] for call in trainings.calls if call[0] == "real"] == [6, 3, 2]
@@ -234,7 +234,7 @@ def test_two_trainings_do_not_share_a_folder(pretrained, training_folder, tmp_pa
     work = tmp_path / ".training"
     work.mkdir()
     (work / "2_leads.records.npz").touch()
-    refused = pytest.raises(TrainingError, match=f"{tmp_path}: another training is at work")
+    refused = pytest.raises(TrainingError, match=f"{tmp_path}: another training is using")
     with held(tmp_path), refused:
         train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
     assert names_in(work) == {"2_leads.records.npz"}
@@ -268,8 +268,8 @@ def test_models_side_by_side_on_gpus_have_an_equal_share_of_the_time(
     def run_jobs(function, tasks, client):
         assert client is None
         for task in tasks:
-            seen.append((task.lead_set, task.time_limit_s))
-            yield task, f"scores of {task.lead_set}"
+            seen.append((task.run.lead_set, task.time_limit_s))
+            yield task, f"scores of {task.run.lead_set}"
 
     monkeypatch.setattr(model_folders, "run_jobs", run_jobs)
     cache = tmp_path / "cache"

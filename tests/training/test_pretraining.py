@@ -16,7 +16,7 @@ from ecg.simulation.sources import SOURCES
 from ecg.training import pretraining
 from ecg.training.batches import window_batches
 from ecg.training.dataset import prepare_dataset
-from ecg.training.fit import Trainer, fit
+from ecg.training.fit import Trainer, TrainingRun, fit
 from ecg.training.optimizers import FlatAdam
 from ecg.training.pretraining import pretrain, pretraining_method, simulated_dataset, simulated_for
 from tests.conftest import ROOT
@@ -185,7 +185,7 @@ def test_batches_of_simulated_records_are_no_smaller_than_those_that_follow(
 
 
 def trainer_of(method, lead_set=2, seed=0) -> Trainer:
-    return Trainer(method, lead_set, seed, CPU, N_RECORDS)
+    return Trainer(TrainingRun(method, lead_set, seed), CPU, N_RECORDS)
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -226,16 +226,13 @@ def stages(monkeypatch):
     """Trainer, options, records, time limit, start, course and weights of each stage."""
     seen, train = [], Trainer.train
 
-    def counted(
-        self, options, dataset, selected, start, label, left_s, validate=None, checkpoint=None
-    ):
-        what = (options, dataset, selected, start, label, left_s, validate, checkpoint)
-        course = train(self, *what)
+    def counted(self, stage, dataset, indices, start=None, validate=None):
+        course = train(self, stage, dataset, indices, start, validate)
         stage = SimpleNamespace(
             trainer=self,
-            options=options,
-            selected=selected,
-            limit_s=left_s,
+            options=stage.options,
+            selected=indices,
+            limit_s=stage.time_limit_s,
             start=start,
             validate=validate,
             course=course,
@@ -270,8 +267,8 @@ def test_the_measurements_are_learned_alone_before_the_whole(simulated, stages):
         np.testing.assert_allclose(given, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3
     # A model's JSON is to say where its weights come from.
-    assert start.evidence == whole.course | {"n_training": N_RECORDS, "start": whole.start.evidence}
-    assert whole.start.evidence == part.course | {"n_training": N_RECORDS, "start": None}
+    assert start.log == whole.course | {"n_training": N_RECORDS, "start": whole.start.log}
+    assert whole.start.log == part.course | {"n_training": N_RECORDS, "start": None}
     # Both share the time.
     assert 999 < part.limit_s <= 1000
     assert 0 < whole.limit_s < part.limit_s
@@ -310,7 +307,7 @@ def test_the_step_of_both_stages_is_traced_once(simulated, monkeypatch):
     trainer = trainer_of(narrow_method("multiscale_se", N_RECORDS, batch_size=4))
     start = pretrain(trainer, simulated)
     fit(trainer, simulated, np.arange(N_RECORDS), start=start)
-    assert (start.evidence["batch_size"], trainer.batch_size) == (16, 4)
+    assert (start.log["batch_size"], trainer.batch_size) == (16, 4)
     assert len(n_traced) == 1
 
 
@@ -321,14 +318,15 @@ import numpy as np
 from ecg.training.dataset import read_dataset
 from ecg.models.devices import find_devices
 from ecg.training.pretraining import pretrain
-from ecg.training.fit import Trainer, fit
+from ecg.training.fit import Trainer, TrainingRun, fit
 from tests.narrow import narrow_method
 simulated = read_dataset(Path(sys.argv[1]))
 method = narrow_method("multiscale_se", len(simulated), epochs=2, batch_size=4)
-trainer = Trainer(method, 2, 0, find_devices(), len(simulated))
+run = TrainingRun(method, 2, 0)
+trainer = Trainer(run, find_devices(), len(simulated))
 start = pretrain(trainer, simulated)
 found = []
-for trainer in (trainer, Trainer(method, 2, 0, find_devices(), len(simulated))):
+for trainer in (trainer, Trainer(run, find_devices(), len(simulated))):
     model = fit(trainer, simulated, np.arange(len(simulated)), start=start)
     found.append((model.network.get_weights(), model.evidence["history"]))
 (one, course), (other, again) = found

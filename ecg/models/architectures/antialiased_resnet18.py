@@ -43,8 +43,14 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from ecg.models.augmentation import AugmentationOptions
+from ecg.models.decisions import DecisionOptions
 from ecg.models.layers import BlurPool1D, classify
+from ecg.models.losses import LossOptions
+from ecg.models.method import Method, System, changed, narrow_copy
+from ecg.models.training_options import SelectionOptions, TrainingOptions
 from ecg.records.demographics import N_DEMOGRAPHICS
+from ecg.signals.preprocessing import Preparation
 
 _STEM_KERNEL, _STEM_POOL, _KERNEL = 7, 3, 3  # samples
 _BLOCKS_A_STAGE = 2
@@ -124,3 +130,46 @@ def _convolve(x, width, kernel, dilation, name):
     )(x)
     # A group a channel: each channel of each record by its own mean and variance.
     return layers.GroupNormalization(groups=-1, name=f"{name}_in")(x)
+
+
+_PUBLISHED = Method(
+    name="antialiased_resnet18",
+    source="Triology, Computing in Cardiology 2020",
+    architecture="antialiased_resnet18",
+    network=AntialiasedResNet18Options(),
+    preparation=Preparation(
+        fs=80.0, band_hz=None, window_s=5.0, max_windows=360, drop_tail=True, scale="mV"
+    ),
+    selection=SelectionOptions(sinus_left_out=0.3, deviation_mv=(0.01, 2.0)),
+    augmentation=AugmentationOptions(shift_s=0.5, noise=0.01, erase_s=0.5),
+    loss=LossOptions(kind="softmax_or_lovasz"),
+    decision=DecisionOptions(vote="mean", fitted_on="training"),
+    training=TrainingOptions(
+        epochs=60,
+        batch_size=32,
+        accumulation_steps=2,
+        bag_size=2,
+        learning_rate=3e-4,
+        best="challenge_metric",
+        validation_share=0.2,
+    ),
+)
+
+SYSTEM = System(
+    build=build,
+    published={
+        "full": _PUBLISHED,
+        "demo": narrow_copy(
+            _PUBLISHED,
+            {"widths": (16, 16, 32, 32)},
+            epochs=15,
+            batch_size=16,
+            accumulation_steps=1,
+            learning_rate=1e-3,
+        ),
+    },
+    ablations={
+        "fs_60": changed("preparation", fs=60.0),
+        "fs_100": changed("preparation", fs=100.0),
+    },
+)

@@ -40,7 +40,12 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from ecg.models.augmentation import AugmentationOptions
+from ecg.models.decisions import DecisionOptions
 from ecg.models.layers import activate, classify, convolve_time, se_residual_block, squeeze_excite
+from ecg.models.losses import LossOptions
+from ecg.models.method import WINDOWS_500_HZ, Method, System, narrow_copy
+from ecg.models.training_options import SelectionOptions, TrainingOptions
 
 _N_SHARED = 3
 _NARROWING = 2  # of a block's inner convolutions
@@ -106,3 +111,30 @@ def _branch(x, kernel, n_blocks, options):
         convolutions = [(inner, 1, 1), (inner, kernel, stride), (width, 1, 1)]
         x = se_residual_block(x, convolutions, options.squeeze_ratio, f"kernel{kernel}_block{i}")
     return x
+
+
+_PUBLISHED = Method(
+    name="branched_se",
+    source="CQUPT_Dontwant, Computing in Cardiology 2021",
+    architecture="branched_se",
+    network=BranchedSEOptions(),
+    preparation=WINDOWS_500_HZ,
+    selection=SelectionOptions(scored_only=True),
+    augmentation=AugmentationOptions(shift_s=0.5, noise=0.01),
+    loss=LossOptions(class_weights="equal"),
+    decision=DecisionOptions(vote="any"),
+    training=TrainingOptions(
+        epochs=13,
+        batch_size=64,
+        schedule="step",
+        lr_factor=0.1,
+        lr_patience=9,  # the tenth epoch is the first at the lower rate
+        best="last",
+    ),
+)
+_NARROW = {"shared_width": 8, "widths": (16, 32, 32, 32)}
+
+SYSTEM = System(
+    build=build,
+    published={"full": _PUBLISHED, "demo": narrow_copy(_PUBLISHED, _NARROW, batch_size=16)},
+)

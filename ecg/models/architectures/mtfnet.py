@@ -26,12 +26,15 @@ Differs from the paper
 - `ecg.models.registry` says what all methods share beyond their papers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 from keras import layers
 
 from ecg.models.layers import classify, normalise
+from ecg.models.losses import LossOptions
+from ecg.models.method import WINDOWS_500_HZ, Method, System, changed, narrow_copy
+from ecg.models.training_options import TrainingOptions
 
 _KERNEL = 3  # samples
 _POOL = 2  # samples
@@ -88,3 +91,42 @@ def _double_convolution(x, channels, name):
 def _convolve(x, channels, name):
     x = layers.Conv1D(channels, _KERNEL, padding="same", name=name)(x)
     return layers.LeakyReLU(negative_slope=_SLOPE, name=f"{name}_relu")(x)
+
+
+_PUBLISHED = Method(
+    name="mtfnet",
+    source="csu_anying, Computing in Cardiology 2021",
+    architecture="mtfnet",
+    network=MTFNetOptions(),
+    preparation=replace(WINDOWS_500_HZ, max_windows=1),
+    loss=LossOptions(class_weights="equal"),
+    training=TrainingOptions(
+        epochs=200,
+        batch_size=128,
+        optimizer="adamw",
+        learning_rate=1e-4,
+        schedule="cosine",
+        best="challenge_metric",
+        stop_patience=None,
+        validation_share=0.2,
+        validation_by_source=True,
+    ),
+)
+_NARROW = {"channels": 16, "bilstm_layers": 2, "hidden": 16}
+
+SYSTEM = System(
+    build=build,
+    published={
+        "full": _PUBLISHED,
+        "demo": narrow_copy(_PUBLISHED, _NARROW, epochs=15, batch_size=16, learning_rate=2e-3),
+    },
+    ablations={
+        "channels_12": changed("network", channels=12),
+        "channels_32": changed("network", channels=32),
+        "channels_64": changed("network", channels=64),
+        "bilstm_1": changed("network", bilstm_layers=1),
+        "bilstm_2": changed("network", bilstm_layers=2),
+        "bilstm_3": changed("network", bilstm_layers=3),
+        "bilstm_4": changed("network", bilstm_layers=4),
+    },
+)

@@ -42,7 +42,12 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from ecg.models.augmentation import AugmentationOptions
+from ecg.models.decisions import DecisionOptions
 from ecg.models.layers import activate, classify, convolve_time, dual_pool, se_residual_block
+from ecg.models.losses import LossOptions
+from ecg.models.method import WINDOWS_500_HZ, Method, System, narrow_copy
+from ecg.models.training_options import TrainingOptions
 from ecg.records.demographics import N_DEMOGRAPHICS
 
 _CONVOLUTIONS_A_BLOCK = 3
@@ -104,3 +109,25 @@ def _path(x, kernel, options):
         convolutions = [(width, kernel, stride) for stride in strides]
         x = se_residual_block(x, convolutions, options.squeeze_ratio, f"{name}_block{i}")
     return dual_pool(activate(x, f"{name}_post"), f"{name}_pool")
+
+
+_PUBLISHED = Method(
+    name="se_ecgnet",
+    source="CQUPT_ECG, Computing in Cardiology 2020",
+    architecture="se_ecgnet",
+    network=SEECGNetOptions(),
+    preparation=WINDOWS_500_HZ,
+    augmentation=AugmentationOptions(shift_s=0.5, noise=0.01),
+    loss=LossOptions(class_weights="inverse_log_count", hardest_share=0.7),
+    decision=DecisionOptions(vote="any", rule="record_maximum", divisor=5.0),
+    training=TrainingOptions(epochs=30, best="challenge_metric"),
+)
+_NARROW = {"stem_widths": (8, 8), "widths": (8, 16, 16), "hidden": 32}
+
+SYSTEM = System(
+    build=build,
+    published={
+        "full": _PUBLISHED,
+        "demo": narrow_copy(_PUBLISHED, _NARROW, epochs=12, batch_size=16),
+    },
+)
