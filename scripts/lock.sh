@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes constraints.txt anew: the exact version of every package that requirements.txt and
-# requirements-dev.txt pull in, for Python 3.11 to 3.13. Needs uv.
+# Writes constraints.txt anew: the exact version of every package that requirements.txt,
+# requirements-dev.txt and requirements-docs.txt pull in, for Python 3.11 to 3.13. Needs uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,5 +25,6 @@ PINS
 {
     echo "# Every package that the requirements pull in. Written by scripts/lock.sh."
     uv pip compile --quiet --universal --python-version 3.11 --strip-extras --no-annotate \
-        --no-header --no-emit-index-url --constraint "$nvidia" requirements.txt requirements-dev.txt
+        --no-header --no-emit-index-url --constraint "$nvidia" requirements.txt requirements-dev.txt \
+        requirements-docs.txt
 } >constraints.txt

@@ -1,0 +1,94 @@
+"""
+Answer and explain one ECG
+==========================
+
+A model's answer for one recording, drawn on the ECG: which beats and waves spoke for a diagnosis.
+``python -m ecg.predict MODEL FILE --explain PAGE`` does the same for a file of any format.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ecg.models.predictor import load_predictor
+from ecg.models.settings import Settings
+from ecg.pages.ecg_sheet import draw_marked_leads, draw_sheet
+from ecg.pages.explanation import explain
+from ecg.pages.explanation_page import marks_of
+from ecg.pages.predictions import name_of, predict
+from ecg.records.diagnoses import DIAGNOSES
+from ecg.records.discovery import find_records
+from ecg.records.leads import LEAD_SETS
+from ecg.records.record import read_record
+from ecg.simulation.recordings import simulate_folder
+from ecg.training.model_folders import train_model_folder
+
+# %%
+# A model to ask
+# --------------
+#
+# A narrow one, trained for a few epochs on simulated records.
+
+temporary = tempfile.TemporaryDirectory()  # removed at the end
+folder = Path(temporary.name)
+simulate_folder(folder / "training", 300, seed=1, workers=2)
+settings = Settings(preset="demo", lead_sets=(2,), epochs=10, workers=2)
+train_model_folder(folder / "training", folder / "model", settings)
+predictor = load_predictor(folder / "model", lead_set=2)
+
+# %%
+# The recording
+# -------------
+#
+# Of 40 new simulated patients, the one for whom the model is most certain of something other than
+# sinus rhythm.
+
+
+class Drawing(str):
+    """SVG that this page shows."""
+
+    _repr_html_ = str.__str__
+
+
+simulate_folder(folder / "new", 40, seed=3, lead_set=2, workers=2)
+records = [read_record(files) for files in find_records(folder / "new")]
+probabilities = np.stack(list(predictor.probabilities_of(records)))
+others = [i for i, diagnosis in enumerate(DIAGNOSES) if diagnosis.abbreviation != "NSR"]
+record = records[probabilities[:, others].max(axis=1).argmax()]
+Drawing(draw_sheet(record))
+
+# %%
+# The answer
+# ----------
+#
+# All 26 diagnoses have a probability, calibrated on records that training set aside. The labels are
+# those with the largest expected Challenge score.
+
+prediction = predict(record.name, record, predictor)
+for i in prediction.worth_showing:
+    given = "given" if prediction.present[i] else ""
+    print(f"{name_of(i):45} {prediction.probabilities[i]:.2f} {given}")
+true = [i for i, diagnosis in enumerate(DIAGNOSES) if set(diagnosis.codes) & set(record.dx)]
+print("The record's own labels:", ", ".join(map(name_of, true)))
+
+# %%
+# The explanation
+# ---------------
+#
+# Each beat and each wave is replaced by a straight line in turn, and the record answered again.
+# Green parts spoke for the diagnosis, purple ones against it, the deeper the more.
+
+explanation = explain(predictor.probabilities_of, record, LEAD_SETS[2], predictor.model.prevalence)
+diagnosis = next(i for i in prediction.order if prediction.present[i])
+print(name_of(diagnosis))
+Drawing(draw_marked_leads(record, marks_of(explanation, diagnosis)))
+
+# %%
+# The contributions, in log-odds, add up to the step from the diagnosis's frequency in training to
+# its probability here.
+
+contributions = explanation.contributions[:, diagnosis]
+for i in np.argsort(-np.abs(contributions))[:5]:
+    print(f"{explanation.parts[i].name:25} {contributions[i]:+.2f}")
+print(f"{'all parts':25} {contributions.sum():+.2f}")
