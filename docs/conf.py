@@ -1,7 +1,6 @@
 """How Sphinx builds the site of this folder: `bash scripts/docs.sh`."""
 
 import csv
-import inspect
 import os
 import re
 import sys
@@ -31,6 +30,7 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "examples", "**/GALLERY_HEADER.rst"]
+highlight_language = "text"  # of blocks that name none: shell commands, formulas
 default_role = "code"  # single backticks, in docstrings too
 myst_heading_anchors = 3
 nitpicky = False  # types of NumPy and Keras would need their sites
@@ -71,14 +71,16 @@ sphinx_gallery_conf = {
 }
 
 
+OPTION = re.compile(r"(?:\A|(?<=[.;]))\s*([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*):\s")
+NEW_PARAGRAPH = re.compile(r"\n(?=- )|\s(?=(?:Returns|Raises|Yields) )")
+
+
 def docstring_as_rst(app, what, name, obj, options, lines) -> None:
     """Turn a docstring of this project, plain text with `code`, into reStructuredText in place.
 
     Options ("fs: Hz. leads: names.") become a list, what is returned or raised a paragraph of its
     own; indented lines are shown as they stand.
     """
-    known = "|".join(map(re.escape, names_of(obj))) or "(?!)"
-    option = re.compile(rf"(?:^|(?<=[.;]))\s*((?:{known})(?:, (?:{known}))*):\s", re.MULTILINE)
     converted, in_literal = [], False
     for block in re.split(r"\n[ \t]*\n", "\n".join(lines).strip("\n")):
         if block.startswith(" "):
@@ -86,22 +88,14 @@ def docstring_as_rst(app, what, name, obj, options, lines) -> None:
             in_literal = True
             continue
         in_literal = False
-        for paragraph in re.split(r"\n(?=Returns |Raises |Yields |- |\w+(?:, \w+)*: )", block):
-            before, *listed = option.split(paragraph)
+        for paragraph in NEW_PARAGRAPH.split(block):
+            before, *listed = OPTION.split(paragraph)
             converted.append(escaped(before))
             converted += [
-                f"- ``{names}``: {escaped(' '.join(text.split()))}"
+                f"- ``{names}``: {escaped(' '.join(text.rstrip(';').split()))}"
                 for names, text in zip(listed[::2], listed[1::2], strict=True)
             ]
     lines[:] = [*"\n\n".join(filter(None, converted)).split("\n"), ""]
-
-
-def names_of(obj) -> list[str]:
-    """Return the names of what a function or class takes; a module takes nothing."""
-    try:
-        return list(inspect.signature(obj).parameters)
-    except (TypeError, ValueError):
-        return []
 
 
 def escaped(text: str) -> str:
@@ -116,6 +110,11 @@ def escaped(text: str) -> str:
 def skip_numbered_fields(app, what, name, obj, skip, options) -> bool | None:
     """Leave out what Python itself writes about the fields of a named tuple."""
     return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
+def without_factory(app, what, name, obj, options, signature, returned):
+    """Write "..." for a default that a dataclass makes: Sphinx reads such a signature."""
+    return (signature or "").replace("<factory>", "...") or signature, returned
 
 
 class Results(SphinxDirective):
@@ -203,5 +202,6 @@ def setup(app) -> None:
     """Connect the above to Sphinx."""
     app.connect("source-read", link_gallery)
     app.connect("autodoc-process-docstring", docstring_as_rst)
+    app.connect("autodoc-process-signature", without_factory)
     app.connect("autodoc-skip-member", skip_numbered_fields)
     app.add_directive("results", Results)
