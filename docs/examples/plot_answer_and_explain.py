@@ -30,6 +30,8 @@ from ecg.training.model_folders import train_model_folder
 #
 # A narrow one, trained for a few epochs on simulated records.
 
+# sphinx_gallery_thumbnail_path = "images/ecg.svg"
+
 temporary = tempfile.TemporaryDirectory()  # removed at the end
 folder = Path(temporary.name)
 simulate_folder(folder / "training", 300, seed=1, workers=2)

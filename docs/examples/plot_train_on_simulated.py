@@ -20,6 +20,8 @@ from ecg.simulation.recordings import simulate_folder
 from ecg.training.model_folders import train_model_folder
 from test_model import test_model as answer_folder
 
+# sphinx_gallery_thumbnail_path = "images/ecg.svg"
+
 temporary = tempfile.TemporaryDirectory()  # removed at the end
 folder = Path(temporary.name)
 
