@@ -1,7 +1,9 @@
-"""The pages of docs/ hold together: links, and figures that stand in one place."""
+"""The pages of docs/ hold together: links, examples, and figures that stand in one place."""
 
+import ast
 import csv
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ TABLES = sorted(RESULTS.glob("*.csv"))
 PAGES = sorted(
     [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
 )
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 SOURCE = ("command", "commit", "hardware")
 COMMIT = re.compile(r"((recorded in )?[0-9a-f]{7}(, before [0-9a-f]{7})?)?")
 
@@ -89,3 +92,18 @@ def test_the_readme_has_the_figures_of_the_latest_code():
     )
     columns = ("leads", "auroc", "auroc_sd", "metric", "metric_sd")
     assert cells == [tuple(row[column] for column in columns) for row in latest.values()]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_examples_import_what_the_package_has(example):
+    # They are run at night alone; a name that has changed should show before.
+    imports = [
+        node
+        for node in ast.walk(ast.parse(example.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "ecg"
+    ]
+    assert imports
+    for node in imports:
+        module = import_module(node.module)
+        for alias in node.names:
+            assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
