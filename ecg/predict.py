@@ -1,9 +1,9 @@
-"""`python -m ecg.predict MODEL FILE…`: readable diagnoses for a user's own recordings.
+"""`python -m ecg.predict MODEL FILE…`: diagnoses for a user's own recordings.
 
-A file is a WFDB record (its header, its signal file, or the name of both without ending), a table
-(a line of lead names, then a line a sample; or a row a lead), or what a cardiograph, an archive or
-a watch exports: DICOM, EDF, GE MUSE XML, Philips Sierra XML, HL7 aECG, SCP-ECG, ISHNE, Apple
-Health, KardiaMobile. Its content tells which.
+FILE is a WFDB record (header, signal file, or the name of both without extension), a table (a line
+of lead names and a line per sample, or a line per lead), or an export in DICOM, EDF, GE MUSE XML,
+Philips Sierra XML, HL7 aECG, SCP-ECG, ISHNE, Apple Health or KardiaMobile format. The format is
+recognised by the content.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import sys
 
 from ecg.models.descriptions import ModelFolderError, find_models
-from ecg.pages.predictions import COLUMNS, NOTICE, predict, table_of, to_dict, to_rows
+from ecg.pages.predictions import COLUMNS, NOTICE, predict_record, to_dict, to_rows, to_text
 from ecg.records.formats import read_ecg
 from ecg.records.formats.labels import is_lead, lead_in, units_per_mv
 from ecg.records.headers import RecordError
@@ -29,16 +29,16 @@ def predict_files(
     unit: str | None = None,
     leads: tuple[str, ...] | None = None,
 ) -> tuple[list, list[str]]:
-    """(prediction, its predictor) for each file that can be answered; messages about the others.
+    """Return a (prediction, predictor) pair per usable file, and an error message per other file.
 
-    fs, unit, leads: of tables, see `ecg.records.formats.tables.read_table`. Each file is answered
-    by the largest model of the folder whose leads it has. Raises ModelFolderError where the folder
-    holds no model at all.
+    fs, unit, leads: for tables, see `ecg.records.formats.tables.read_table`. Each file is predicted
+    by the model with the most leads among those whose leads it has. Raises ModelFolderError if the
+    folder holds no model.
     """
     from ecg.models.predictor import load_predictor  # loads TensorFlow
 
     trained = find_models(model_directory)
-    predictors, answered, failed = {}, [], []
+    predictors, predicted, errors = {}, [], []
     for file in files:
         try:
             record = read_ecg(file, fs, unit, leads)
@@ -46,37 +46,38 @@ def predict_files(
             if lead_set not in predictors:
                 predictors[lead_set] = load_predictor(model_directory, lead_set)
             predictor = predictors[lead_set]
-            answered.append((predict(file, record, predictor), predictor))
+            predicted.append((predict_record(file, record, predictor), predictor))
         except RecordError as error:
-            failed.append(str(error))
+            errors.append(str(error))
         except ModelFolderError as error:
-            failed.append(f"{file}: not answered: {error}")
-    return answered, failed
+            errors.append(f"{file}: no prediction: {error}")
+    return predicted, errors
 
 
 def main(arguments=None, prog="python -m ecg.predict") -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=NOTICE)
     parser.add_argument("model", help="folder that train_model.py wrote")
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, of any length")
     parser.add_argument(
-        "--fs", type=_rate, metavar="HZ", help="sampling rate of tables without a column of times"
+        "--fs", type=_rate, metavar="HZ", help="sampling rate of tables without a time column"
     )
     parser.add_argument(
         "--unit",
-        help="of tables: mV, uV, V, or adu/GAIN, GAIN per mV; default: the header's, else mV",
+        help="unit of tables: mV, uV, V, or adu/GAIN with GAIN per mV; default: as stated in the "
+        "file, else mV",
     )
     parser.add_argument(
         "--leads",
         type=_leads,
         metavar="I,II,…",
-        help="of tables: the columns' leads in order, where no line names them; else which to read",
+        help="for tables: the leads of the columns, or, where the file names them, those to read",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
     parser.add_argument(
-        "--explain", metavar="PAGE.html", help="write what spoke for each diagnosis"
+        "--explain", metavar="PAGE.html", help="write a page that explains each diagnosis"
     )
     options = parser.parse_args(arguments)
     with running("ecg.predict"):
@@ -84,33 +85,33 @@ def main(arguments=None, prog="python -m ecg.predict") -> None:
             units_per_mv(options.unit)
         if options.explain:
             check_place(options.explain)
-        failed = _answer(options)
-    for why in failed:
-        print(printable(f"ecg.predict: {why}"), file=sys.stderr)
-    if failed:
+        errors = _predict_and_print(options)
+    for error in errors:
+        print(printable(f"ecg.predict: {error}"), file=sys.stderr)
+    if errors:
         sys.exit(1)
 
 
-def _answer(options: argparse.Namespace) -> list[str]:
-    """Prints the answers, and writes the page where it is asked for; messages about what failed."""
-    answered, failed = predict_files(
+def _predict_and_print(options: argparse.Namespace) -> list[str]:
+    """Print the predictions, write the explanation page if requested; return error messages."""
+    predicted, errors = predict_files(
         options.model, options.files, options.fs, options.unit, options.leads
     )
-    predictions = [prediction for prediction, _ in answered]
+    predictions = [prediction for prediction, _ in predicted]
     if options.json:
-        json.dump([to_dict(one) for one in predictions], sys.stdout, indent=1)
+        json.dump([to_dict(prediction) for prediction in predictions], sys.stdout, indent=1)
         print()
     elif options.csv:
-        lines = csv.writer(sys.stdout)
-        lines.writerow(COLUMNS)
-        lines.writerows(row for one in predictions for row in to_rows(one))
+        writer = csv.writer(sys.stdout)
+        writer.writerow(COLUMNS)
+        writer.writerows(row for prediction in predictions for row in to_rows(prediction))
     else:
-        print("\n\n".join([*map(table_of, predictions), NOTICE]))
-    if options.explain and answered:
+        print("\n\n".join([*map(to_text, predictions), NOTICE]))
+    if options.explain and predicted:
         from ecg.pages.explanation_page import write_explanations
 
-        write_explanations(options.explain, answered)
-    return failed
+        write_explanations(options.explain, predicted)
+    return errors
 
 
 def _rate(text: str) -> float:

@@ -1,8 +1,8 @@
-"""`python -m ecg.report MODEL LABELS OUTPUTS REPORT.html`: a page on a folder of answers.
+"""`python -m ecg.report MODEL LABELS OUTPUTS REPORT.html`: a report on a folder of outputs.
 
-Scores with their uncertainty, curves, confusion, calibration, scores by source, sex, age and
-sampling rate, the records that cost most, and the model's card, for each lead set in LABELS. The
-page needs no other file and no network.
+For each lead set in LABELS: scores with confidence intervals, curves, confusion, calibration,
+scores by source, sex, age and sampling rate, the costliest records, and the model card. The page is
+self-contained and needs no network.
 """
 
 import argparse
@@ -12,10 +12,10 @@ from ecg.runtime.command_line import running, whole_number
 
 
 def main(arguments=None, prog="python -m ecg.report") -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("model", type=Path, help="folder that train_model.py wrote")
-    parser.add_argument("labels", type=Path, help="folder of the records with their diagnoses")
+    parser.add_argument("labels", type=Path, help="folder of records with their diagnoses")
     parser.add_argument("outputs", type=Path, help="folder that test_model.py wrote")
     parser.add_argument("page", type=Path, metavar="REPORT.html")
     parser.add_argument(
@@ -26,7 +26,7 @@ def main(arguments=None, prog="python -m ecg.report") -> None:
         type=whole_number(0),
         default=3,
         metavar="N",
-        help="records drawn per lead set; default: 3",
+        help="costliest records drawn per lead set; default: 3",
     )
     options = parser.parse_args(arguments)
     with running("ecg.report"):

@@ -1,1 +1,1 @@
-"""What people look at: plots, ECG sheets, the report and the explanation."""
+"""Output for readers: plots, ECG sheets, the report and the explanation page."""

@@ -1,4 +1,4 @@
-"""Answers -> a page that shows which parts of each recording spoke for its diagnoses."""
+"""Write a page that shows which parts of each recording support its diagnoses."""
 
 import math
 from collections.abc import Sequence
@@ -8,96 +8,97 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
+from scipy.special import expit
 
 from ecg.pages.ecg_sheet import SHEET_S, Mark, draw_marked_leads
 from ecg.pages.explanation import Explanation, explain
 from ecg.pages.page import write_page
-from ecg.pages.predictions import NOTICE, Prediction, name_of
+from ecg.pages.predictions import NOTICE, Prediction, diagnosis_name
 from ecg.records.leads import LEAD_SETS
 from ecg.records.record import Record
 from ecg.runtime.progress import track
 
-if TYPE_CHECKING:  # the commands show their help without loading TensorFlow
+if TYPE_CHECKING:  # importing the predictor loads TensorFlow
     from ecg.models.predictor import Predictor
 
-_LEAST_MARK = 0.25  # of what the strongest part does: what does less is not drawn
-_N_LISTED = 5  # parts in a diagnosis's table
+_MIN_MARK = 0.25  # weaker parts, relative to the strongest one, are not marked
+_N_LISTED = 5  # strongest parts listed per diagnosis
 
 
 def write_explanations(
     path: str | Path, predictions: Sequence[tuple[Prediction, "Predictor"]]
 ) -> None:
-    """Writes the page: for each recording its answer, its leads with the parts that spoke for or
-    against each diagnosis present, and what would change without a lead. Raises OSError."""
+    """Write the explanation page.
+
+    It shows, for each recording, the prediction, the parts for and against each diagnosis that is
+    present, and the probabilities without each lead. Raises OSError.
+    """
     recordings = [
-        _explain(*one) for one in track(predictions, len(predictions), "explaining recordings")
+        _recording_section(prediction, predictor)
+        for prediction, predictor in track(predictions, len(predictions), "explaining recordings")
     ]
     write_page(path, "explanation.html", recordings=recordings, notice=NOTICE, sheet_s=SHEET_S)
 
 
-def marks_of(told: Explanation, number: int) -> list[Mark]:
-    """The parts that stand out for the class of that number, by the one that does the most."""
-    own = told.own[:, number]
-    largest = np.abs(own).max()
+def marks_for(explanation: Explanation, i: int) -> list[Mark]:
+    """Return marks on the parts that matter most for class `i`, relative to the strongest part."""
+    drops = explanation.separable[:, i]
+    largest = np.abs(drops).max()
     return [
-        Mark(lead, start, end, float(value / largest))
-        for part, value in zip(told.parts, own, strict=True)
-        if largest and abs(value) >= _LEAST_MARK * largest
+        Mark(lead, start, end, float(drop / largest))
+        for part, drop in zip(explanation.parts, drops, strict=True)
+        if largest and abs(drop) >= _MIN_MARK * largest
         for lead in part.leads
         for start, end in part.spans_s
     ]
 
 
-def _explain(prediction: Prediction, predictor: "Predictor") -> dict:
-    """What templates/explanation.html says of one recording."""
+def _recording_section(prediction: Prediction, predictor: "Predictor") -> dict:
+    """Return the values that templates/explanation.html shows for one recording."""
     record = prediction.record
-    # What can be drawn is what is explained: the answer for the first 10 s.
+    # Only what is drawn is explained: the prediction from the first 10 s.
     n_shown = math.ceil(SHEET_S * record.fs)
     shown = replace(record, signal=record.signal[:, :n_shown])
-    answered_s = min(
-        record.signal.shape[1] / record.fs, predictor.model.method.preparation.duration_s
-    )
+    read_s = min(record.signal.shape[1] / record.fs, predictor.model.method.preparation.duration_s)
     leads, prevalence = LEAD_SETS[prediction.lead_set], predictor.model.prevalence
-    told = explain(predictor.probabilities_of, shown, leads, prevalence)
+    explanation = explain(predictor.probabilities_of, shown, leads, prevalence)
     present = [i for i in prediction.order if prediction.present[i]]
     return {
         "file": prediction.file,
         "notes": prediction.notes,
-        "cut": answered_s > SHEET_S,
+        "is_cut": read_s > SHEET_S,
         "rows": [
-            (name_of(i), bool(prediction.present[i]), float(prediction.probabilities[i]))
-            for i in prediction.worth_showing
+            (diagnosis_name(i), bool(prediction.present[i]), float(prediction.probabilities[i]))
+            for i in prediction.listed
         ],
-        "figures": [_figure(shown, told, i, prevalence[i]) for i in present],
-        "present": [name_of(i) for i in present],
+        "figures": [_figure(shown, explanation, i, prevalence[i]) for i in present],
+        "present": [diagnosis_name(i) for i in present],
         "without_lead": [
-            (lead, [float(row[i]) for i in present])
-            for lead, row in zip(told.leads, told.without_lead, strict=True)
+            (lead, row[present].tolist())
+            for lead, row in zip(explanation.leads, explanation.without_lead, strict=True)
         ],
-        "with_all": [float(_probability(told.whole[i])) for i in present],
+        "with_all": expit(explanation.log_odds[present]).tolist(),
     }
 
 
-def _figure(record: Record, told: Explanation, number: int, prevalence: float) -> dict:
-    own, contributions = told.own[:, number], told.contributions[:, number]
-    strongest = [i for i in np.argsort(-np.abs(own)) if own[i]][:_N_LISTED]
+def _figure(record: Record, explanation: Explanation, i: int, prevalence: float) -> dict:
+    """Return the values that templates/explanation.html shows for class `i`."""
+    drops, contributions = explanation.separable[:, i], explanation.contributions[:, i]
+    log_odds = explanation.log_odds[i]
+    strongest = [part for part in np.argsort(-np.abs(drops)) if drops[part]][:_N_LISTED]
     return {
-        "name": name_of(number),
-        "probability": float(_probability(told.whole[number])),
+        "name": diagnosis_name(i),
+        "probability": float(expit(log_odds)),
         "prevalence": float(prevalence),
-        "change": float(told.whole[number] - told.empty[number]),
-        "n_parts": len(told.parts),
+        "change": float(log_odds - explanation.baseline[i]),
+        "n_parts": len(explanation.parts),
         "strongest": [
             (
-                told.parts[i].name,
-                float(_probability(told.whole[number] - own[i])),
-                float(contributions[i]),
+                explanation.parts[part].name,
+                float(expit(log_odds - drops[part])),
+                float(contributions[part]),
             )
-            for i in strongest
+            for part in strongest
         ],
-        "svg": Markup(draw_marked_leads(record, marks_of(told, number))),
+        "svg": Markup(draw_marked_leads(record, marks_for(explanation, i))),
     }
-
-
-def _probability(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-log_odds))

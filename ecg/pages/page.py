@@ -1,4 +1,4 @@
-"""Values and a template of `ecg/templates/` -> one HTML page that needs no other file."""
+"""Render a template of `ecg/pages/templates/` to a self-contained HTML page."""
 
 from pathlib import Path
 
@@ -10,12 +10,14 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(path: str | Path, template: str, **values) -> None:
-    """Writes the page, whole or not at all. Text is escaped; what is to stay as it is, such as an
-    SVG, comes as `markupsafe.Markup`. Raises OSError."""
+    """Render `template` with `values` and write the page to `path`, whole or not at all.
+
+    Text is escaped; pass markup such as SVG as `markupsafe.Markup`. Raises OSError.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
-        undefined=StrictUndefined,  # a name that is missing would leave a gap that nobody sees
+        undefined=StrictUndefined,  # by default a missing value is silently rendered as nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -1,4 +1,4 @@
-"""Arrays -> figures of a page, as SVG in the page's own colours."""
+"""Plots for the report, as SVG that takes its colours from the page."""
 
 import io
 import re
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-# Drawn in these, which the page then replaces by its own.
+# Colour that matplotlib draws in -> CSS value that replaces it in the SVG.
 _COLOURS = {
     "#010101": "currentColor",
     "#020202": "var(--accent)",
@@ -20,8 +20,8 @@ _COLOURS = {
 }
 _INK, _ACCENT, _SECOND, _FAINT = _COLOURS
 _STYLE = {
-    "svg.fonttype": "none",  # text stays text: small, and legible by other means
-    "svg.hashsalt": "ecg",  # the same figure has the same bytes
+    "svg.fonttype": "none",  # keeps text as text: smaller, and readable by screen readers
+    "svg.hashsalt": "ecg",  # reproducible ids
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": _INK,
@@ -35,20 +35,21 @@ _STYLE = {
     "figure.facecolor": "none",
     "legend.frameon": False,
 }
-_GRID = 101  # points at which curves are averaged
-_LOSSES = {  # name in a history -> how it is drawn
+_N_GRID = 101  # points at which curves are averaged
+_LOSSES = {  # name in a Keras history -> legend, line style, colour
     "loss": ("training", "o-", _ACCENT),
-    "val_loss": ("records set aside", "s-", _SECOND),
+    "val_loss": ("validation", "s-", _SECOND),
 }
 
 
 def draw_curves(
     curves: dict[str, np.ndarray], x_label: str, y_label: str, label: str, diagonal: bool = False
 ) -> str:
-    """Each class's curve (n_points, 2), thin, and their mean over the classes, bold.
+    """Draw the curve of each class as a thin line and their mean as a bold one.
 
-    curves: name -> points, x rising to 1. diagonal: whether to draw what chance comes to, the
-    points joined by lines as in a ROC curve; else by steps, each at the height of its end.
+    curves: class -> points (n_points, 2), x rising to 1. diagonal: draw ROC curves, that is join
+    the points by straight lines and add the diagonal of chance; otherwise draw steps, each at the
+    height of its right end. label: description for screen readers.
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(4.2, 3.9)
@@ -56,14 +57,14 @@ def draw_curves(
             x, y = points.T
             if not diagonal:
                 x, y = np.append(0, x), np.append(y[0], y)
-            drawn = "default" if diagonal else "steps-pre"
-            axes.plot(x, y, color=_ACCENT, alpha=0.35, lw=0.8, drawstyle=drawn, gid=f"curve-{name}")
+            style = "default" if diagonal else "steps-pre"
+            axes.plot(x, y, color=_ACCENT, alpha=0.35, lw=0.8, drawstyle=style, gid=f"curve-{name}")
         if curves:
-            grid = np.linspace(0, 1, _GRID)
-            heights = _between if diagonal else _at_end_of_step
-            mean = np.mean([heights(grid, points) for points in curves.values()], axis=0)
-            named = f"mean of {len(curves)} classes"
-            axes.plot(grid, mean, color=_SECOND, lw=2.4, label=named, gid="mean")
+            grid = np.linspace(0, 1, _N_GRID)
+            interpolate = _interpolate_lines if diagonal else _interpolate_steps
+            mean = np.mean([interpolate(grid, points) for points in curves.values()], axis=0)
+            legend = f"mean of {len(curves)} classes"
+            axes.plot(grid, mean, color=_SECOND, lw=2.4, label=legend, gid="mean")
             axes.legend(loc="lower right" if diagonal else "lower left")
         if diagonal:
             axes.plot([0, 1], [0, 1], color=_FAINT, lw=1, ls="--")
@@ -72,33 +73,35 @@ def draw_curves(
 
 
 def draw_calibration(bins: np.ndarray, label: str) -> str:
-    """Share of true labels against probability, of the bins (n_bins, 3) that
-    `ecg.evaluation.answers.calibration` gives, and how many probabilities lie in each."""
+    """Draw a calibration plot above a histogram of the probabilities.
+
+    bins: (n_bins, 3) as returned by `ecg.evaluation.answers.calibration`.
+    """
     counts, expected, observed = bins.T
     filled = counts > 0
     with mpl.rc_context(_STYLE):
         figure, (upper, lower) = _figure(4.2, 3.9, rows=2, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=_FAINT, lw=1, ls="--")
         upper.plot(expected[filled], observed[filled], "o-", color=_ACCENT, lw=1.6)
-        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is true")
+        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed frequency")
         edges = np.linspace(0, 1, len(bins) + 1)
         lower.bar(edges[:-1], np.maximum(counts, 0.5), edges[1], align="edge", color=_FAINT)
         lower.set(xlim=(0, 1), xlabel="probability")
-        lower.set(yscale="log", ylim=(0.5, None), ylabel="number")
+        lower.set(yscale="log", ylim=(0.5, None), ylabel="count")
         return _svg(figure, label)
 
 
 def draw_confusion(rewards: np.ndarray, names: Sequence[str], label: str) -> str:
-    """A matrix (n_classes, n_classes) of what each pair of true and given class does to the score.
+    """Draw what each pair of true and predicted class adds to the score (green) or costs (red).
 
-    rewards: above 0, green, what is gained; below, red, what is lost; the deeper the more, by a
-    root, so that rare pairs show.
+    rewards: (n_classes, n_classes), rows true, columns predicted. The depth of a colour follows the
+    square root of the reward, so that rare pairs remain visible.
     """
     size = np.sign(rewards) * np.sqrt(np.abs(rewards))
-    most = max(np.abs(size).max(), 1e-9)
+    largest = max(np.abs(size).max(), 1e-9)
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(6.4, 6.2)
-        norm = TwoSlopeNorm(0.0, -most, most)
+        norm = TwoSlopeNorm(0.0, -largest, largest)
         rows, columns = np.nonzero(size)
         for row, column in zip(rows, columns, strict=True):
             value = float(norm(size[row, column])) * 2 - 1
@@ -112,7 +115,7 @@ def draw_confusion(rewards: np.ndarray, names: Sequence[str], label: str) -> str
         axes.set(
             xlim=(-0.5, len(names) - 0.5),
             ylim=(len(names) - 0.5, -0.5),
-            xlabel="given",
+            xlabel="predicted",
             ylabel="true",
             aspect="equal",
         )
@@ -123,27 +126,27 @@ def draw_confusion(rewards: np.ndarray, names: Sequence[str], label: str) -> str
 
 
 def draw_training(stages: dict[str, dict[str, list[float]]], label: str) -> str:
-    """Losses and learning rate by epoch of each stage; stages: name -> history of Keras.
+    """Draw loss and learning rate by epoch, one training stage after the other.
 
-    A stage without records set aside has the loss of those that it was trained on alone.
+    stages: name -> Keras history; a stage without `val_loss` has no validation curve.
     """
     with mpl.rc_context(_STYLE):
         figure, (upper, lower) = _figure(6.4, 3.4, rows=2, height_ratios=(3, 1))
-        first, named = 0, {}
+        first, legend = 0, {}
         for name, history in stages.items():
             epochs = np.arange(first, first + len(history["loss"])) + 1
-            for loss, (what, marker, colour) in _LOSSES.items():
+            for loss, (text, style, colour) in _LOSSES.items():
                 if loss in history:
-                    (line,) = upper.plot(epochs, history[loss], marker, color=colour, ms=3)
-                    named.setdefault(what, line)
+                    (line,) = upper.plot(epochs, history[loss], style, color=colour, ms=3)
+                    legend.setdefault(text, line)
             lower.plot(epochs, history["learning_rate"], "o-", color=_INK, ms=3)
             if first:
                 upper.axvline(first + 0.5, color=_FAINT, lw=1)
             upper.text(first + 0.6, 1.02, name, transform=upper.get_xaxis_transform(), fontsize=8)
             first += len(epochs)
-        upper.legend(named.values(), named.keys())
+        upper.legend(legend.values(), legend.keys())
         upper.set(ylabel="loss", xlim=(0.5, first + 0.5))
-        lower.set(ylabel="rate", xlabel="epoch", xlim=(0.5, first + 0.5), ylim=(0, None))
+        lower.set(ylabel="learning rate", xlabel="epoch", xlim=(0.5, first + 0.5), ylim=(0, None))
         return _svg(figure, label)
 
 
@@ -152,28 +155,28 @@ def _figure(width: float, height: float, rows: int = 1, **grid) -> tuple[Figure,
     return figure, figure.subplots(rows, gridspec_kw=grid or None)
 
 
-def _between(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Heights (n_grid,) of a curve (n_points, 2) whose points are joined by lines."""
+def _interpolate_lines(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the heights (n_grid,) of a curve whose points (n_points, 2) are joined by lines."""
     return np.interp(grid, *points.T)
 
 
-def _at_end_of_step(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Heights (n_grid,) of a curve (n_points, 2) of steps, each at the height of its end."""
+def _interpolate_steps(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the heights (n_grid,) of a step curve (n_points, 2), each step at its right end."""
     return points[np.searchsorted(points[:, 0], grid), 1]
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The figure's SVG element, labelled for readers that do not see it."""
+    """Return the figure's SVG element, with `label` for screen readers."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
-    for drawn, shown in _COLOURS.items():
-        svg = svg.replace(drawn, shown)
+    for drawn, css in _COLOURS.items():
+        svg = svg.replace(drawn, css)
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    # A rule for "*" would hold for the whole page.
+    # A CSS rule for "*" would apply to the whole page.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
-    # Names that are used within, in which several figures of a page would clash.
+    # Ids must be unique among the figures of a page.
     prefix = re.sub(r"\W+", "-", label)
     svg = re.sub(r'\b(id|xlink:href)="(#?)', rf'\1="\2{prefix}-', svg)
     svg = svg.replace("url(#", f"url(#{prefix}-")

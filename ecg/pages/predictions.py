@@ -1,4 +1,4 @@
-"""A recording -> a model's answer as people read it: what was done to it, diagnoses, tables."""
+"""Predict a recording and format the result as text, JSON or CSV."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,18 +12,21 @@ from ecg.records.leads import LEAD_SETS
 from ecg.records.record import Record
 from ecg.signals.preprocessing import Preparation
 
-if TYPE_CHECKING:  # the commands show their help without loading TensorFlow
+if TYPE_CHECKING:  # importing the predictor loads TensorFlow
     from ecg.models.predictor import Predictor
 
-NOTICE = "Not a medical device: for research. No diagnosis without a physician."
+NOTICE = "For research only: not a medical device, no substitute for a physician's diagnosis."
 COLUMNS = ("file", "lead_set", "codes", "abbreviation", "diagnosis", "probability", "present")
-_LIKELY = 0.05  # less probable diagnoses that are not given stand in no table for people
+_MIN_LISTED = 0.05  # absent diagnoses of a lower probability are not listed
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One file's answer. probabilities (26,); present (26,), bool; lead_set: of the model that
-    answered; notes: what was done to the recording before."""
+    """The diagnoses predicted for one file.
+
+    lead_set: of the model that predicted. probabilities: (26,). present: (26,), bool. notes: how
+    the recording was read and prepared, a sentence each.
+    """
 
     file: str
     record: Record
@@ -34,18 +37,20 @@ class Prediction:
 
     @property
     def order(self) -> np.ndarray:
-        """Numbers of the classes: those present first, then by probability."""
+        """Indices of all classes: those present first, then by probability."""
         return np.lexsort((-self.probabilities, ~self.present))
 
     @property
-    def worth_showing(self) -> np.ndarray:
-        """Those of `order` that are present or not unlikely."""
-        return self.order[(self.present | (self.probabilities >= _LIKELY))[self.order]]
+    def listed(self) -> np.ndarray:
+        """Indices of the classes that are present or have a probability of at least 5 %."""
+        return self.order[(self.present | (self.probabilities >= _MIN_LISTED))[self.order]]
 
 
-def predict(file: str, record: Record, predictor: "Predictor") -> Prediction:
-    """The predictor's answer for a recording. Raises RecordError naming the file where it has
-    none."""
+def predict_record(file: str, record: Record, predictor: "Predictor") -> Prediction:
+    """Return the predictor's diagnoses for a recording.
+
+    Raises RecordError naming the file where the recording cannot be used.
+    """
     model = predictor.model
     try:
         probabilities = predictor.probabilities(record)
@@ -57,16 +62,16 @@ def predict(file: str, record: Record, predictor: "Predictor") -> Prediction:
 
 
 def notes_on(record: Record, lead_set: int, preparation: Preparation) -> tuple[str, ...]:
-    """What the user should know of how the recording was read, a sentence each."""
+    """Return sentences on how the recording was read and prepared, including its warnings."""
     used = LEAD_SETS[lead_set]
     length_s = record.signal.shape[1] / record.fs
-    notes = [f"answered by the {lead_set}-lead model, from {', '.join(used)}"]
+    notes = [f"{lead_set}-lead model, using {', '.join(used)}"]
     unused = [lead for lead in record.leads if lead not in used]
     if unused:
         notes.append(f"not used: {', '.join(unused)}")
     missing = [lead for lead in used if lead not in record.leads]
     if missing:
-        notes.append(f"missing and taken as flat: {', '.join(missing)}")
+        notes.append(f"missing, replaced by a flat line: {', '.join(missing)}")
     rows = [record.leads.index(lead) for lead in used if lead in record.leads]
     signals = record.signal[rows]
     flat = [
@@ -75,21 +80,21 @@ def notes_on(record: Record, lead_set: int, preparation: Preparation) -> tuple[s
         if not np.nan_to_num(signal - np.nanmax(signal, initial=-np.inf)).any()
     ]
     if flat:
-        notes.append(f"without a signal: {', '.join(flat)}")
+        notes.append(f"no signal in {', '.join(flat)}")
     if record.fs != preparation.fs:
         notes.append(f"resampled from {record.fs:g} Hz to {preparation.fs:g} Hz")
     if length_s > preparation.duration_s:
-        notes.append(f"the first {preparation.duration_s:g} s of {length_s:.0f} s were read")
+        notes.append(f"only the first {preparation.duration_s:g} s of {length_s:.0f} s were used")
     elif length_s < preparation.window_s:
-        notes.append(f"{length_s:.1f} s long; {preparation.window_s:g} s are expected")
+        notes.append(f"{length_s:.1f} s long, shorter than the expected {preparation.window_s:g} s")
     share_missing = np.isnan(signals).mean()
     if share_missing > 0:
         notes.append(f"{share_missing:.1%} of the samples are missing")
     return (*record.warnings, *record.notes, *notes)
 
 
-def table_of(prediction: Prediction) -> str:
-    """The answer as lines of text."""
+def to_text(prediction: Prediction) -> str:
+    """Return the prediction as a table for people."""
     record = prediction.record
     length_s = record.signal.shape[1] / record.fs
     lines = [
@@ -97,21 +102,21 @@ def table_of(prediction: Prediction) -> str:
         *(f"  {note}" for note in prediction.notes),
         "  present  probability  diagnosis",
     ]
-    shown = prediction.worth_showing
-    for i in shown:
+    listed = prediction.listed
+    for i in listed:
         present = "yes" if prediction.present[i] else "-"
-        lines.append(f"  {present:7}  {prediction.probabilities[i]:11.1%}  {name_of(i)}")
-    lines.append(f"  {len(DIAGNOSES) - len(shown)} others, each below {_LIKELY:.0%}")
+        lines.append(f"  {present:7}  {prediction.probabilities[i]:11.1%}  {diagnosis_name(i)}")
+    lines.append(f"  {len(DIAGNOSES) - len(listed)} others, each below {_MIN_LISTED:.0%}")
     return "\n".join(lines)
 
 
-def name_of(number: int) -> str:
-    """A class's name and abbreviation."""
-    return f"{DIAGNOSES[number].name} ({DIAGNOSES[number].abbreviation})"
+def diagnosis_name(i: int) -> str:
+    """Return the name and abbreviation of class `i`."""
+    return f"{DIAGNOSES[i].name} ({DIAGNOSES[i].abbreviation})"
 
 
 def to_dict(prediction: Prediction) -> dict:
-    """The answer for JSON, all classes in the order of `Prediction.order`."""
+    """Return the prediction as a JSON object, all classes in the order of `Prediction.order`."""
     record = prediction.record
     return {
         "file": prediction.file,
@@ -135,7 +140,7 @@ def to_dict(prediction: Prediction) -> dict:
 
 
 def to_rows(prediction: Prediction) -> list[tuple]:
-    """The answer for a CSV file, a row of COLUMNS a class."""
+    """Return the prediction as CSV rows of COLUMNS, one per class."""
     return [
         (
             prediction.file,

@@ -1,4 +1,4 @@
-"""A page on a folder of answers: see `ecg.report`."""
+"""Write the HTML report on a folder of outputs: see `ecg.report`."""
 
 import json
 from dataclasses import replace
@@ -34,24 +34,25 @@ from ecg.records.record import read_record
 from ecg.runtime.files import check_place
 from ecg.runtime.progress import track
 
-_FEW = 20  # records, of which figures are next to chance
-_NAMES = [diagnosis.abbreviation for diagnosis in DIAGNOSES]
+_MIN_GROUP = 20  # records; scores of smaller groups are mostly chance
+_ABBREVIATIONS = [diagnosis.abbreviation for diagnosis in DIAGNOSES]
 
 
 def write_report(
     model: Path, labels: Path, outputs: Path, page: Path, compared: Path | None, n_worst: int
 ) -> None:
-    """Writes the page.
+    """Write the report to `page`.
 
-    compared: a second folder of outputs for the same records. n_worst: records drawn, of each
-    lead set. Raises ModelFolderError, RecordError, OSError.
+    model: a model folder. labels: a folder of records with their diagnoses. outputs: a folder of
+    output files for them. compared: other outputs for the same records. n_worst: records drawn
+    per lead set. Raises ModelFolderError, RecordError, OSError.
     """
     check_place(page)
     answered = read_answered(labels, outputs)
-    models = {lead_set: _model(model, lead_set) for lead_set in answered}
+    models = {lead_set: _model_values(model, lead_set) for lead_set in answered}
     sections = [
-        _section(own, compared, n_worst) | models[lead_set]
-        for lead_set, own in track(answered.items(), len(answered), "reporting lead sets")
+        _score_values(records, compared, n_worst) | models[lead_set]
+        for lead_set, records in track(answered.items(), len(answered), "reporting lead sets")
     ]
     write_page(
         page,
@@ -61,24 +62,24 @@ def write_report(
         outputs=outputs,
         compared=compared,
         n_resamples=N_RESAMPLES,
-        few=_FEW,
+        min_group=_MIN_GROUP,
         sheet_s=SHEET_S,
         sections=sections,
     )
 
 
-def _section(answered: Answered, compared: Path | None, n_worst: int) -> dict:
-    """What templates/report.html says of the answers of a lead set."""
+def _score_values(answered: Answered, compared: Path | None, n_worst: int) -> dict:
+    """Return what templates/report.html shows for the outputs of a lead set."""
     weights = read_weights()
     name = f"{answered.lead_set} leads"
-    other = None if compared is None else _answers_of(answered, compared)
-    own, *difference = intervals(answered, weights, other)
+    other = None if compared is None else _with_outputs(answered, compared)
+    scores, *difference = intervals(answered, weights, other)
     return {
         "lead_set": answered.lead_set,
         "n_records": len(answered),
-        # Every header that can be read has a rate.
-        "unread": [file.name for file in answered.files[np.isnan(answered.fs)]],
-        "scores": own,
+        # Any readable header states a sampling rate.
+        "unreadable": [file.name for file in answered.files[np.isnan(answered.fs)]],
+        "scores": scores,
         "sinus": summary(always_sinus(answered), weights),
         "compared": None if other is None else summary(other, weights),
         "difference": difference[0] if difference else None,
@@ -89,8 +90,11 @@ def _section(answered: Answered, compared: Path | None, n_worst: int) -> dict:
     }
 
 
-def _model(folder: Path, lead_set: int) -> dict:
-    """What templates/report.html says of the lead set's model. Raises ModelFolderError."""
+def _model_values(folder: Path, lead_set: int) -> dict:
+    """Return what templates/report.html shows for the model of a lead set.
+
+    Raises ModelFolderError.
+    """
     description = read_description(folder, lead_set)
     try:
         training = draw_training(_stages(description), f"Training of {lead_set} leads")
@@ -102,11 +106,12 @@ def _model(folder: Path, lead_set: int) -> dict:
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         path = model_paths(folder, lead_set)[1]
-        raise ModelFolderError(f"{path}: unreadable: {error!r}") from error
+        raise ModelFolderError(f"{path}: cannot be read: {error!r}") from error
 
 
-def _answers_of(answered: Answered, folder: Path) -> Answered:
-    outputs, probabilities = read_answers(folder / f"{one.name}.csv" for one in answered.files)
+def _with_outputs(answered: Answered, folder: Path) -> Answered:
+    """Return the same records with the outputs in another folder."""
+    outputs, probabilities = read_answers(folder / f"{file.name}.csv" for file in answered.files)
     return replace(answered, outputs=outputs, probabilities=probabilities)
 
 
@@ -118,7 +123,7 @@ def _class_rows(answered: Answered, weights) -> list[dict]:
             "abbreviation": diagnosis.abbreviation,
             "name": diagnosis.name,
             "n_true": int(labels[:, i].sum()),
-            "n_given": int(outputs[:, i].sum()),
+            "n_predicted": int(outputs[:, i].sum()),
             "auroc": float(scores.auroc[i]),
             "auprc": float(scores.auprc[i]),
             "f_measure": float(scores.f_measure[i]),
@@ -130,33 +135,38 @@ def _class_rows(answered: Answered, weights) -> list[dict]:
 
 def _figures(answered: Answered, weights, name: str) -> dict[str, Markup]:
     labels, probabilities = answered.labels, answered.probabilities
-    n_true = labels.sum(axis=0)
-    both = [i for i, n in enumerate(n_true) if 0 < n < len(answered)]
-    roc = {_NAMES[i]: roc_curve(labels[:, i], probabilities[:, i]) for i in both}
-    recall = {_NAMES[i]: precision_recall_curve(labels[:, i], probabilities[:, i]) for i in both}
+    # A curve needs records with and without the diagnosis.
+    columns = {
+        abbreviation: (labels[:, i], probabilities[:, i])
+        for i, abbreviation in enumerate(_ABBREVIATIONS)
+        if 0 < labels[:, i].sum() < len(answered)
+    }
+    roc = {abbreviation: roc_curve(*pair) for abbreviation, pair in columns.items()}
+    recall = {abbreviation: precision_recall_curve(*pair) for abbreviation, pair in columns.items()}
     figures = {
         "roc": draw_curves(
             roc, "false positive rate", "true positive rate", f"ROC curves, {name}", diagonal=True
         ),
-        "recall": draw_curves(recall, "recall", "precision", f"Precision and recall, {name}"),
+        "recall": draw_curves(recall, "recall", "precision", f"Precision-recall curves, {name}"),
         "calibration": draw_calibration(calibration(labels, probabilities), f"Calibration, {name}"),
         "confusion": draw_confusion(
-            confusion_costs(answered, weights), _NAMES, f"Confusion by its cost, {name}"
+            confusion_costs(answered, weights), _ABBREVIATIONS, f"Confusion by cost, {name}"
         ),
     }
-    return {what: Markup(svg) for what, svg in figures.items()}
+    return {kind: Markup(svg) for kind, svg in figures.items()}
 
 
 def _group_rows(answered: Answered, weights) -> list[tuple]:
-    """(what, value, number of records, the five figures) of each group of records."""
+    """Return (attribute, group, number of records, scores) of each group of records."""
     return [
-        (what, value, int(chosen.sum()), summary(answered.part(chosen), weights))
-        for what, values in groups_of(answered).items()
-        for value, chosen in values.items()
+        (attribute, group, int(chosen.sum()), summary(answered.part(chosen), weights))
+        for attribute, groups in groups_of(answered).items()
+        for group, chosen in groups.items()
     ]
 
 
 def _worst(answered: Answered, weights, n_worst: int) -> list[dict]:
+    """Return the records whose errors cost the Challenge metric most."""
     lost = lost_scores(answered, weights)
     return [
         {
@@ -164,7 +174,7 @@ def _worst(answered: Answered, weights, n_worst: int) -> list[dict]:
             "source": answered.sources[i],
             "lost": float(lost[i]),
             "true": _diagnoses(answered.labels[i], answered.probabilities[i]),
-            "given": _diagnoses(answered.outputs[i], answered.probabilities[i]),
+            "predicted": _diagnoses(answered.outputs[i], answered.probabilities[i]),
             **_sheet(answered.files[i]),
         }
         for i in np.argsort(-lost, kind="stable")[:n_worst]
@@ -178,24 +188,24 @@ def _diagnoses(chosen, probabilities) -> list[tuple[str, float]]:
 
 def _sheet(files) -> dict:
     try:
-        return {"svg": Markup(draw_sheet(read_record(files, SHEET_S))), "unread": ""}
+        return {"svg": Markup(draw_sheet(read_record(files, SHEET_S))), "error": ""}
     except RecordError as error:
-        return {"svg": "", "unread": str(error)}
+        return {"svg": "", "error": str(error)}
 
 
 def _stages(description: dict) -> dict[str, dict]:
-    """The histories of a model's training, the first stage first."""
-    evidence, stages = description["evidence"], []
-    while evidence:
-        stages.insert(0, evidence["history"])
-        evidence = evidence.get("start")
+    """Return the training history of each stage by name, in order of training."""
+    stage, stages = description["evidence"], []
+    while stage:
+        stages.insert(0, stage["history"])
+        stage = stage.get("start")
     names = ("records",) if len(stages) == 1 else ("measurements alone", "simulated", "records")
     return dict(zip(names[-len(stages) :], stages, strict=True))
 
 
 def _card(description: dict) -> dict:
-    """What a model is and where it comes from, name -> text."""
-    method, evidence = description["method"], description["evidence"]
+    """Return the model card: what the model is and how it was trained, name -> text."""
+    method, training = description["method"], description["evidence"]
     decision, preparation = method["decision"], method["preparation"]
     temperature = description["decision"].get("temperature")
     return {
@@ -204,19 +214,19 @@ def _card(description: dict) -> dict:
         f"{preparation['scale']}; windows: at most {preparation['max_windows']}",
         "loss": method["loss"]["kind"],
         "decision": f"{decision['rule']}, vote {decision['vote']}",
-        "temperature of the probabilities": "-" if temperature is None else f"{temperature:.2f}",
-        "trained on": f"{evidence['n_training']} records",
-        "set aside": f"{evidence['n_validation']} records",
-        "scores on those": ", ".join(
+        "temperature": "-" if temperature is None else f"{temperature:.2f}",
+        "training set": f"{training['n_training']} records",
+        "validation set": f"{training['n_validation']} records",
+        "validation scores": ", ".join(
             f"{name} {'-' if value is None else f'{value:.3f}'}"
-            for name, value in evidence["validation_scores"].items()
+            for name, value in training["validation_scores"].items()
         ),
-        "epochs": f"{evidence['epochs']}, the best one {evidence['best_epoch']}"
-        + (", cut by the time limit" if evidence["cut_by_time_limit"] else ""),
-        "took": f"{evidence['seconds']:.0f} s",
-        "seed": str(evidence["seed"]),
-        "precision": evidence["precision"],
-        "GPUs": ", ".join(evidence["gpus"]) or "none",
-        "data fingerprint": evidence["data_fingerprint"],
-        "versions": ", ".join(f"{name} {what}" for name, what in description["versions"].items()),
+        "epochs": f"{training['epochs']}, best: {training['best_epoch']}"
+        + (", stopped by the time limit" if training["cut_by_time_limit"] else ""),
+        "training time": f"{training['seconds']:.0f} s",
+        "seed": str(training["seed"]),
+        "precision": training["precision"],
+        "GPUs": ", ".join(training["gpus"]) or "none",
+        "data fingerprint": training["data_fingerprint"],
+        "versions": ", ".join(f"{name} {v}" for name, v in description["versions"].items()),
     }

@@ -18,7 +18,7 @@ def test_a_command_gets_the_arguments_after_its_name(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_usage_of_a_command_is_as_it_was_called(name, capsys):
+def test_usage_names_the_command_as_it_was_called(name, capsys):
     with pytest.raises(SystemExit) as end:
         main([name, "--help"])
     assert end.value.code == 0
@@ -26,7 +26,7 @@ def test_the_usage_of_a_command_is_as_it_was_called(name, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "found"), [(["predikt"], "'predikt'"), ([""], "''")])
-def test_an_unknown_command_is_told_the_known_ones(arguments, found, capsys):
+def test_the_error_for_an_unknown_command_lists_the_known_ones(arguments, found, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2
@@ -44,11 +44,10 @@ finally:
 """
 
 
-def test_help_lists_the_commands_and_loads_none_of_them():
+def test_help_lists_the_commands_without_importing_them():
     process = subprocess.run(
         [sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    for name, (_, what) in COMMANDS.items():
+    for name in COMMANDS:
         assert f"  {name} " in process.stdout
-        assert what in process.stdout

@@ -24,7 +24,7 @@ def elements(svg, tag, kind):
 
 
 def points(trace) -> np.ndarray:
-    """The corners (n, 2) of a trace, mm."""
+    """Return the points (n, 2) of a trace, mm."""
     runs = []
     for run in trace.get("d").split("M")[1:]:
         start, steps = run.split("l")
@@ -80,7 +80,7 @@ def test_signals_of_any_size_stay_in_their_row():
     assert points(first)[:, 1].max() < points(second)[:, 1].max() < height
 
 
-def test_marks_lie_behind_their_stretch_and_deepen_with_their_weight():
+def test_marks_cover_their_stretch_and_deepen_with_their_weight():
     marks = [Mark("II", 1.0, 2.0, 1.0), Mark("I", 4.0, 4.5, -0.5), Mark("V1", 1.0, 2.0, 1.0)]
     drawn = elements(draw_marked_leads(a_record(["I", "II"]), marks), "rect", "mark")
     assert len(drawn) == 2
@@ -106,6 +106,6 @@ def test_short_and_empty_recordings_are_drawn():
         assert len(elements(draw_sheet(a_record(n_samples=n_samples)), "path", "trace")) == 13
 
 
-def test_a_grid_line_stands_every_millimetre():
+def test_there_is_a_grid_line_every_millimetre():
     (fine, *_) = re.findall(r'<path d="([^"]*)" stroke="var\(--grid,', draw_sheet(a_record()))
     assert fine.count("V") == 265

@@ -18,15 +18,15 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_svg_with_a_label_in_the_colours_of_the_page(name):
-    svg = FIGURES[name]("What it is, <12> leads")
+def test_figures_are_labelled_svg_in_the_colours_of_the_page(name):
+    svg = FIGURES[name]("ROC curves, <12> leads")
     root = ElementTree.fromstring(svg)
-    assert root.get("aria-label") == "What it is, <12> leads"
+    assert root.get("aria-label") == "ROC curves, <12> leads"
     assert root.get("role") == "img"
     assert "currentColor" in svg
     assert "#0101" not in svg
     assert "<?xml" not in svg
-    assert "<style" not in svg  # a rule within would hold for the whole page
+    assert "<style" not in svg  # its rules would apply to the whole page
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -35,15 +35,15 @@ def test_the_same_figure_has_the_same_bytes(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_names_within_figures_of_a_page_do_not_clash(name):
+def test_ids_of_two_figures_of_a_page_do_not_clash(name):
     ids = [
-        {one.get("id") for one in ElementTree.fromstring(FIGURES[name](label)).iter()} - {None}
+        {node.get("id") for node in ElementTree.fromstring(FIGURES[name](label)).iter()} - {None}
         for label in ("A", "B")
     ]
     assert not ids[0] & ids[1]
 
 
-def test_every_class_has_its_curve_and_the_mean_is_named():
+def test_every_class_has_its_curve_and_the_mean_is_in_the_legend():
     svg = FIGURES["curves"]("A")
     assert "A-curve-AF" in svg
     assert "A-curve-PVC" in svg
@@ -52,7 +52,7 @@ def test_every_class_has_its_curve_and_the_mean_is_named():
 
 
 def heights(line: str) -> list[float]:
-    """Vertical places, downwards, of the points of an SVG path whose text follows."""
+    """Return the y coordinates, downwards, of the points of the first SVG path in `line`."""
     path = line.split('d="')[1].split('"')[0]
     return [float(point.split()[2]) for point in path.splitlines() if point.strip()]
 
@@ -60,33 +60,35 @@ def heights(line: str) -> list[float]:
 def test_without_a_diagonal_curves_are_steps_and_so_is_their_mean():
     curve = np.array([[0.5, 1.0], [1.0, 0.5]])
     svg = draw_curves({"AF": curve}, "x axis", "y axis", "A")
-    own, mean = (set(heights(svg.split(f'id="A-{name}"')[1])) for name in ("curve-AF", "mean"))
-    assert len(own) == 2  # a slope would have a height between
-    assert own == {min(mean), max(mean)}
+    steps, mean = (set(heights(svg.split(f'id="A-{name}"')[1])) for name in ("curve-AF", "mean"))
+    assert len(steps) == 2  # a slope would have heights in between
+    assert steps == {min(mean), max(mean)}
 
 
-def test_what_was_gained_is_green_and_what_was_lost_red():
+def test_gains_are_green_and_losses_red():
     svg = FIGURES["confusion"]("A")
     assert svg.count("#2a9d4a") == 1
     assert svg.count("#c0392b") == 3
 
 
-def test_stages_of_a_training_follow_one_another():
+def test_stages_of_a_training_are_named():
     svg = FIGURES["training"]("A")
-    assert "simulated" in svg
-    assert "records set aside" in svg
+    assert ">simulated<" in svg
+    assert ">records<" in svg
 
 
-def test_a_stage_without_records_set_aside_has_the_loss_of_the_others_alone():
-    alone = {name: values for name, values in HISTORY.items() if name != "val_loss"}
+def test_a_stage_without_validation_has_its_training_loss_alone():
+    training_only = {name: values for name, values in HISTORY.items() if name != "val_loss"}
     points = {}
-    for name, first in (("both", HISTORY), ("one", alone), ("none", None)):
-        stages = {"simulated": first, "records": HISTORY} if first else {"simulated": alone}
+    for name, stages in (
+        ("both", {"simulated": HISTORY, "records": HISTORY}),
+        ("one", {"simulated": training_only, "records": HISTORY}),
+        ("none", {"simulated": training_only}),
+    ):
         svg = draw_training(stages, "A")
         points[name] = svg.count("<use")
         assert svg.count(">training<") == 1
-        assert svg.count(">records set aside<") == (name != "none")
-        assert ">simulated<" in svg
-    # Two points of each line and one in each legend entry.
+        assert svg.count(">validation<") == (name != "none")
+    # Each line has two points, each legend entry one.
     assert points["both"] - points["one"] == 2
     assert points["none"] < points["one"]
