@@ -14,7 +14,7 @@ import sys
 from ecg.models.descriptions import ModelFolderError, find_models
 from ecg.pages.predictions import COLUMNS, NOTICE, predict_record, to_dict, to_rows, to_text
 from ecg.records.formats import read_ecg
-from ecg.records.formats.labels import is_lead, lead_in, units_per_mv
+from ecg.records.formats.channel_labels import is_lead, parse_lead, units_per_mv
 from ecg.records.headers import RecordError
 from ecg.records.leads import TWELVE_LEADS, lead_set_for
 from ecg.runtime.command_line import running
@@ -127,7 +127,7 @@ def _rate(text: str) -> float:
 
 def _leads(text: str) -> tuple[str, ...]:
     names = [name for name in text.split(",") if name.strip()]
-    leads = tuple(map(lead_in, names))
+    leads = tuple(map(parse_lead, names))
     if not leads or not all(map(is_lead, names)) or len(set(leads)) < len(leads):
         raise argparse.ArgumentTypeError(
             f"expected some of {','.join(TWELVE_LEADS)}, each once, found '{text}'"

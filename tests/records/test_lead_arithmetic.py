@@ -60,7 +60,7 @@ def test_mlii_is_lead_ii_where_there_is_no_other(signal):
     two = signal[:2].astype(np.float32)
     found = complete(Record("A1", two, FS, ("MLII", "V5"), 60.0, "Male", ()))
     assert found.leads == ("II", "V5")
-    assert found.notes[0] == "MLII is read as lead II"
+    assert "MLII" in found.notes[0]
     found = complete(Record("A1", two, FS, ("MLII", "II"), 60.0, "Male", ()))
     assert found.leads == ("MLII", "II")
 

@@ -1,4 +1,4 @@
-"""Tables as people have them."""
+"""Tables of samples in the layouts that are found in practice."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SIGNAL = np.round(np.stack([np.sin(np.arange(N) / 9), np.cos(np.arange(N) / 9)])
 
 
 def table(head, times=None, delimiter=",", decimal=".", quote="", signal=SIGNAL) -> str:
-    """A table of two leads, and of times before them."""
+    """Return a table of two leads, with a time column before them if `times` is given."""
     lines = [head] if head else []
     for i, row in enumerate(signal.T.tolist()):
         cells = ([times(i)] if times else []) + [f"{value:.3f}" for value in row]
@@ -50,7 +50,7 @@ def in_milliseconds(i) -> str:
         ("Time,I,II", lambda i: f"23:59:59.{900 + 2 * i}" if i < 50 else f"0:0:{i / FS - 0.1:.3f}"),
     ],
 )
-def test_a_column_of_times_gives_the_rate(tmp_path, head, times):
+def test_a_time_column_gives_the_sampling_rate(tmp_path, head, times):
     record = read(tmp_path, table(head, times))
     assert record.fs == FS
     assert record.leads == ("I", "II")
@@ -58,28 +58,29 @@ def test_a_column_of_times_gives_the_rate(tmp_path, head, times):
 
 
 @pytest.mark.parametrize(("digits", "fs"), [(4, 300), (3, 300), (3, 257), (4, 360), (5, 128)])
-def test_a_rate_comes_out_whole_from_times_that_are_rounded(tmp_path, digits, fs):
+def test_rounded_times_give_a_whole_sampling_rate(tmp_path, digits, fs):
     assert read(tmp_path, table("Time (s),I,II", lambda i: f"{i / fs:.{digits}f}")).fs == fs
 
 
-def test_a_rate_that_contradicts_the_times_is_an_error_with_both(tmp_path):
+def test_an_error_names_both_contradictory_sampling_rates(tmp_path):
     text = table("Time (s),I,II", in_seconds)
     with pytest.raises(RecordError, match=r"500 Hz by the time column, 250 Hz by --fs"):
         read(tmp_path, text, 250.0)
     assert read(tmp_path, text, 504.0).fs == 504
 
 
-def test_gaps_in_the_times_are_a_warning_and_cost_the_rate_nothing(tmp_path):
+def test_gaps_in_the_times_are_a_warning_and_do_not_change_the_sampling_rate(tmp_path):
     record = read(tmp_path, table("Time (s),I,II", lambda i: f"{i / FS + (i > 150):.4f}"))
     assert record.fs == FS
-    assert record.warnings == ("gaps in the time column (1), read as if there were none",)
+    (warning,) = record.warnings
+    assert warning.startswith("gaps in the time column (1)")
 
 
 @pytest.mark.parametrize("head", ["sample,I,II", "Time,I,II", ",I,II", "#,I,II"])
-def test_a_column_that_counts_samples_gives_no_rate(tmp_path, head):
+def test_a_sample_counter_gives_no_sampling_rate(tmp_path, head):
     text = table(head, str)
     assert read(tmp_path, text, 250.0).fs == 250
-    with pytest.raises(RecordError, match="--fs HZ or a column of times"):
+    with pytest.raises(RecordError, match=r"A1\.csv: expected a sampling rate"):
         read(tmp_path, text)
 
 
@@ -98,7 +99,7 @@ def test_a_column_that_counts_samples_gives_no_rate(tmp_path, head):
         '"I","II"',
     ],
 )
-def test_leads_are_known_under_many_names(tmp_path, head):
+def test_leads_are_recognised_in_many_spellings(tmp_path, head):
     record = read(tmp_path, table(head), FS)
     assert record.leads == ("I", "II")
     np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
@@ -124,7 +125,7 @@ def test_a_table_is_read_in_its_unit(tmp_path, unit, factor):
     np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-5)
 
 
-def test_a_unit_that_contradicts_the_header_is_an_error_with_both(tmp_path):
+def test_an_error_names_both_contradictory_units(tmp_path):
     with pytest.raises(RecordError, match="uV in the file, mV by --unit"):
         read(tmp_path, table("I (uV),II (uV)"), FS, "mV")
 
@@ -144,14 +145,14 @@ def test_a_unit_that_contradicts_the_header_is_an_error_with_both(tmp_path):
         (" ", ",", ""),
     ],
 )
-def test_columns_are_parted_as_people_part_them(tmp_path, delimiter, decimal, quote):
+def test_all_usual_delimiters_and_quotes_are_read(tmp_path, delimiter, decimal, quote):
     head = delimiter.join(f"{quote}{name}{quote}" for name in ("Time(s)", "I", "II"))
     record = read(tmp_path, table(head, in_seconds, delimiter, decimal, quote))
     assert (record.fs, record.leads) == (FS, ("I", "II"))
     np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
 
 
-def test_one_column_may_have_decimal_commas(tmp_path):
+def test_a_single_column_may_have_decimal_commas(tmp_path):
     text = "I\n" + "".join(f"{value:.3f}\n".replace(".", ",") for value in SIGNAL[0])
     np.testing.assert_allclose(read(tmp_path, text, FS).signal, SIGNAL[:1], atol=1e-6)
 
@@ -174,7 +175,7 @@ def test_a_line_of_units_below_the_names_is_read(tmp_path):
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", " "])
 @pytest.mark.parametrize("above", ["", "times", "numbers"])
-def test_a_row_a_lead_is_read(tmp_path, delimiter, above):
+def test_one_row_per_lead_is_read(tmp_path, delimiter, above):
     rows = [
         [name, *(f"{value:.3f}" for value in row)]
         for name, row in zip(("I", "II"), SIGNAL, strict=True)
@@ -188,7 +189,7 @@ def test_a_row_a_lead_is_read(tmp_path, delimiter, above):
     np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
 
 
-def test_leads_name_the_columns_of_a_table_without_a_header(tmp_path):
+def test_the_leads_option_names_the_columns_of_a_table_without_names(tmp_path):
     for text, options in (
         (table(""), {"fs": FS}),
         (table("", in_seconds), {}),
@@ -200,15 +201,15 @@ def test_leads_name_the_columns_of_a_table_without_a_header(tmp_path):
         np.testing.assert_allclose(record.signal, SIGNAL, atol=1e-6)
 
 
-def test_leads_choose_among_the_columns_of_a_table_with_a_header(tmp_path):
+def test_the_leads_option_selects_columns_of_a_table_with_names(tmp_path):
     assert read(tmp_path, table("II,Resp"), FS, leads=("II",)).leads == ("II",)
-    with pytest.raises(RecordError, match=r"expected V2, as --leads says.*found II, Resp$"):
+    with pytest.raises(RecordError, match=r"columns V2.*found II, Resp$"):
         read(tmp_path, table("II,Resp"), FS, leads=("II", "V2"))
-    with pytest.raises(RecordError, match=r"expected 3 columns, for --leads I,II,V2; found 2$"):
+    with pytest.raises(RecordError, match=r"expected 3 columns.*I,II,V2; found 2$"):
         read(tmp_path, table(""), FS, leads=("I", "II", "V2"))
 
 
-def test_columns_of_times_capitals_and_gaps_are_read(tmp_path):
+def test_missing_samples_and_any_case_of_names_are_read(tmp_path):
     text = "Time,i,AVR\r\n0.000,0.5,-0.5\r\n0.002,,nan\r\n0.004,NA,--\r\n"
     record = read(tmp_path, text)
     assert record.leads == ("I", "aVR")
@@ -219,24 +220,24 @@ def test_columns_of_times_capitals_and_gaps_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("I,II\n1,2\n3,x\n", "line 3: expected a number in each of 2 columns, found '3,x'"),
+        ("I,II\n1,2\n3,x\n", "line 3: expected a number .* found '3,x'"),
         ("I,II\n1,2\n3\n", "line 3: expected a number"),
-        ("I,X7\n1,2\n", "expected names of leads .* found X7 among I, X7"),
-        ("ch1,ch2\n1.5,2.5\n", "expected names of leads .* among ch1, ch2; --leads says which"),
-        ("I,I\n1,2\n", "each once"),
-        ("0.1,0.2\n1,2\n", "expected names of leads .* found none; name the columns by --leads"),
-        ("I,II\n", "expected a line for each sample, found none"),
-        ("hello\nworld", "found a text without numbers"),
-        ("Time (s),I\n0,1\n1,2\n", "expected a sampling rate of 50 to 4000 Hz, found 1"),
-        ("I,1,2,3\nII,1,2\n", "rows of one length"),
+        ("I,X7\n1,2\n", "lead names .* found X7 among I, X7"),
+        ("ch1,ch2\n1.5,2.5\n", "lead names .* among ch1, ch2; use --leads"),
+        ("I,I\n1,2\n", "lead names .* found I, I"),
+        ("0.1,0.2\n1,2\n", "lead names .* found none; use --leads"),
+        ("I,II\n", "line per sample, found none"),
+        ("hello\nworld", "text without numbers"),
+        ("Time (s),I\n0,1\n1,2\n", "sampling rate of 50 to 4000 Hz, found 1"),
+        ("I,1,2,3\nII,1,2\n", "one length"),
     ],
 )
-def test_a_bad_table_is_an_error_that_names_file_and_line(tmp_path, text, message):
+def test_errors_name_the_file_and_the_fault(tmp_path, text, message):
     with pytest.raises(RecordError, match=f"A1.csv.*{message}"):
         read(tmp_path, text, None if "Time" in text else FS)
 
 
-def test_the_columns_that_an_error_lists_are_cut(tmp_path):
+def test_a_long_list_of_columns_is_shortened_in_errors(tmp_path):
     names = ",".join(f"channel {i}" for i in range(500))
     with pytest.raises(RecordError, match=r"channel 0, channel 1, .*…") as raised:
         read(tmp_path, f"{names}\n" + ",".join(["1.5"] * 500), FS)
@@ -254,13 +255,13 @@ def test_the_columns_that_an_error_lists_are_cut(tmp_path):
         "Name;Jane Doe\n\n",
     ],
 )
-def test_no_error_tells_who_the_patient_is(tmp_path, text):
+def test_errors_do_not_contain_patient_data(tmp_path, text):
     with pytest.raises(RecordError) as raised:
         read(tmp_path, text, FS)
     assert "Jane" not in str(raised.value)
 
 
-def test_a_long_table_is_read_for_an_hour_at_most(tmp_path):
+def test_a_table_is_read_up_to_the_maximum_duration(tmp_path):
     record = read(tmp_path, "I\n" + "0\n" * 3700, 50.0, duration_s=60.0)
     assert record.signal.shape == (1, 3000)
 

@@ -1,5 +1,4 @@
-"""What the readers of all formats share: how a record is put together, and how the libraries behind
-them are asked."""
+"""Build a record from what a format's reader found, and turn a library's errors into ours."""
 
 import contextlib
 import math
@@ -12,9 +11,9 @@ from ecg.records.headers import RecordError
 from ecg.records.record import NOTHING_PRINTED, PrintedMeasurements, Record
 from ecg.signals.preprocessing import check_fs
 
-LONGEST_S = 3600.0  # of a file
-_MOST_BYTES = 2**28  # of a file that is read as a whole
-_QUOTED = 160  # characters of what a library says
+MAX_DURATION_S = 3600.0  # read from a file
+_MAX_BYTES = 2**28  # size of a file that is read into memory
+_MAX_QUOTED = 160  # characters of a library's message
 
 
 def build_record(
@@ -25,19 +24,20 @@ def build_record(
     age: float = math.nan,
     sex: str = "Unknown",
     printed: PrintedMeasurements = NOTHING_PRINTED,
-    doubts: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
 ) -> Record:
-    """The record of a signal in mV, whatever numbers it holds; what is not finite is missing.
+    """Return a record of `signal`, with NaN for any value that is not finite.
 
-    signal: (n_leads, n_samples). doubts: warnings, a sentence each.
-    Raises RecordError naming the file where there is no sample, or where no ECG has that rate.
+    signal: (n_leads, n_samples), mV. printed: measurements stated in the file. warnings: a sentence
+    each.
+    Raises RecordError naming the file if there are no samples or the sampling rate is impossible.
     """
     signal = np.asarray(signal, np.float64)
     if signal.ndim != 2 or not signal.size:
         raise RecordError(f"{path}: expected samples of at least one lead, found none")
     leads = tuple(leads)
     if len(leads) != len(signal):
-        raise RecordError(f"{path}: expected {len(signal)} names of leads, found {len(leads)}")
+        raise RecordError(f"{path}: expected {len(signal)} lead names, found {len(leads)}")
     try:
         check_fs(fs)
     except ValueError as error:
@@ -46,13 +46,13 @@ def build_record(
         signal = signal.astype(np.float32)
     signal[~np.isfinite(signal)] = np.nan
     age = age if 0 <= age < 150 else math.nan
-    return Record(path.stem, signal, float(fs), leads, age, sex, (), doubts, printed=printed)
+    return Record(path.stem, signal, float(fs), leads, age, sex, (), warnings, printed=printed)
 
 
-def printed_from(
+def printed_measurements(
     heart_rate=None, pr=None, qrs=None, qt=None, qtc=None, axis=None
 ) -> PrintedMeasurements:
-    """Printed measurements; a rate or an interval that is not above 0 is none."""
+    """Return the measurements that a file states; rates and intervals must be positive."""
     positive = (
         float(value) if value is not None and 0 < value < math.inf else None
         for value in (heart_rate, pr, qrs, qt, qtc)
@@ -61,14 +61,14 @@ def printed_from(
     return PrintedMeasurements(*positive, float(axis) if is_angle else None)
 
 
-def read_content(path: Path) -> bytes:
-    """A file's bytes. Raises RecordError naming it where it cannot be read, or is far too large."""
+def read_bytes(path: Path) -> bytes:
+    """Read a file. Raises RecordError naming it if it cannot be read or is far too large."""
     try:
         size = path.stat().st_size
-        if size > _MOST_BYTES:
+        if size > _MAX_BYTES:
             raise RecordError(
-                f"{path}: expected at most {_MOST_BYTES // 2**20} MiB for a file of this kind, "
-                f"found {size // 2**20}"
+                f"{path}: expected at most {_MAX_BYTES // 2**20} MiB for a file of this kind, "
+                f"found {size // 2**20} MiB"
             )
         return path.read_bytes()
     except OSError as error:
@@ -76,11 +76,11 @@ def read_content(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def library(path: Path, kind: str):
-    """Gives any error of the block, in which a library reads a file, the file's name.
+def library_errors(path: Path, kind: str):
+    """Raise any error of the block, in which a library reads `path`, as RecordError.
 
-    What the library warns of is not shown, since that may quote what the file says of the patient.
-    Raises RecordError, also where the library is not installed.
+    A missing library is a RecordError, too. The library's warnings are not shown, since they may
+    quote patient data.
     """
     try:
         with warnings.catch_warnings():
@@ -90,9 +90,9 @@ def library(path: Path, kind: str):
         raise
     except ImportError as error:
         raise RecordError(
-            f"{path}: reading it needs {error.name}: pip install -r requirements-formats.txt"
+            f"{path}: {kind} files need {error.name}: pip install -r requirements-formats.txt"
         ) from error
-    except Exception as error:  # on broken bytes libraries raise whatever the first misstep is
-        said = str(error).replace(f"{path}: ", "").replace(str(path), "the file")
-        said = said[:_QUOTED] or type(error).__name__
-        raise RecordError(f"{path}: unreadable {kind} file: {said}") from error
+    except Exception as error:  # libraries raise errors of any type on damaged files
+        message = str(error).replace(f"{path}: ", "").replace(str(path), "the file")
+        message = message[:_MAX_QUOTED] or type(error).__name__
+        raise RecordError(f"{path}: cannot be read as {kind}: {message}") from error

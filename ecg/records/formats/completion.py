@@ -1,5 +1,8 @@
-"""What is done to a recording of any format once it is read: leads under standard names, the
-calibration pulse cut off, limb leads derived, and doubts about its leads."""
+"""Complete a recording of any format.
+
+Rename MLII, remove the calibration pulse, derive missing limb leads, and check for swapped
+electrodes.
+"""
 
 from dataclasses import replace
 
@@ -15,21 +18,20 @@ from ecg.records.leads import TWELVE_LEADS
 from ecg.records.record import Record, select_leads
 
 _ONE_LEAD = (
-    "one lead only ({lead}): the rhythm can be judged, most other findings cannot; take them for "
-    "hints"
+    "one lead only ({lead}): reliable for the rhythm, but most other findings need more leads"
 )
 _SWAPPED = (
-    "the electrodes of the right and left arm look swapped: P, QRS and T are upside down in lead "
-    "I; nothing was mended"
+    "the right and left arm electrodes may be swapped: P, QRS and T are inverted in lead I; not "
+    "corrected"
 )
-_SHORTEST_S = 1.0  # what is left of a recording whose end is cut off
+_MIN_DURATION_S = 1.0  # a calibration pulse is only removed if this much of the recording remains
 
 
 def complete(record: Record) -> Record:
-    """The record with what its leads allow, each step told in `notes`, each doubt in `warnings`.
+    """Return the record with its leads completed, changes listed in `notes`, doubts in `warnings`.
 
-    MLII counts as II where there is no II. III, aVR, aVL and aVF are computed where the file has I
-    and II; they follow the leads of the file.
+    MLII counts as II if there is no II. Missing limb leads are computed from I and II and follow
+    the leads of the file.
     """
     record = _name_mlii(record)
     record = _cut_calibration(record)
@@ -37,7 +39,7 @@ def complete(record: Record) -> Record:
     missing = [lead for lead in TWELVE_LEADS if lead not in record.leads]
     known = [lead for lead in TWELVE_LEADS if lead in record.leads]
     if missing and known:
-        record = _noted(record, f"not in the file: {', '.join(missing)}")
+        record = _with_note(record, f"not in the file: {', '.join(missing)}")
     if len(known) == 1:
         record = replace(record, warnings=(*record.warnings, _ONE_LEAD.format(lead=known[0])))
     if _arms_look_swapped(record):
@@ -49,17 +51,17 @@ def _name_mlii(record: Record) -> Record:
     if "MLII" not in record.leads or "II" in record.leads:
         return record
     leads = tuple("II" if lead == "MLII" else lead for lead in record.leads)
-    return _noted(replace(record, leads=leads), "MLII is read as lead II")
+    return _with_note(replace(record, leads=leads), "MLII is used as lead II")
 
 
 def _cut_calibration(record: Record) -> Record:
     start = calibration_start(record.signal, record.fs)
-    if start is None or start < _SHORTEST_S * record.fs:
+    if start is None or start < _MIN_DURATION_S * record.fs:
         return record
     length_s, kept_s = record.signal.shape[1] / record.fs, start / record.fs
-    return _noted(
+    return _with_note(
         replace(record, signal=record.signal[:, :start]),
-        f"a calibration pulse at the end was cut off: {kept_s:.1f} of {length_s:.1f} s are left",
+        f"calibration pulse at the end removed: {kept_s:.1f} of {length_s:.1f} s remain",
     )
 
 
@@ -69,7 +71,7 @@ def _add_limb_leads(record: Record) -> Record:
         return record
     derived = derive_limb_leads(*select_leads(record, ("I", "II")))
     signal = np.concatenate([record.signal, [derived[lead] for lead in absent]])
-    return _noted(
+    return _with_note(
         replace(record, signal=signal, leads=(*record.leads, *absent)),
         f"{', '.join(absent)} computed from I and II",
     )
@@ -83,5 +85,5 @@ def _arms_look_swapped(record: Record) -> bool:
     return arms_look_swapped(limbs, select_leads(record, chest), record.fs)
 
 
-def _noted(record: Record, note: str) -> Record:
+def _with_note(record: Record, note: str) -> Record:
     return replace(record, notes=(*record.notes, note))

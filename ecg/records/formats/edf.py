@@ -1,30 +1,27 @@
-"""EDF and EDF+ files, by edfio."""
+"""Read EDF and EDF+ files with edfio."""
 
 from pathlib import Path
 
 import numpy as np
 
-from ecg.records.formats.building import LONGEST_S, build_record, library
-from ecg.records.formats.labels import is_lead, lead_in, units_per_mv
+from ecg.records.formats.building import MAX_DURATION_S, build_record, library_errors
+from ecg.records.formats.channel_labels import is_lead, parse_lead, units_per_mv
 from ecg.records.headers import RecordError
 from ecg.records.record import Record
 from ecg.signals.preprocessing import window_length
 
 
-def read_edf(path: Path, duration_s: float = LONGEST_S) -> Record:
-    """The record of an EDF or EDF+ file: its signals with the label of a lead.
-
-    Raises RecordError naming the file.
-    """
-    with library(path, "EDF"):
+def read_edf(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
+    """Read the signals labelled as leads. Raises RecordError naming the file."""
+    with library_errors(path, "EDF"):
         import edfio
 
-        # The whole file is mapped, not read.
+        # Memory-maps the file.
         file = edfio.read_edf(path)
-        signals = {lead_in(one.label): one for one in file.signals if is_lead(one.label)}
+        signals = {parse_lead(s.label): s for s in file.signals if is_lead(s.label)}
         rates = {signal.sampling_frequency for signal in signals.values()}
         if len(rates) != 1:
-            found = ", ".join(f"{rate:g} Hz" for rate in sorted(rates)) or "no lead at all"
+            found = ", ".join(f"{rate:g} Hz" for rate in sorted(rates)) or "no leads"
             raise RecordError(f"{path}: expected leads of one sampling rate, found {found}")
         fs = float(rates.pop())
         n_samples = window_length(fs, duration_s)
@@ -43,6 +40,6 @@ def _per_mv(path: Path, unit: str) -> float:
 
 
 def _sex(file) -> str:
-    # EDF+ writes "code sex birthdate name".
+    # EDF+: "code sex birthdate name".
     fields = str(file.local_patient_identification).split()
     return {"M": "Male", "F": "Female"}.get(fields[1] if len(fields) > 1 else "", "Unknown")

@@ -1,7 +1,8 @@
-"""ISHNE Holter files: Badilini, "The ISHNE Holter Standard Output File Format", Annals of
-Noninvasive Electrocardiology 3 (1998), 263-266.
+"""Read ISHNE Holter files.
 
-A reader of our own: a day of ECG is mapped, not read, and only its first hour is converted.
+Format: Badilini, "The ISHNE Holter Standard Output File Format", Annals of Noninvasive
+Electrocardiology 3 (1998), 263-266. The file, often a day long, is memory-mapped, and only its
+first hour is converted.
 """
 
 import binascii
@@ -12,44 +13,44 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg.records.formats.building import LONGEST_S, build_record
+from ecg.records.formats.building import MAX_DURATION_S, build_record
 from ecg.records.headers import RecordError
 from ecg.records.leads import TWELVE_LEADS
 from ecg.records.record import Record
 from ecg.signals.preprocessing import window_length
 
-# Bytes: where the checksum's block begins, and where the header of fixed size ends.
-_CHECKED_FROM, _FIXED = 10, 522
-_MOST_LEADS = 12
+# Byte offsets: start of the block covered by the checksum, and end of the fixed-size header.
+_CHECKED_FROM, _HEADER_SIZE = 10, 522
+_MAX_LEADS = 12
 _MISSING = -32768
-_LEADS = dict(enumerate(TWELVE_LEADS, start=5))  # table 1; other codes are no standard leads
+_LEADS = dict(enumerate(TWELVE_LEADS, start=5))  # table 1; other codes are not standard leads
 _NV_PER_MV = 1e6
 
 
-def read_ishne(path: Path, duration_s: float = LONGEST_S) -> Record:
-    """The record of an ISHNE file. A header whose checksum is wrong is a warning, since it covers
-    no sample and many recorders leave it out or get it wrong.
+def read_ishne(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
+    """Read an ISHNE file. Raises RecordError naming the file.
 
-    Raises RecordError naming the file.
+    A wrong checksum is a warning: it covers only the header, and many recorders omit it or get it
+    wrong.
     """
     try:
         with open(path, "rb") as file:
-            header = file.read(_FIXED)
-            if len(header) < _FIXED:
+            header = file.read(_HEADER_SIZE)
+            if len(header) < _HEADER_SIZE:
                 raise RecordError(
-                    f"{path}: expected an ISHNE header of {_FIXED} bytes, found {len(header)}"
+                    f"{path}: expected an ISHNE header of {_HEADER_SIZE} bytes, found {len(header)}"
                 )
             (n_comment,) = struct.unpack_from("<i", header, 10)
-            n_bytes = path.stat().st_size - _FIXED - n_comment
-            n_leads, fs = (struct.unpack_from("<h", header, place)[0] for place in (156, 272))
-            if n_comment < 0 or not 1 <= n_leads <= _MOST_LEADS or n_bytes < 2 * n_leads:
+            n_bytes = path.stat().st_size - _HEADER_SIZE - n_comment
+            n_leads, fs = (struct.unpack_from("<h", header, offset)[0] for offset in (156, 272))
+            if n_comment < 0 or not 1 <= n_leads <= _MAX_LEADS or n_bytes < 2 * n_leads:
                 raise RecordError(
-                    f"{path}: expected an ISHNE header and samples of 1 to {_MOST_LEADS} leads, "
+                    f"{path}: expected an ISHNE header and samples of 1 to {_MAX_LEADS} leads, "
                     f"found {n_leads} leads and {max(n_bytes, 0)} bytes of samples"
                 )
             checked = header[_CHECKED_FROM:] + file.read(n_comment)
         n_stored = n_bytes // (2 * n_leads)
-        samples = np.memmap(path, "<i2", "r", _FIXED + n_comment, (n_stored, n_leads))
+        samples = np.memmap(path, "<i2", "r", _HEADER_SIZE + n_comment, (n_stored, n_leads))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
     resolutions = struct.unpack_from(f"<{n_leads}h", header, 206)
@@ -60,33 +61,33 @@ def read_ishne(path: Path, duration_s: float = LONGEST_S) -> Record:
     codes = struct.unpack_from(f"<{n_leads}h", header, 158)
     leads = (_LEADS.get(code, f"channel {i}") for i, code in enumerate(codes, start=1))
     sex = {1: "Male", 2: "Female"}.get(struct.unpack_from("<h", header, 128)[0], "Unknown")
-    doubts = _doubts(header, checked, n_stored)
-    return build_record(path, signal / _NV_PER_MV, fs, leads, _age(header), sex, doubts=doubts)
+    warnings = _warnings(header, checked, n_stored)
+    return build_record(path, signal / _NV_PER_MV, fs, leads, _age(header), sex, warnings=warnings)
 
 
-def _doubts(header: bytes, checked: bytes, n_stored: int) -> tuple[str, ...]:
-    doubts = []
+def _warnings(header: bytes, checked: bytes, n_stored: int) -> tuple[str, ...]:
+    warnings = []
     (stored,) = struct.unpack_from("<H", header, 8)
     computed = binascii.crc_hqx(checked, 0xFFFF)
-    # The standard leaves the order of the two bytes open; 0 stands for no checksum.
+    # The standard does not fix the byte order; 0 means no checksum.
     if stored not in (0, computed, (computed & 0xFF) << 8 | computed >> 8):
-        doubts.append("the header's checksum is wrong: its leads, gains and rate may be, too")
-    (n_promised,) = struct.unpack_from("<i", header, 14)
-    if n_stored < n_promised:
-        doubts.append(f"the file ends after {n_stored} of {n_promised} samples")
-    return tuple(doubts)
+        warnings.append("wrong header checksum: leads, gains and sampling rate may be wrong, too")
+    (n_expected,) = struct.unpack_from("<i", header, 14)
+    if n_stored < n_expected:
+        warnings.append(f"the file ends after {n_stored} of {n_expected} samples")
+    return tuple(warnings)
 
 
 def _age(header: bytes) -> float:
-    born, recorded = (_date(header, place) for place in (132, 138))
+    born, recorded = (_date(header, offset) for offset in (132, 138))
     if born is None or recorded is None:
         return math.nan
     had_birthday = (recorded.month, recorded.day) >= (born.month, born.day)
     return float(recorded.year - born.year - (not had_birthday))
 
 
-def _date(header: bytes, place: int) -> date | None:
-    day, month, year = struct.unpack_from("<3h", header, place)
+def _date(header: bytes, offset: int) -> date | None:
+    day, month, year = struct.unpack_from("<3h", header, offset)
     try:
         return date(year, month, day)
     except ValueError:

@@ -1,7 +1,7 @@
-"""ATC files, in which AliveCor's apps keep what KardiaMobile records: the "ATC File Format
-Specification 1.7" (AliveCor, 2021).
+"""Read the ATC files of AliveCor's KardiaMobile.
 
-What the Kardia service hands out as JSON is read by `ecg.records.formats.vendor`.
+Format: "ATC File Format Specification 1.7" (AliveCor, 2021). The JSON exports of the Kardia service
+are read by `ecg.records.formats.vendor`.
 """
 
 import struct
@@ -10,30 +10,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ecg.records.formats.building import LONGEST_S, build_record, read_content
+from ecg.records.formats.building import MAX_DURATION_S, build_record, read_bytes
 from ecg.records.headers import RecordError
 from ecg.records.leads import TWELVE_LEADS
 from ecg.records.record import Record
 from ecg.signals.preprocessing import window_length
 
-_FIRST_BLOCK = 12  # bytes: behind the signature and the version
+_PREAMBLE_BYTES = 12  # signature and version
 _BLOCKS = (b"ecg ", *(f"ecg{number:x}".encode() for number in range(2, 13)))
 _LEADS = dict(zip(_BLOCKS, TWELVE_LEADS, strict=True))
-_SIXTEEN_BITS = 1
+_INT16_FORMAT = 1
 _NV_PER_MV = 1e6
 
 
-def read_atc(path: Path, duration_s: float = LONGEST_S) -> Record:
-    """The record of an ATC file. Raises RecordError naming the file, also where a block's checksum
-    is wrong."""
-    blocks = _blocks(path, read_content(path))
+def read_atc(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
+    """Read an ATC file. Raises RecordError naming the file, also for a wrong checksum."""
+    blocks = _blocks(path, read_bytes(path))
     if b"fmt " not in blocks or len(blocks[b"fmt "]) < 6:
-        raise RecordError(f"{path}: expected a block 'fmt ' with rate and resolution, found none")
-    kind, fs, resolution_nv, _ = struct.unpack_from("<BHHB", blocks[b"fmt "])
-    if kind != _SIXTEEN_BITS or not resolution_nv:
+        raise RecordError(f"{path}: expected a 'fmt ' block with rate and resolution, found none")
+    sample_format, fs, resolution_nv, _ = struct.unpack_from("<BHHB", blocks[b"fmt "])
+    if sample_format != _INT16_FORMAT or not resolution_nv:
         raise RecordError(
-            f"{path}: expected samples of 16 bits (format 1) and a resolution above 0 nV, found "
-            f"format {kind} and {resolution_nv} nV"
+            f"{path}: expected 16-bit samples (format 1) and a resolution above 0 nV, found "
+            f"format {sample_format} and {resolution_nv} nV"
         )
     leads = [name for name in _LEADS if name in blocks]
     n_samples = min((len(blocks[name]) // 2 for name in leads), default=0)
@@ -44,18 +43,20 @@ def read_atc(path: Path, duration_s: float = LONGEST_S) -> Record:
 
 
 def _blocks(path: Path, content: bytes) -> dict[bytes, bytes]:
-    """Name -> data of each block, the first of each name."""
+    """Return the data of each block by name, the first block of each name."""
     blocks: dict[bytes, bytes] = {}
-    place = _FIRST_BLOCK
-    while place < len(content):
-        name, length = content[place : place + 4], content[place + 4 : place + 8]
-        end = place + 8 + int.from_bytes(length, "little")
+    start = _PREAMBLE_BYTES
+    while start < len(content):
+        name, length = content[start : start + 4], content[start + 4 : start + 8]
+        end = start + 8 + int.from_bytes(length, "little")
         if len(length) < 4 or end + 4 > len(content):
-            raise RecordError(f"{path}: cut short, or damaged, within a block at byte {place}")
-        block, stored = content[place:end], int.from_bytes(content[end : end + 4], "little")
-        # The specification names a CRC-32; AliveCor's own programs write the sum of the bytes.
+            raise RecordError(
+                f"{path}: truncated or damaged: the block at byte {start} is incomplete"
+            )
+        block, stored = content[start:end], int.from_bytes(content[end : end + 4], "little")
+        # The specification requires a CRC-32; AliveCor's software writes the sum of the bytes.
         if stored not in (zlib.crc32(block), sum(block)):
-            raise RecordError(f"{path}: damaged: wrong checksum of the block at byte {place}")
+            raise RecordError(f"{path}: damaged: wrong checksum of the block at byte {start}")
         blocks.setdefault(name, block[8:])
-        place = end + 4
+        start = end + 4
     return blocks

@@ -1,4 +1,4 @@
-"""The checksums of SCP-ECG records (EN 1064, ISO 11073-91064), which decoders tend to ignore."""
+"""Verify the checksums of SCP-ECG records (EN 1064, ISO 11073-91064), which decoders often skip."""
 
 import binascii
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 from ecg.records.headers import RecordError
 
 _RECORD_HEADER, _SECTION_HEADER, _POINTER = 6, 16, 10  # bytes
-_LAST_STANDARD = 11  # sections above belong to manufacturers, whose headers vary
+_LAST_STANDARD = 11  # later sections are manufacturer-specific, with headers of any form
 
 
 def check_scp(path: Path, content: bytes) -> None:
-    """Raise RecordError naming the file where the record is cut short, or where a checksum of it or
-    of one of its sections is wrong.
+    """Raise RecordError naming the file if the record is truncated or a checksum is wrong.
 
-    Each is the CRC-CCITT, from 0xFFFF on, of all behind the checksum itself.
+    The record and each section begin with the CRC-CCITT (initial value 0xFFFF) of the rest.
     """
     size = int.from_bytes(content[2:6], "little")
     if not _RECORD_HEADER + _SECTION_HEADER <= size <= len(content):
@@ -23,11 +22,11 @@ def check_scp(path: Path, content: bytes) -> None:
     record = content[:size]
     _check(path, "the record", record)
     length = int.from_bytes(record[10:14], "little")
-    first, behind = _RECORD_HEADER + _SECTION_HEADER, _RECORD_HEADER + length
-    for place in range(first, min(behind, size) - _POINTER + 1, _POINTER):
-        number = int.from_bytes(record[place : place + 2], "little")
+    first, end = _RECORD_HEADER + _SECTION_HEADER, _RECORD_HEADER + length
+    for pointer in range(first, min(end, size) - _POINTER + 1, _POINTER):
+        number = int.from_bytes(record[pointer : pointer + 2], "little")
         length, start = (
-            int.from_bytes(record[place + i : place + i + 4], "little") for i in (2, 6)
+            int.from_bytes(record[pointer + i : pointer + i + 4], "little") for i in (2, 6)
         )
         if length and number <= _LAST_STANDARD:
             section = record[start - 1 : start - 1 + length] if start else b""
@@ -36,6 +35,6 @@ def check_scp(path: Path, content: bytes) -> None:
             _check(path, f"section {number}", section)
 
 
-def _check(path: Path, what: str, part: bytes) -> None:
+def _check(path: Path, name: str, part: bytes) -> None:
     if binascii.crc_hqx(part[2:], 0xFFFF) != int.from_bytes(part[:2], "little"):
-        raise RecordError(f"{path}: damaged: wrong checksum of {what}")
+        raise RecordError(f"{path}: damaged: wrong checksum of {name}")

@@ -1,5 +1,4 @@
-"""The first lines of a table -> how it is laid out: what parts its columns, where the names of the
-leads are, in which units its numbers are, which column is the time."""
+"""Detect the layout of a table by its first lines: delimiter, lead names, units, sampling rate."""
 
 import csv
 import re
@@ -7,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median_low
 
-from ecg.records.formats.labels import is_lead, lead_in, unit_in, units_per_mv
+from ecg.records.formats.channel_labels import is_lead, parse_lead, parse_unit, units_per_mv
 
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?")
 _MISSING = {"", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "---", "?", "*"}
@@ -41,39 +40,41 @@ _SAMPLING = re.compile(
     r"sampl|abtast|[ée]chantillon|muestr|campion|amostra|sampel|サンプル|采样|取樣|샘플|дискрет",
     re.IGNORECASE,
 )
-_LONE_LEAD = re.compile(r"(?<![A-Za-z])(I|II)(?![A-Za-z])")
-_LONGEST = 200  # characters of a line above the table, or of a name
-_FEWEST_PREAMBLE = 3  # lines that a phone's export begins with
+_LEAD_WORD = re.compile(r"(?<![A-Za-z])(I|II)(?![A-Za-z])")
+_MAX_LENGTH = 200  # characters searched in a name or a line above the table
+_MIN_PREAMBLE = 3  # lines above the samples in a phone's export
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is laid out.
+    """The layout of a table.
 
-    delimiter: what parts columns; a space stands for any run of spaces, and it is empty where there
-    is one column. quote: what may stand around a cell. names: of the columns; empty where the table
-    names none. skipped: rows before the first numbers. is_transposed: a row a lead, which names
-    itself. units: of each column, None where nothing states one. fs: Hz, where a line above the
-    table states it.
+    delimiter: " " for any run of spaces, "" for a single column.
+    quote: quote character.
+    names: column names; empty if the table has none.
+    n_skipped: rows before the first numbers.
+    is_transposed: one row per lead, beginning with its name, instead of one column per lead.
+    units: unit of each column; None if not stated.
+    fs: Hz, as stated in a line above the table; None if not stated.
     """
 
     delimiter: str
     quote: str
     names: tuple[str, ...]
-    skipped: int
+    n_skipped: int
     is_transposed: bool
     units: tuple[str | None, ...]
     fs: float | None
 
     def rows(self, lines: Iterable[str]) -> Iterable[list[str]]:
-        """The cells of each line."""
+        """Yield the cells of each line."""
         return split(lines, self.delimiter, self.quote)
 
 
 def find_layout(lines: list[str]) -> Layout:
-    """The layout of a table that begins with these lines.
+    """Return the layout of a table that begins with `lines`.
 
-    Raises csv.Error naming the line where one cannot be parted into cells.
+    Raises csv.Error naming the line if one cannot be split into cells.
     """
     quote = "'" if any(line.startswith("'") for line in lines[:3]) else '"'
     delimiter = _delimiter(lines)
@@ -87,13 +88,13 @@ def find_layout(lines: list[str]) -> Layout:
     preamble = [_key_and_value(rows[i]) for i in above if i != header]
     fs, unit = _stated_rate(preamble), _stated_unit(preamble)
     if header is None:
-        is_phone = delimiter == "" and len(preamble) >= _FEWEST_PREAMBLE and (fs or unit)
+        is_phone = delimiter == "" and len(preamble) >= _MIN_PREAMBLE and (fs or unit)
         names = (_phone_lead(preamble),) if is_phone and first < len(rows) else ()
         return Layout(delimiter, quote, names, first, False, (unit,) * len(names), fs)
     names = tuple(rows[header])
     below = [rows[i] for i in above if i > header][:1]
     has_units = bool(below) and any(_as_unit(cell) for cell in below[0])
-    units = [unit_in(name) or (unit if is_lead(name) else None) for name in names]
+    units = [parse_unit(name) or (unit if is_lead(name) else None) for name in names]
     if has_units:
         units = [_as_unit(cell) or unit for cell, unit in zip(below[0], units, strict=False)]
         units += [None] * (len(names) - len(units))
@@ -101,7 +102,7 @@ def find_layout(lines: list[str]) -> Layout:
 
 
 def split(lines: Iterable[str], delimiter: str, quote: str) -> Iterable[list[str]]:
-    """The cells of each line; see `Layout`."""
+    """Yield the cells of each line; `delimiter` and `quote` as in `Layout`."""
     if delimiter == " ":
         return (line.split() for line in lines)
     if delimiter == "":
@@ -110,12 +111,12 @@ def split(lines: Iterable[str], delimiter: str, quote: str) -> Iterable[list[str
 
 
 def clean(cell: str) -> str:
-    """A cell without what spreadsheets and exports wrap around it."""
+    """Strip spaces, quotes and byte order marks from a cell."""
     return cell.strip().strip("\ufeff'\"").strip()
 
 
-def number_in(cell: str) -> float:
-    """The number in a cell, with a decimal point or comma; NaN where it stands for none.
+def parse_number(cell: str) -> float:
+    """Return the number in a cell, with decimal point or comma; NaN for a missing value.
 
     Raises ValueError.
     """
@@ -130,54 +131,54 @@ def number_in(cell: str) -> float:
         return float(text.replace(",", ""))
 
 
-def seconds_in(cell: str) -> float:
-    """The time in a cell as a number, or as seconds where it is that of a clock.
+def parse_seconds(cell: str) -> float:
+    """Return a clock time in s, any other number as it is.
 
     Raises ValueError.
     """
-    clock = _CLOCK.fullmatch(cell[:_LONGEST].strip())
+    clock = _CLOCK.fullmatch(cell[:_MAX_LENGTH].strip())
     if not clock:
-        return number_in(cell)
+        return parse_number(cell)
     hours, minutes, seconds = clock.groups()
     return (int(hours or 0) * 60 + int(minutes)) * 60 + float(seconds.replace(",", "."))
 
 
 def is_clock(cell: str) -> bool:
-    """Whether a cell is a time of day, or a date with one."""
-    return bool(_CLOCK.fullmatch(cell[:_LONGEST].strip()))
+    """Return whether a cell is a time of day, with or without a date."""
+    return bool(_CLOCK.fullmatch(cell[:_MAX_LENGTH].strip()))
 
 
 def is_counter(name: str) -> bool:
-    """Whether a column is named as one that counts samples, or not at all."""
-    return bool(_COUNTER.fullmatch(clean(name[:_LONGEST])))
+    """Return whether a column name is that of a sample counter, or empty."""
+    return bool(_COUNTER.fullmatch(clean(name[:_MAX_LENGTH])))
 
 
 def is_time(name: str) -> bool:
-    """Whether a column is named as the time."""
-    return bool(_TIME.fullmatch(_TIME_UNIT.sub("", clean(name[:_LONGEST])).strip()))
+    """Return whether a column name is that of a time column."""
+    return bool(_TIME.fullmatch(_TIME_UNIT.sub("", clean(name[:_MAX_LENGTH])).strip()))
 
 
 def time_unit_s(name: str) -> float | None:
-    """Seconds in the unit of a time column, by its name; None where that states none."""
-    bracket = _TIME_UNIT.search(name[:_LONGEST])
-    found = bracket or _TIME.fullmatch(clean(name[:_LONGEST]))
+    """Return the unit of a time column, in s, by the column's name; None if it states none."""
+    bracket = _TIME_UNIT.search(name[:_MAX_LENGTH])
+    found = bracket or _TIME.fullmatch(clean(name[:_MAX_LENGTH]))
     unit = (found[1] or "") if found else ""
     return _SECONDS.get((unit or clean(name)).lower())
 
 
 def _delimiter(lines: list[str]) -> str:
     filled = [line.strip() for line in lines if line.strip()]
-    # The numbers stand last; before them may stand anything.
+    # The numbers are at the end; anything may come before them.
     tail = filled[len(filled) // 2 :] or [""]
     for mark in ";\t|":
         if median_low([line.count(mark) for line in tail]):
             return mark
     if all(_NUMBER.fullmatch(clean(line)) for line in tail):
-        # "1,5" is one number with a decimal comma where the line above has one column, or where a
-        # phone put its lines there, the last of which names the unit.
+        # "1,5" is one number with a decimal comma if the line above has one column, or if this is
+        # a phone's export, whose last line above the samples states the unit.
         above = [line for line in filled if not _NUMBER.fullmatch(clean(line))] or [","]
         has_leads = any(map(is_lead, above[-1].split(",")))
-        is_phone = len(above) >= _FEWEST_PREAMBLE and not has_leads
+        is_phone = len(above) >= _MIN_PREAMBLE and not has_leads
         return "," if "," in above[-1] and "," in "".join(tail) and not is_phone else ""
     tokens = [line.split() for line in tail]
     if all(len(row) > 1 and all(map(_NUMBER.fullmatch, row)) for row in tokens):
@@ -186,21 +187,21 @@ def _delimiter(lines: list[str]) -> str:
 
 
 def _spaces(lines: list[str]) -> str:
-    """Spaces, where they part numbers from a name before them (a row a lead)."""
+    """Return " " if every line is a name followed by numbers (one row per lead), else ""."""
     rows = [line.split() for line in lines]
     return " " if all(len(row) > 2 and _NUMBER.fullmatch(row[-1]) for row in rows) else ""
 
 
 def _is_number(cell: str) -> bool:
     try:
-        number_in(cell)
+        parse_number(cell)
     except ValueError:
         return False
     return True
 
 
 def _is_numeric(row: list[str]) -> bool:
-    """Whether a row holds numbers and times alone, and a number at least."""
+    """Return whether a row holds only numbers and times, and at least one number."""
     known = [cell for cell in row if cell.lower() not in _MISSING]
     return any(map(_is_number, known)) and all(_is_number(cell) or is_clock(cell) for cell in known)
 
@@ -220,7 +221,7 @@ def _key_and_value(row: list[str]) -> list[str]:
 
 
 def _is_transposed(rows: list[list[str]], filled: list[int]) -> bool:
-    """Whether rows begin with the name of a lead, and numbers follow."""
+    """Return whether rows consist of a lead name followed by numbers."""
     first = next((i for i in filled if is_lead(rows[i][0])), None)
     if first is None or len(rows[first]) < 3:
         return False
@@ -230,18 +231,18 @@ def _is_transposed(rows: list[list[str]], filled: list[int]) -> bool:
 
 
 def _header(rows: list[list[str]], above: list[int]) -> int | None:
-    """The row of names among those above the numbers; None where there is none."""
+    """Return the index of the row of column names above the numbers; None if there is none."""
     named = [i for i in above if any(map(is_lead, rows[i])) and not _is_pair(rows[i])]
     if named:
         return named[-1]
-    # A table whose names are no leads has as many names as numbers.
+    # Names that are not leads are recognised by their number, which is that of the columns.
     last = above[-1] if above else None
     is_table = last is not None and last + 1 < len(rows) and len(above) <= 2
     return last if is_table and len(rows[last]) == len(rows[last + 1]) > 1 else None
 
 
 def _is_pair(row: list[str]) -> bool:
-    """Whether a row is a line such as "Lead,Lead I"."""
+    """Return whether a row is a key and a value, such as "Lead,Lead I"."""
     return len(row) == 2 and is_lead(row[1]) and not (is_lead(row[0]) or is_time(row[0]))
 
 
@@ -255,11 +256,11 @@ def _as_unit(cell: str) -> str | None:
 
 
 def _stated_rate(rows: list[list[str]]) -> float | None:
-    """The rate in Hz that one of the lines before the table states."""
-    texts = [" ".join(row)[:_LONGEST] for row in rows]
+    """Return the sampling rate, Hz, stated in the lines above the table; None if not stated."""
+    texts = [" ".join(row)[:_MAX_LENGTH] for row in rows]
     rates = [(text, found) for text in texts if (found := _HERTZ.search(text))]
     sampling = [pair for pair in rates if _SAMPLING.search(pair[0])] or rates
-    return number_in(sampling[0][1][1]) if len(sampling) == 1 else None
+    return parse_number(sampling[0][1][1]) if len(sampling) == 1 else None
 
 
 def _stated_unit(rows: list[list[str]]) -> str | None:
@@ -268,9 +269,9 @@ def _stated_unit(rows: list[list[str]]) -> str | None:
 
 
 def _phone_lead(rows: list[list[str]]) -> str:
-    """The lead that a phone's export names in one of its lines; else I, which watches record."""
-    # The lead's line stands behind that of the patient's name, whatever they are called.
+    """Return the lead stated above the samples of a phone's export; by default I, as of watches."""
+    # The lead comes after the patient's name, in any language.
     cells = [cell for row in reversed(rows) for cell in row[1:] if len(cell) < 24]
-    named = [lead_in(cell) for cell in cells if is_lead(cell)]
-    named += [found[1] for cell in cells if (found := _LONE_LEAD.search(cell))]
+    named = [parse_lead(cell) for cell in cells if is_lead(cell)]
+    named += [found[1] for cell in cells if (found := _LEAD_WORD.search(cell))]
     return named[0] if named else "I"
