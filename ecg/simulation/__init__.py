@@ -1,1 +1,1 @@
-"""Simulated ECGs in the Challenge's format, each with the labels that its physiology implies."""
+"""Simulated ECGs in the Challenge's format, labelled according to their simulated physiology."""

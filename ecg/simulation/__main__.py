@@ -1,23 +1,23 @@
-"""`python -m ecg.simulation OUT --records N`: simulated, labelled records in Challenge format."""
+"""`python -m ecg.simulation OUT --records N`: write simulated, labelled records."""
 
 import argparse
 from pathlib import Path
 
 from ecg.models.settings import read_settings
 from ecg.records.leads import LEAD_SETS
-from ecg.runtime.command_line import running
+from ecg.runtime.command_line import running, whole_number
 from ecg.signals.preprocessing import MAX_FS, MIN_FS
 from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
 
 
 def main(arguments=None, prog="python -m ecg.simulation") -> None:
-    """Runs the command line; ECG_WORKERS says how many processes write."""
+    """Run the command line; ECG_WORKERS sets the number of processes."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("out", type=Path, help="folder for NAME.hea + NAME.mat, made if missing")
-    parser.add_argument("--records", type=_positive, required=True, help="how many")
-    parser.add_argument("--seed", type=_count, default=0, help="default: 0")
-    parser.add_argument("--fs", type=_rate, help="Hz; default: each source's own")
+    parser.add_argument("--records", type=whole_number(1), required=True, help="number of records")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="default: 0")
+    parser.add_argument("--fs", type=_rate, help="Hz; default: that of each source")
     parser.add_argument("--leads", type=int, choices=LEAD_SETS, default=12, help="default: 12")
     parser.add_argument(
         "--source",
@@ -25,7 +25,7 @@ def main(arguments=None, prog="python -m ecg.simulation") -> None:
         choices=SOURCES,
         default=list(SOURCES),
         metavar="NAME",
-        help=f"some of {', '.join(SOURCES)}; several take turns; default: all",
+        help=f"one or more of {', '.join(SOURCES)}, which take turns; default: all",
     )
     options = parser.parse_args(arguments)
     with running("simulation"):
@@ -39,18 +39,6 @@ def main(arguments=None, prog="python -m ecg.simulation") -> None:
             options.fs,
             workers,
         )
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _count(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found '{text}'")
-    return int(text)
 
 
 def _rate(text: str) -> float:

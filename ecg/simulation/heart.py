@@ -1,20 +1,21 @@
-"""A simulated heart: its electric dipole beat by beat, and the twelve leads that the dipole causes.
+"""Simulate the heart's electric dipole beat by beat, and the twelve leads that it generates.
 
-A beat is a table of waves, each of Gaussian shape in time and with a direction in space: McSharry
-et al., "A dynamical model for generating synthetic electrocardiogram signals", IEEE Trans Biomed
-Eng 2003, carried over to three dimensions by Sameni et al., "Multichannel ECG and noise modeling",
-EURASIP J Adv Signal Process 2007. Space is Frank's: x to the left, y to the feet, z to the back.
-The sequences of vectors are textbook ones (Surawicz and Knilans, "Chou's Electrocardiography in
-Clinical Practice"); the numbers are ours.
+A beat is a table of waves, each Gaussian in time and with a direction in space: McSharry et al., "A
+dynamical model for generating synthetic electrocardiogram signals", IEEE Trans Biomed Eng 2003,
+extended to three dimensions by Sameni et al., "Multichannel ECG and noise modeling", EURASIP J Adv
+Signal Process 2007. Coordinates are Frank's: x to the left, y to the feet, z to the back. The
+sequence of vectors follows Surawicz and Knilans, "Chou's Electrocardiography in Clinical Practice";
+the numbers are our choice.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Potentials at the eight independent leads of a dipole (x, y, z): Dower et al., "On deriving the
-# electrocardiogram from vectorcardiographic leads", Clin Cardiol 1980. Its pseudo-inverse is the
-# inverse Dower matrix of Edenbrandt and Pahlm, J Electrocardiol 1988; a test holds them together.
+# Dower matrix: potentials of a dipole (x, y, z) at the eight independent leads. Dower et al., "On
+# deriving the electrocardiogram from vectorcardiographic leads", Clin Cardiol 1980. A test checks
+# that its pseudo-inverse is the inverse Dower matrix of Edenbrandt and Pahlm, J Electrocardiol
+# 1988.
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 LEAD_FIELD = np.array(
     [
@@ -32,8 +33,8 @@ LEAD_FIELD = np.array(
 _FRONTAL = np.array([LEAD_FIELD[0], LEAD_FIELD[1] - LEAD_FIELD[0] / 2])  # leads I and aVF
 _FRONTAL_INVERSE = np.linalg.inv(_FRONTAL[:, :2])
 
-# The rows of a beat's table; a wave that a beat lacks has no size.
-WAVES = (
+# Rows of a beat's table; a wave that does not occur in a beat has amplitude 0.
+BEAT_WAVES = (
     "atrial spike",
     "right P",
     "left P",
@@ -45,50 +46,53 @@ WAVES = (
     "T rise",
     "T fall",
 )
-N_COLUMNS = 5  # of a beat's table: centre and width (standard deviation) in s, x, y, z in mV
+N_COLUMNS = 5  # of a beat's table: centre (s), width (standard deviation, s), x, y, z (mV)
 
 CONDUCTIONS = ("normal", "left", "right", "incomplete right", "nonspecific")
-# Which beats there are: by what starts the ventricles, and what the atria do before.
+# Kinds of beat, by what activates the ventricles and what precedes it in the atria.
 BEAT_KINDS = (
     "sinus",
     "premature atrial",
     "no P",  # fibrillation, flutter and junctional rhythms
     "premature ventricular",
     "atrial pacing",
-    "ventricular pacing",  # behind a P wave of its own
+    "ventricular pacing",  # after a P wave
     "ventricular pacing, no P",
     "dual pacing",
 )
 
-# Dipoles (x, y, z) of the atria, chosen for what the lead field makes of them: f-waves of 1 mV in
-# V1 and next to none in V3; in the inferior leads alone; F-waves of 1 mV in II, -0.4 in V1.
+# Atrial dipoles (x, y, z), chosen for their amplitudes in the leads: f waves of 1 mV in V1 and
+# almost none in V3; f waves in the inferior leads only; F waves of 1 mV in II and -0.4 mV in V1.
 _TO_V1, _TO_FEET, _FLUTTER = (-0.77, 0.0, -0.66), (0.1, 0.6, 0.1), (0.38, 0.89, 0.33)
-_SAW_TOOTH_HEIGHT = 3.05  # of the first four terms of its series
-# First QRS vector over a silent wall: share of the QRS size, frontal axis, backward part.
+_SAW_TOOTH_HEIGHT = 3.05  # peak to peak, of the first four terms of the Fourier series
+# First QRS vector with an infarct: share of the QRS amplitude, frontal axis, backward part.
 _INFARCTS = {
     "inferior": (0.45, -95.0, 0.0),
     "anterior": (0.15, 100.0, 0.55),
     "lateral": (0.5, 165.0, -0.1),
 }
-_P_S = 0.105  # length of the P wave
+_P_S = 0.105  # duration of the P wave
 _SPIKE_S = 0.0005  # width of a pacing spike, standard deviation
-_SPIKE_LEAD_S = 0.004  # from the spike to what it starts
-_REACH = 4.0  # standard deviations over which a wave is drawn: below 4e-4 of its peak beyond
+_SPIKE_LEAD_S = 0.004  # from a spike to the wave that it starts
+_REACH = 4.0  # standard deviations at which waves are truncated, at 4e-4 of their peak
 
 
 @dataclass(frozen=True)
 class Heart:
-    """What shapes one person's beats.
+    """Parameters of a patient's beats.
 
-    pr_s, qrs_s, qt_s: intervals, s, from the onset of the P wave or the QRS complex. axis_deg: of
-    the main QRS vector in the frontal plane, from lead I clockwise; qrs_mv: its size there.
-    septal_mv, main_back_mv, back_mv: how far a conducted QRS points forwards at first, then
-    backwards in its main and in its late part: the R waves of V1-V3, and what takes them away.
-    infarct: the wall whose silence leaves a Q wave, "", "inferior", "anterior" or "lateral".
-    conduction: of CONDUCTIONS. fascicle_blocked: the left anterior one, which `axis_deg` has to go
-    with. t_mv, t_axis_deg, t_back_mv: T wave, frontal size and axis, backward part. p_mv: frontal
-    size of the P wave. ectopic_*: the vector and length of premature ventricular beats. spike_mv:
-    size of pacing spikes.
+    pr_s, qrs_s, qt_s: intervals, s.
+    axis_deg, qrs_mv: frontal axis, clockwise from lead I, and amplitude of the main QRS vector.
+    septal_mv: forward part of the first QRS vector, which causes the R waves in V1 to V3.
+    main_back_mv, back_mv: backward parts of the main and the late QRS vector, which reduce them.
+    infarct: "", "inferior", "anterior" or "lateral": the wall that causes Q waves.
+    conduction: one of CONDUCTIONS.
+    fascicle_blocked: left anterior fascicular block; `axis_deg` must be chosen to match.
+    t_mv, t_axis_deg, t_back_mv: frontal amplitude and axis, and backward part, of the T wave.
+    p_mv: frontal amplitude of the P wave.
+    ectopic_axis_deg, ectopic_mv, ectopic_back_mv, ectopic_qrs_s: QRS of premature ventricular
+    beats.
+    spike_mv: amplitude of pacing spikes.
     """
 
     pr_s: float = 0.16
@@ -124,26 +128,29 @@ class Heart:
 
 
 def vector(frontal_mv, axis_deg, back_mv) -> np.ndarray:
-    """The dipole (3,), mV, that leads I and aVF see at `axis_deg` with size `frontal_mv`, and
-    whose backward part is `back_mv`.
+    """Return the dipole (3,), mV, with this frontal amplitude, frontal axis and backward part.
 
-    Lead I is frontal_mv * cos(axis); aVF, an augmented lead, sqrt(3)/2 * frontal_mv * sin(axis).
+    Amplitude and axis are those measured in the leads: I is frontal_mv * cos(axis), and aVF, an
+    augmented lead, is sqrt(3)/2 * frontal_mv * sin(axis).
     """
     angle = np.radians(axis_deg)
-    seen = frontal_mv * np.array([np.cos(angle), np.sqrt(3) / 2 * np.sin(angle)])
-    return np.append(_FRONTAL_INVERSE @ (seen - _FRONTAL[:, 2] * back_mv), back_mv)
+    leads = frontal_mv * np.array([np.cos(angle), np.sqrt(3) / 2 * np.sin(angle)])  # I, aVF
+    return np.append(_FRONTAL_INVERSE @ (leads - _FRONTAL[:, 2] * back_mv), back_mv)
 
 
-def beat(heart: Heart, kind: str) -> np.ndarray:
-    """The table (n_waves, N_COLUMNS) of one beat of BEAT_KINDS; time 0 is the onset of the QRS."""
-    table = np.zeros((len(WAVES), N_COLUMNS))
-    table[:, 1] = _SPIKE_S  # a width that is never 0
+def beat_table(heart: Heart, kind: str) -> np.ndarray:
+    """Return the waves (n_waves, N_COLUMNS) of a beat; time 0 is the onset of the QRS complex.
+
+    kind: one of BEAT_KINDS.
+    """
+    table = np.zeros((len(BEAT_WAVES), N_COLUMNS))
+    table[:, 1] = _SPIKE_S  # widths must not be 0
     if kind in ("sinus", "premature atrial", "atrial pacing", "ventricular pacing", "dual pacing"):
         table[1:3] = _atria(heart, kind)
     if kind in ("atrial pacing", "dual pacing"):
         table[0] = _spike(-heart.pr_s - _SPIKE_LEAD_S, heart.spike_mv)
     if "ventricular pacing" in kind or kind == "dual pacing":
-        # From the apex of the right ventricle: late, to the left, upwards and backwards.
+        # From the apex of the right ventricle to the left, upwards and backwards.
         table[3] = _spike(-_SPIKE_LEAD_S, heart.spike_mv)
         table[4:8] = _spread(heart.ectopic_qrs_s, heart.qrs_mv, -70.0, 0.5)
         table[8:10] = _t_wave(heart.qt_s, 0.4 * heart.qrs_mv, 110.0, -0.25)
@@ -158,10 +165,10 @@ def beat(heart: Heart, kind: str) -> np.ndarray:
 
 
 def dipole(onsets, beats, fs, n_samples) -> np.ndarray:
-    """The dipole (3, n_samples), mV, of beats whose QRS start at `onsets` (n_beats,), s.
+    """Return the dipole (3, n_samples), mV, of a sequence of beats.
 
-    beats: tables (n_beats, n_waves, N_COLUMNS). Time is sample / fs, and beats may lie partly
-    before its start or beyond its end.
+    onsets: (n_beats,), QRS onsets, s; beats may lie partly outside the recording. beats:
+    (n_beats, n_waves, N_COLUMNS). fs: Hz.
     """
     total = np.zeros((3, n_samples))
     for wave in range(beats.shape[1]):
@@ -170,7 +177,7 @@ def dipole(onsets, beats, fs, n_samples) -> np.ndarray:
             continue
         table = beats[present, wave]
         centres = (onsets[present] + table[:, 0])[:, None]
-        # A wave shorter than the sampling interval is widened to it and keeps its area.
+        # A wave narrower than the sampling interval is widened to it, with the same area.
         widths = np.maximum(table[:, 1], 0.5 / fs)[:, None]
         sizes = table[:, 2:] * (table[:, 1:2] / widths)
         half = int(np.ceil(_REACH * widths.max() * fs))
@@ -184,35 +191,40 @@ def dipole(onsets, beats, fs, n_samples) -> np.ndarray:
 
 
 def twelve_leads(independent) -> np.ndarray:
-    """All leads (12, n_samples) in standard order, of the eight INDEPENDENT_LEADS.
+    """Return all leads (12, n_samples) in standard order from the eight INDEPENDENT_LEADS.
 
-    III = II - I (Einthoven); aVR, aVL and aVF by Goldberger.
+    III is II - I (Einthoven); aVR, aVL and aVF are computed from I and II (Goldberger).
     """
-    one, two = independent[:2]
-    augmented = -(one + two) / 2, one - two / 2, two - one / 2
-    return np.stack([one, two, two - one, *augmented, *independent[2:]])
+    i, ii = independent[:2]
+    augmented = -(i + ii) / 2, i - ii / 2, ii - i / 2
+    return np.stack([i, ii, ii - i, *augmented, *independent[2:]])
 
 
 def fibrillation(time, rate_hz, size_mv, rng) -> np.ndarray:
-    """f-waves (3, n_samples), mV, of fibrillating atria: wandering waves about `rate_hz`, of some
-    `size_mv` from the middle to a peak in V1, where they are largest, and less in lead II."""
+    """Return the dipole (3, n_samples), mV, of f waves (atrial fibrillation).
+
+    time: (n_samples,), s. rate_hz: mean frequency, which wanders. size_mv: approximate amplitude in
+    V1, where f waves are largest.
+    """
     total = np.zeros((3, len(time)))
     for share, direction in ((1.0, _TO_V1), (0.6, _TO_FEET)):
         slow, phases = rng.uniform(0.1, 0.5, 2), rng.uniform(0, 2 * np.pi, 3)
         wander = 2.0 * np.sin(2 * np.pi * slow[0] * time + phases[0])
         swell = 1 + 0.4 * np.sin(2 * np.pi * slow[1] * time + phases[1])
-        own_rate = rate_hz * rng.uniform(0.9, 1.1)
-        wave = np.sin(2 * np.pi * own_rate * time + wander + phases[2])
+        frequency = rate_hz * rng.uniform(0.9, 1.1)
+        wave = np.sin(2 * np.pi * frequency * time + wander + phases[2])
         total += (share * size_mv) * np.array(direction)[:, None] * (swell * wave)
     return total
 
 
 def flutter(time, rate_hz, phase, size_mv) -> np.ndarray:
-    """F-waves (3, n_samples), mV, of fluttering atria: a saw-tooth of `size_mv` from peak to peak
-    in lead II, slow down and fast up in the inferior leads, the other way in V1 (the usual,
-    counter-clockwise circuit)."""
-    turn = 2 * np.pi * (rate_hz * time + phase)
-    wave = sum(np.sin(k * turn) / k for k in range(1, 5)) / _SAW_TOOTH_HEIGHT
+    """Return the dipole (3, n_samples), mV, of F waves (typical, counter-clockwise atrial flutter).
+
+    A saw-tooth that falls slowly and rises fast in the inferior leads, inverted in V1. time:
+    (n_samples,), s. phase: share of a cycle. size_mv: peak to peak in lead II.
+    """
+    angle = 2 * np.pi * (rate_hz * time + phase)
+    wave = sum(np.sin(k * angle) / k for k in range(1, 5)) / _SAW_TOOTH_HEIGHT
     return size_mv * np.array(_FLUTTER)[:, None] * wave
 
 
@@ -225,7 +237,7 @@ def _spike(centre_s, size_mv) -> np.ndarray:
 
 
 def _atria(heart, kind) -> list[np.ndarray]:
-    """Right, then left atrium; a premature beat starts low in an atrium and runs upwards."""
+    """Return the right and left atrial wave; a premature beat starts low in an atrium."""
     turn = -110.0 if kind == "premature atrial" else 0.0
     onset, size = -heart.pr_s, heart.p_mv
     return [
@@ -235,18 +247,21 @@ def _atria(heart, kind) -> list[np.ndarray]:
 
 
 def _ventricles(heart) -> list[np.ndarray]:
-    """The four QRS vectors of a conducted beat, within `qrs_s`. Waves counted to two widths on
-    either side fill nine tenths of it; what lies further out fills the rest."""
+    """Return the four QRS waves of a conducted beat.
+
+    Up to two standard deviations from their centres they cover nine tenths of `qrs_s`; their tails
+    fill the rest.
+    """
     length, axis, size, back = heart.qrs_s, heart.axis_deg, heart.qrs_mv, heart.back_mv
     if heart.conduction == "left":
-        # No septal vector from the left: slow and notched, leftwards and backwards throughout.
+        # No septal vector from the left: slow and notched, to the left and backwards throughout.
         return _spread(length, size, axis, 0.75 * size)
-    first = (0.2, axis + 140, -heart.septal_mv)  # the septum, from the left
+    first = (0.2, axis + 140, -heart.septal_mv)  # septal activation, from the left
     if heart.infarct:
         share, first_axis, first_back = _INFARCTS[heart.infarct]
         first = (share, first_axis, first_back * size)
     if heart.conduction in ("right", "incomplete right"):
-        # The left ventricle as ever, then the right one late: rightwards and forwards.
+        # The left ventricle as usual, then the right ventricle: to the right and forwards.
         late = 0.25 if heart.conduction == "right" else 0.16
         left_s = min(0.62 * length, 0.085)
         late_s = length - 0.8 * left_s
@@ -257,14 +272,14 @@ def _ventricles(heart) -> list[np.ndarray]:
             _row(length - 0.5 * late_s, 0.22 * late_s, late * size, 175.0, -2.2 * late * size),
         ]
     if heart.conduction == "nonspecific":
-        # The normal sequence, slow, with a notch in the middle.
+        # The normal sequence, slower and notched.
         return [
             _row(0.16 * length, 0.08 * length, first[0] * size, *first[1:]),
             _row(0.36 * length, 0.09 * length, 0.8 * size, axis + 5, heart.main_back_mv),
             _row(0.60 * length, 0.11 * length, 0.8 * size, axis - 10, back),
             _row(0.82 * length, 0.08 * length, 0.25 * size, axis - 150, 0.2 * size),
         ]
-    # A Q wave that counts is wide.
+    # A pathologic Q wave is wide.
     width, shift = (0.10, 0.08) if heart.infarct else (0.075, 0.0)
     return [
         _row(2.5 * width * length, width * length, first[0] * size, *first[1:]),
@@ -275,7 +290,7 @@ def _ventricles(heart) -> list[np.ndarray]:
 
 
 def _spread(length, size, axis, back) -> list[np.ndarray]:
-    """QRS vectors of a ventricle that is excited from cell to cell: slow, notched, one way."""
+    """Return the QRS waves of conduction from cell to cell: wide, notched, in one direction."""
     return [
         _row(0.20 * length, 0.10 * length, 0.3 * size, axis + 10, 0.3 * back),
         _row(0.40 * length, 0.11 * length, 0.8 * size, axis, 0.8 * back),
@@ -285,7 +300,7 @@ def _spread(length, size, axis, back) -> list[np.ndarray]:
 
 
 def _t_wave(qt_s, size, axis, back) -> list[np.ndarray]:
-    """A slow rise and a faster fall, which ends (two widths after its centre) at `qt_s`."""
+    """Return the slow rise and the faster fall of a T wave, which ends at `qt_s`."""
     width = 0.085 * qt_s
     return [
         _row(qt_s - 3.3 * width, 1.5 * width, 0.5 * size, axis, 0.5 * back),

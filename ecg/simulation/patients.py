@@ -1,7 +1,7 @@
-"""A simulated person, and the diagnoses that follow from textbook criteria on what the heart does.
+"""A simulated patient, and the diagnoses that follow from textbook criteria.
 
-Diagnoses are never drawn: each is a mechanism of the rhythm or the heart whose measures meet the
-criterion, or a criterion on the leads of the undisturbed beat.
+Diagnoses are never drawn at random: they follow from the rhythm, from the parameters of the heart,
+and from measurements on the noise-free leads of a beat.
 """
 
 from dataclasses import dataclass, field
@@ -9,27 +9,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ecg.records.leads import TWELVE_LEADS
-from ecg.simulation.heart import LEAD_FIELD, Heart, beat, dipole, twelve_leads
+from ecg.simulation.heart import LEAD_FIELD, Heart, beat_table, dipole, twelve_leads
 from ecg.simulation.rhythms import Rhythm
 
 # Criteria. AHA: the AHA/ACCF/HRS recommendations for the standardization and interpretation of the
 # electrocardiogram, Circulation 2009, parts III (conduction) and IV (repolarization).
 SLOW_BPM, FAST_BPM = 60.0, 100.0  # sinus bradycardia below, tachycardia above
-SINUS_ARRHYTHMIA_S = 0.12  # longest less shortest sinus interval (Surawicz and Knilans)
+SINUS_ARRHYTHMIA_S = 0.12  # range of sinus intervals, at least (Surawicz and Knilans)
 LONG_PR_S = 0.20  # first-degree block above (ACC/AHA/HRS bradycardia guideline 2018)
-BLOCK_QRS_S = 0.12  # complete bundle branch block from here on (AHA III)
-INCOMPLETE_QRS_S = 0.11  # incomplete right, and nonspecific, from here on (AHA III)
+BLOCK_QRS_S = 0.12  # complete bundle branch block, at least (AHA III)
+INCOMPLETE_QRS_S = 0.11  # incomplete right and nonspecific block, at least (AHA III)
 LEFT_AXIS_DEG, RIGHT_AXIS_DEG = -30.0, 90.0  # (AHA III)
 FASCICULAR_AXIS_DEG = (-90.0, -45.0)  # left anterior fascicular block, narrow QRS (AHA III)
-LONG_QTC_S = {"Male": 0.45, "Female": 0.46}  # from here on (AHA IV)
-LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0  # QRS from peak to peak, below it in all (Surawicz, Knilans)
-POOR_R_V3_MV = 0.3  # R wave in V3 at most, and less than the S wave (Surawicz and Knilans)
-# Pathologic Q wave: in two leads of a wall, this wide and deep (after the fourth universal
-# definition of myocardial infarction, 2018, which in V2-V3 takes narrower ones too), and a quarter
-# of the R wave, the older textbook rule.
+LONG_QTC_S = {"Male": 0.45, "Female": 0.46}  # at least (AHA IV)
+LOW_LIMB_MV, LOW_CHEST_MV = 0.5, 1.0  # QRS peak to peak, below in all leads (Surawicz, Knilans)
+POOR_R_V3_MV = 0.3  # R wave in V3, at most, and less than the S wave (Surawicz and Knilans)
+# Pathologic Q wave: in two contiguous leads, at least this wide and deep (fourth universal
+# definition of myocardial infarction, 2018, which also accepts narrower ones in V2-V3), and a
+# quarter of the R wave (older textbook criterion).
 Q_WIDTH_S, Q_DEPTH_MV, Q_SHARE_OF_R = 0.03, 0.1, 0.25
-INVERTED_T_MV = -0.1  # in two leads of a wall (AHA IV)
-# Low or flat T wave: less than this share of the R wave, where that is tall enough (AHA IV).
+INVERTED_T_MV = -0.1  # in two contiguous leads (AHA IV)
+# Low T wave: less than this share of an R wave of at least this amplitude (AHA IV).
 LOW_T_SHARE, LOW_T_R_MV = 0.1, 0.3
 
 _LEFT_WALLS = (("I", "aVL"), ("V4", "V5"), ("V5", "V6"))
@@ -37,12 +37,12 @@ _OTHER_WALLS = (("II", "aVF"), ("III", "aVF"), ("V2", "V3"), ("V3", "V4"))
 _T_WALLS = (*_LEFT_WALLS, ("II", "aVF"), ("V3", "V4"))
 _T_LEADS = ("I", "II", "V4", "V5", "V6")
 _LIMB, _CHEST = slice(0, 6), slice(6, 12)
-_FINE_FS = 1000.0  # Hz, at which a beat is measured
+_MEASURING_FS = 1000.0  # Hz
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One person on one day. age: years; sex: "Male" or "Female"."""
+    """A simulated patient. age: years; sex: "Male" or "Female"."""
 
     age: float
     sex: str
@@ -51,10 +51,10 @@ class Patient:
 
 
 def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
-    """Abbreviations (ecg.records.diagnoses) of all diagnoses that the person's measures meet.
+    """Return the abbreviations (ecg.records.diagnoses) of all diagnoses whose criteria are met.
 
-    beat_kinds: of the beats (heart.BEAT_KINDS) that the recording shows, since premature ones
-    count only there.
+    beat_kinds: heart.BEAT_KINDS that are visible in the recording; premature beats are diagnosed
+    only there.
     """
     rhythm, heart = patient.rhythm, patient.heart
     found = _rhythm_diagnoses(rhythm, heart)
@@ -63,8 +63,8 @@ def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
     if "premature ventricular" in beat_kinds:
         found.add("PVC")
     if rhythm.kind == "paced" and rhythm.pacing != "atrial pacing":
-        return found  # a paced QRS says nothing else, nor does anyone look at the atria
-    leads = _Leads(heart)
+        return found  # nothing else is diagnosed from a paced QRS
+    leads = _BeatLeads(heart)
     found |= _conduction_diagnoses(heart)
     axis = leads.axis_deg
     if -90 < axis < LEFT_AXIS_DEG:
@@ -78,7 +78,7 @@ def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
         found.add("LQRSV")
     if heart.conduction != "left" and leads.has_q_wave():
         found.add("QAb")
-    # A wide QRS brings long QT intervals and odd T waves, and a late R wave, of itself.
+    # Secondary to a wide QRS, a long QT, abnormal T waves and a late R wave are not diagnosed.
     if heart.qrs_s < BLOCK_QRS_S:
         if leads.has_poor_r_wave() and "LQRSV" not in found:
             found.add("PRWP")
@@ -92,7 +92,7 @@ def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
 
 
 def corrected_qt(qt_s, rate_bpm) -> float:
-    """QT at 60 beats a minute by Fridericia's cube root, s."""
+    """Return the QT interval corrected to 60 bpm by Fridericia's formula, s."""
     return qt_s / (60 / rate_bpm) ** (1 / 3)
 
 
@@ -129,35 +129,37 @@ def _conduction_diagnoses(heart) -> set[str]:
     return set()
 
 
-class _Leads:
-    """The twelve leads of an undisturbed beat, measured as on paper."""
+class _BeatLeads:
+    """Measurements on the noise-free twelve leads of a beat."""
 
     def __init__(self, heart: Heart):
-        n_samples = round((heart.qt_s + 0.1) * _FINE_FS)
-        table = beat(heart, "no P")
-        leads = twelve_leads(LEAD_FIELD @ dipole(np.zeros(1), table[None], _FINE_FS, n_samples))
-        end = round(heart.qrs_s * _FINE_FS)
+        n_samples = round((heart.qt_s + 0.1) * _MEASURING_FS)
+        table = beat_table(heart, "no P")
+        leads = twelve_leads(
+            LEAD_FIELD @ dipole(np.zeros(1), table[None], _MEASURING_FS, n_samples)
+        )
+        end = round(heart.qrs_s * _MEASURING_FS)
         self.qrs = leads[:, :end]
-        t_wave = leads[:, end + round(0.08 * _FINE_FS) :]
+        t_wave = leads[:, end + round(0.08 * _MEASURING_FS) :]
         rows = np.arange(len(leads))
         self.qrs_mv = np.ptp(self.qrs, axis=1)
         self.r_mv = self.qrs.max(axis=1).clip(0)
         self.t_mv = t_wave[rows, np.abs(t_wave).argmax(axis=1)]
         area = self.qrs.sum(axis=1)
-        one, foot = area[TWELVE_LEADS.index("I")], area[TWELVE_LEADS.index("aVF")]
-        self.axis_deg = np.degrees(np.arctan2(2 / np.sqrt(3) * foot, one))
+        lead_i, avf = area[TWELVE_LEADS.index("I")], area[TWELVE_LEADS.index("aVF")]
+        self.axis_deg = np.degrees(np.arctan2(2 / np.sqrt(3) * avf, lead_i))
 
     def has_q_wave(self) -> bool:
-        # Leads on the left see a QRS that points right as negative from the start.
+        # With right axis deviation, a QRS that begins negative in the left leads is no Q wave.
         left = _LEFT_WALLS if self.axis_deg < RIGHT_AXIS_DEG else ()
-        return _in_a_wall(self._q_waves(), left + _OTHER_WALLS)
+        return _in_any_wall(self._q_waves(), left + _OTHER_WALLS)
 
     def has_poor_r_wave(self) -> bool:
         v3 = self.qrs[TWELVE_LEADS.index("V3")]
         return v3.max() <= POOR_R_V3_MV and v3.max() < -v3.min()
 
     def has_inverted_t(self) -> bool:
-        return _in_a_wall(self.t_mv <= INVERTED_T_MV, _T_WALLS)
+        return _in_any_wall(self.t_mv <= INVERTED_T_MV, _T_WALLS)
 
     def has_low_t(self) -> bool:
         rows = [TWELVE_LEADS.index(lead) for lead in _T_LEADS]
@@ -166,13 +168,13 @@ class _Leads:
         return np.count_nonzero(low & tall) >= 2
 
     def _q_waves(self) -> np.ndarray:
-        """(12,) bool: a pathologic Q wave, that is a first deflection downwards."""
+        """Return whether each lead has a pathologic Q wave, (12,), bool."""
         found = np.zeros(len(self.qrs), bool)
         for row, lead in enumerate(self.qrs):
             up = np.flatnonzero(lead > 0.02)
             first_up = up[0] if len(up) else len(lead)
             q_wave = lead[:first_up]
-            width = np.count_nonzero(q_wave < -0.02) / _FINE_FS
+            width = np.count_nonzero(q_wave < -0.02) / _MEASURING_FS
             depth = -q_wave.min(initial=0.0)
             found[row] = width >= Q_WIDTH_S and depth >= max(
                 Q_DEPTH_MV, Q_SHARE_OF_R * self.r_mv[row]
@@ -180,5 +182,5 @@ class _Leads:
         return found
 
 
-def _in_a_wall(leads, walls) -> bool:
+def _in_any_wall(leads, walls) -> bool:
     return any(all(leads[TWELVE_LEADS.index(lead)] for lead in wall) for wall in walls)

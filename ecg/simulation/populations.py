@@ -1,7 +1,7 @@
-"""Who is recorded: people drawn from a population, each with the measures of a heart.
+"""Draw simulated patients from a population.
 
-What is drawn is a mechanism (a blocked branch, a silent wall, a flutter circuit) and its size;
-`patients.diagnose` says which diagnoses follow.
+Mechanisms (a blocked bundle branch, an infarct, a flutter circuit) and their extent are drawn at
+random; `patients.diagnose` derives the diagnoses.
 """
 
 from dataclasses import dataclass, replace
@@ -12,18 +12,19 @@ from ecg.simulation.heart import Heart
 from ecg.simulation.patients import FAST_BPM, LONG_QTC_S, SLOW_BPM, Patient
 from ecg.simulation.rhythms import PACING_MODES, Rhythm
 
-_FASTEST_LESS_AGE_BPM = 220.0  # the usual rule for a person's fastest sinus rate
-_SHORTEST_CYCLE_S = 0.12  # from the onset of one QRS complex to that of the next P wave
+_MAX_RATE_BPM = 220.0  # less the age in years: the usual estimate of the maximum sinus rate
+_MIN_QRS_TO_P_S = 0.12  # from a QRS onset to the onset of the next P wave
 
 
 @dataclass(frozen=True)
 class Population:
-    """How common each mechanism is among the people of a source.
+    """How common each mechanism is among the patients of a source.
 
-    fibrillation, flutter, junctional, paced: shares of all, the others being in sinus rhythm; slow
-    to premature_atrial and long_pr: of those in sinus rhythm; premature_ventricular: of those in
-    sinus rhythm or fibrillation; long_qt, flat_t, inverted_t: of those with both branches; the
-    rest: of all. age_mean, age_sd: years.
+    fibrillation, flutter, junctional, paced: shares of all patients; the rest have sinus rhythm.
+    slow, fast, sinus_arrhythmia, premature_atrial, long_pr: shares of those in sinus rhythm.
+    premature_ventricular: share of those in sinus rhythm or atrial fibrillation.
+    long_qt, flat_t, inverted_t: shares of those without bundle branch block.
+    Other shares are of all patients. age_mean, age_sd: years.
     """
 
     fibrillation: float = 0.08
@@ -65,31 +66,33 @@ class Population:
 
 
 def draw_patient(population: Population, rng) -> Patient:
-    """A person of the population.
+    """Draw a patient from the population.
 
-    Where no mechanism says otherwise, nearly all measures lie within the limits of 46,129 healthy
-    people (2nd to 98th centile: PR .113-.212 s, QRS .069-.109 s, axis -40 to 91 degrees, QTc after
-    Fridericia .359-.445 s; Mason et al., J Electrocardiol 2007). They shift in the directions that
-    Rijnbeek et al., J Electrocardiol 2014, describe: women have a faster rate, a longer QTc, a
-    shorter QRS and less voltage; with age the axis turns left and voltage falls.
+    Unless a mechanism changes them, nearly all measurements lie within the normal limits of 46,129
+    healthy people (2nd to 98th percentile: PR .113-.212 s, QRS .069-.109 s, axis -40 to 91 degrees,
+    QTc by Fridericia .359-.445 s; Mason et al., J Electrocardiol 2007). They depend on sex and age
+    as in Rijnbeek et al., J Electrocardiol 2014: women have a higher rate, a longer QTc, a shorter
+    QRS and lower voltage; with age the axis turns left and voltage falls.
     """
-    age = float(round(_within(18, 95, lambda: rng.normal(population.age_mean, population.age_sd))))
+    age = float(
+        round(_draw_within(18, 95, lambda: rng.normal(population.age_mean, population.age_sd)))
+    )
     sex = "Male" if rng.random() < 0.53 else "Female"
     rhythm = _draw_rhythm(population, age, sex, rng)
     heart = _draw_heart(population, age, sex, rhythm, rng)
-    # No beat comes before the last one's T wave, or its own P wave's place, is free.
-    refractory_s = max(heart.qt_s, heart.pr_s + _SHORTEST_CYCLE_S)
+    # A beat, with its P wave, comes after the T wave of the previous beat.
+    refractory_s = max(heart.qt_s, heart.pr_s + _MIN_QRS_TO_P_S)
     return Patient(age, sex, replace(rhythm, refractory_s=refractory_s), heart)
 
 
 def _draw_rhythm(population, age, sex, rng) -> Rhythm:
     kinds = ("fibrillation", "flutter", "junctional", "paced")
-    kind = _one_of(kinds, [getattr(population, kind) for kind in kinds], "sinus", rng)
+    kind = _choose(kinds, [getattr(population, kind) for kind in kinds], "sinus", rng)
     ventricular = _premature_share(population.premature_ventricular, rng)
     if kind == "fibrillation":
         return Rhythm(
             kind,
-            _within(42, 165, lambda: rng.normal(92, 24)),
+            _draw_within(42, 165, lambda: rng.normal(92, 24)),
             irregularity=rng.uniform(0.18, 0.3),
             premature_ventricular=ventricular,
             atrial_hz=rng.uniform(4.5, 8.5),
@@ -107,7 +110,7 @@ def _draw_rhythm(population, age, sex, rng) -> Rhythm:
         rate = float(rng.choice([60, 65, 70, 75, 80]))
         return Rhythm(kind, rate, pacing=mode, atrial_hz=rng.uniform(5, 8))
     rate = _draw_sinus_rate(population, age, sex, rng)
-    youth = (95 - age) / 77  # breathing shifts a young heart more
+    youth = (95 - age) / 77  # respiratory variation decreases with age
     variation = rng.uniform(0.01, 0.04 + 0.06 * youth) * min(1.0, 70 / rate)
     if rate <= FAST_BPM and rng.random() < population.sinus_arrhythmia:
         variation = rng.uniform(0.14, max(0.2, min(0.40, 24 / rate)))
@@ -122,19 +125,18 @@ def _draw_rhythm(population, age, sex, rng) -> Rhythm:
 
 
 def _draw_sinus_rate(population, age, sex, rng) -> float:
-    speed = _one_of(("slow", "fast"), (population.slow, population.fast), "usual", rng)
+    speed = _choose(("slow", "fast"), (population.slow, population.fast), "usual", rng)
     if speed == "slow":
-        return SLOW_BPM - _within(0, 25, lambda: rng.gamma(1.8, 3.5))
+        return SLOW_BPM - _draw_within(0, 25, lambda: rng.gamma(1.8, 3.5))
     if speed == "fast":
-        most = max(_FASTEST_LESS_AGE_BPM - age - FAST_BPM, 10)
-        return FAST_BPM + _within(0, most, lambda: rng.gamma(1.7, 10))
-    # Women's hearts are some 3 beats a minute faster.
-    mean = 74 + (3 if sex == "Female" else 0)
-    return _within(SLOW_BPM, FAST_BPM, lambda: rng.normal(mean, 9.5))
+        max_excess = max(_MAX_RATE_BPM - age - FAST_BPM, 10)
+        return FAST_BPM + _draw_within(0, max_excess, lambda: rng.gamma(1.7, 10))
+    mean = 77 if sex == "Female" else 74
+    return _draw_within(SLOW_BPM, FAST_BPM, lambda: rng.normal(mean, 9.5))
 
 
 def _premature_share(share, rng) -> float:
-    """Chance of a premature beat after each other: mostly few, at times every second beat."""
+    """Draw the probability of a premature beat after each beat: 0, low, or 1 (bigeminy)."""
     if rng.random() >= share:
         return 0.0
     return 1.0 if rng.random() < 0.08 else rng.uniform(0.04, 0.25)
@@ -168,7 +170,7 @@ def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
 
 
 def _draw_conduction(population, sex, rng) -> tuple[str, float]:
-    conduction = _one_of(
+    conduction = _choose(
         ("left", "right", "incomplete right", "nonspecific"),
         (
             population.left_block,
@@ -181,7 +183,7 @@ def _draw_conduction(population, sex, rng) -> tuple[str, float]:
     )
     if conduction == "normal":
         mean = 0.091 if sex == "Male" else 0.084
-        return conduction, _within(0.068, 0.1095, lambda: rng.normal(mean, 0.008))
+        return conduction, _draw_within(0.068, 0.1095, lambda: rng.normal(mean, 0.008))
     low, high = {
         "left": (0.122, 0.17),
         "right": (0.12, 0.165),
@@ -192,8 +194,8 @@ def _draw_conduction(population, sex, rng) -> tuple[str, float]:
 
 
 def _draw_axis(population, age, conduction, rng) -> tuple[bool, float]:
-    """Whether the left anterior fascicle is blocked, and the axis of the main QRS vector."""
-    turn = _one_of(
+    """Draw whether the left anterior fascicle is blocked, and the axis of the main QRS vector."""
+    turn = _choose(
         ("fascicle", "left", "right"),
         (population.left_anterior, population.left_axis, population.right_axis),
         "usual",
@@ -207,13 +209,13 @@ def _draw_axis(population, age, conduction, rng) -> tuple[bool, float]:
         return False, rng.uniform(-45, -28)
     if turn == "right":
         return False, rng.uniform(90, 150)
-    return False, _within(-30, 90, lambda: rng.normal(50 - 0.6 * (age - 50), 20))
+    return False, _draw_within(-30, 90, lambda: rng.normal(50 - 0.6 * (age - 50), 20))
 
 
 def _draw_voltages(population, age, sex, conduction, axis, rng) -> dict[str, float]:
-    """The sizes of the QRS and T vectors, mV, as fields of a `Heart`, and the T wave's axis."""
+    """Draw the amplitudes of QRS and T vectors, mV, and the T axis, as fields of `Heart`."""
     median = (0.92 if sex == "Male" else 0.8) * (1 - 0.003 * (age - 50))
-    size = _within(0.6, 3.0, lambda: rng.lognormal(np.log(median), 0.33))
+    size = _draw_within(0.6, 3.0, lambda: rng.lognormal(np.log(median), 0.33))
     t_axis, t_mv, t_back_mv = _draw_t_wave(population, sex, conduction, axis, rng)
     shares = {
         "qrs_mv": 1.0,
@@ -232,15 +234,17 @@ def _draw_voltages(population, age, sex, conduction, axis, rng) -> dict[str, flo
 
 
 def _draw_t_wave(population, sex, conduction, axis, rng) -> tuple[float, float, float]:
-    """Axis, then size and backward part as shares of the QRS: with the QRS where that is narrow,
-    against it where a branch is blocked."""
+    """Draw the T axis, and amplitude and backward part of the T wave as shares of the QRS.
+
+    The T wave is concordant with a narrow QRS and discordant with bundle branch block.
+    """
     share = rng.uniform(0.18, 0.36) * (1.0 if sex == "Male" else 0.85)
     if conduction == "left":
         return axis + 170, 0.35, -0.35
     if conduction == "right":
         return float(np.clip(axis, 0, 60)), share, 0.12
     t_axis = float(np.clip(0.5 * axis + 26 + rng.normal(0, 10), 5, 78))
-    kind = _one_of(("flat", "inverted"), (population.flat_t, population.inverted_t), "usual", rng)
+    kind = _choose(("flat", "inverted"), (population.flat_t, population.inverted_t), "usual", rng)
     if kind == "flat":
         return t_axis, rng.uniform(0.0, 0.06), -rng.uniform(0.0, 0.15)
     if kind == "inverted":
@@ -249,7 +253,7 @@ def _draw_t_wave(population, sex, conduction, axis, rng) -> tuple[float, float, 
 
 
 def _draw_pr(population, age, rhythm, rng) -> float:
-    usual = _within(0.115, 0.2, lambda: rng.normal(0.155 + 0.0004 * (age - 50), 0.019))
+    usual = _draw_within(0.115, 0.2, lambda: rng.normal(0.155 + 0.0004 * (age - 50), 0.019))
     if rhythm.rate_bpm > FAST_BPM:
         return min(usual, 0.16)
     if rhythm.kind == "sinus" and rng.random() < population.long_pr:
@@ -259,26 +263,26 @@ def _draw_pr(population, age, rhythm, rng) -> float:
 
 def _draw_qtc(population, sex, conduction, rhythm, rng) -> float:
     limit = LONG_QTC_S[sex]
-    usual = _within(0.36, limit, lambda: rng.normal(limit - 0.043, 0.016))
+    usual = _draw_within(0.36, limit, lambda: rng.normal(limit - 0.043, 0.016))
     if conduction in ("left", "right", "nonspecific"):
         return usual + 0.03
-    # Above that rate the T wave would run into the next beat.
+    # At higher rates the T wave would overlap the next beat.
     if rhythm.rate_bpm < 105 and rng.random() < population.long_qt:
         return limit + rng.uniform(0.0, 0.09)
     return usual
 
 
-def _within(low, high, draw) -> float:
-    """The first draw that lies between the two."""
+def _draw_within(low, high, draw) -> float:
+    """Draw until the value lies between `low` and `high`."""
     while not low <= (value := draw()) <= high:
         pass
     return float(value)
 
 
-def _one_of(names, shares, otherwise, rng) -> str:
-    """One of the names, each by its share; `otherwise` by what the shares leave."""
+def _choose(names, shares, default, rng) -> str:
+    """Draw one of `names` with probabilities `shares`, or `default` with the remaining one."""
     draw = rng.random()
     for name, edge in zip(names, np.cumsum(shares), strict=True):
         if draw < edge:
             return name
-    return otherwise
+    return default

@@ -1,7 +1,7 @@
-"""What a simulated recorder makes of a heart: electrodes, noise, filter, faults, digital values.
+"""Simulate an ECG recorder: electrode noise, filter, loose electrodes and digitisation.
 
-Noise arises at the nine electrodes, so that it obeys Einthoven's and Goldberger's identities as
-the heart's own signal does.
+Noise is added at the nine electrodes, so that it obeys Einthoven's and Goldberger's equations like
+the signal itself.
 """
 
 from dataclasses import dataclass
@@ -13,24 +13,29 @@ from scipy.signal import butter, sosfilt, sosfilt_zi
 from ecg.simulation.heart import twelve_leads
 
 _ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
-# Rows of the twelve leads that go flat with a loose electrode.
+# Rows of the twelve leads that are flat when an electrode is loose.
 _LOST_LEADS = {"RA": [0, 1, 3, 4, 5], "LA": [0, 2, 3, 4, 5], "LL": [1, 2, 3, 4, 5]}
 _LOST_LEADS |= {f"V{i}": [5 + i] for i in range(1, 7)}
 _WANDER_HZ = (0.05, 0.7)
-_N_WANDER = 5  # sinusoids that make up the wander
-_RUN_IN_S = 0.05
+_N_WANDER = 5  # sinusoids that make up the baseline wander
+_RUN_IN_S = 0.05  # of the filter, before the recording starts
 _FULL_SCALE = 2**15 - 1
 
 
 @dataclass(frozen=True)
 class Recorder:
-    """An electrocardiograph and the room it stands in.
+    """An electrocardiograph and its noise.
 
-    fs: Hz. adc_gain: per mV. baseline: ADC units at 0 mV. band_hz: Butterworth filter of second
-    order at either end. mains_hz. Sizes at an electrode, mV, each the median over recordings,
-    which differ by a factor of about exp(size_spread): wander_mv, mains_mv, muscle_mv (standard
-    deviation, white below the band's upper end), motion_mv (steps that decay). motion_per_min:
-    of these. loose_electrode: share of recordings with one.
+    fs: Hz.
+    adc_gain: ADC units per mV. baseline: ADC units at 0 mV.
+    band_hz: pass band of a second-order Butterworth filter.
+    mains_hz: power line frequency.
+    wander_mv, mains_mv, muscle_mv, motion_mv: median amplitude of baseline wander, power line
+    interference, muscle noise (white, standard deviation) and motion artefacts (decaying steps) at
+    an electrode.
+    motion_per_min: motion artefacts per minute.
+    size_spread: recordings differ in amplitudes by a factor of about exp(size_spread).
+    loose_electrode: share of recordings with a loose electrode.
     """
 
     fs: float = 500.0
@@ -53,41 +58,44 @@ class Recorder:
             )
 
 
-def record(independent, recorder: Recorder, rng) -> np.ndarray:
-    """Digital values (12, n_samples), int16, of the heart's eight independent leads, in mV."""
+def record_signal(independent, recorder: Recorder, rng) -> np.ndarray:
+    """Return the recording (12, n_samples), int16, of a heart's signal.
+
+    independent: (8, n_samples), mV, at the recorder's sampling rate.
+    """
     signal = independent + _lead_noise(_electrode_noise(independent.shape[1], recorder, rng))
     sections, settled = _filter(recorder.band_hz, recorder.fs)
-    # As if the recorder had been on for long: settled at the usual value, and then shown a little
-    # of the signal, backwards, before it starts.
+    # Avoid a transient: start the filter settled at the median, then run the mirrored beginning of
+    # the signal through it.
     before = signal[:, round(_RUN_IN_S * recorder.fs) : 0 : -1]
-    usual = np.median(signal[:, ::7], axis=1, keepdims=True)
-    state = sosfilt(sections, before, axis=1, zi=settled * usual)[1]
+    median = np.median(signal[:, ::7], axis=1, keepdims=True)
+    state = sosfilt(sections, before, axis=1, zi=settled * median)[1]
     signal = sosfilt(sections, signal, axis=1, zi=state)[0]
     leads = twelve_leads(signal)
     if rng.random() < recorder.loose_electrode:
         leads[_LOST_LEADS[rng.choice(_ELECTRODES)]] = 0.0
     digital = np.rint(leads * recorder.adc_gain + recorder.baseline)
-    # WFDB keeps the lowest value for missing samples.
+    # In WFDB the lowest value means a missing sample.
     return digital.clip(-_FULL_SCALE, _FULL_SCALE).astype(np.int16)
 
 
 @lru_cache
 def _filter(band_hz, fs) -> tuple[np.ndarray, np.ndarray]:
-    """Second-order sections, and their state (n_sections, 1, 2) after a long time at 1 mV."""
+    """Return second-order sections and their steady state (n_sections, 1, 2) at 1 mV."""
     sections = butter(2, band_hz, "bandpass", fs=fs, output="sos")
     return sections, sosfilt_zi(sections)[:, None, :]
 
 
 def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
-    """Noise (9, n_samples), mV, at _ELECTRODES."""
+    """Return noise (9, n_samples), mV, at _ELECTRODES."""
     n = len(_ELECTRODES)
     time = np.arange(n_samples) / recorder.fs
     wander, mains, muscle = (
         size * rng.lognormal(0.0, recorder.size_spread)
         for size in (recorder.wander_mv, recorder.mains_mv, recorder.muscle_mv)
     )
-    # Slow and mains waves of one frequency have their own size and phase at each electrode: sums
-    # of the same few sines and cosines.
+    # Amplitude and phase of each frequency differ between electrodes: random sums of the same sines
+    # and cosines.
     slow_hz = rng.uniform(*_WANDER_HZ, _N_WANDER)
     frequencies = np.concatenate([slow_hz, recorder.mains_hz * np.array([1.0, 3.0])])
     sizes = np.concatenate(
@@ -97,8 +105,8 @@ def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
     waves = np.concatenate([np.sin(angles), np.cos(angles)])
     waves[np.tile(frequencies >= recorder.fs / 2, 2)] = 0.0
     noise = (rng.standard_normal((n, len(waves))) * np.tile(sizes, 2)).astype(np.float32) @ waves
-    own = muscle * rng.lognormal(0.0, 0.4, (n, 1)).astype(np.float32)
-    noise += own * rng.standard_normal((n, n_samples), np.float32)
+    muscle_mv = muscle * rng.lognormal(0.0, 0.4, (n, 1)).astype(np.float32)  # per electrode
+    noise += muscle_mv * rng.standard_normal((n, n_samples), np.float32)
     for _ in range(rng.poisson(recorder.motion_per_min * time[-1] / 60)):
         onset = rng.integers(n_samples)
         decay_s = rng.uniform(0.1, 1.0)
@@ -108,7 +116,7 @@ def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
 
 
 def _lead_noise(electrodes) -> np.ndarray:
-    """The eight independent leads (8, n_samples) of potentials at the nine electrodes."""
+    """Return the eight independent leads (8, n_samples) of potentials at the nine electrodes."""
     right, left, leg = electrodes[:3]
     wilson = (right + left + leg) / 3
     return np.concatenate([[left - right, leg - right], electrodes[3:] - wilson])

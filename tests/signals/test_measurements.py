@@ -16,7 +16,7 @@ from ecg.signals.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure, 
 from ecg.signals.preprocessing import Preparation, prepare
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, diagnose
-from ecg.simulation.recorders import Recorder, record
+from ecg.simulation.recorders import Recorder, record_signal
 from ecg.simulation.recordings import heart_signal
 from ecg.simulation.rhythms import Rhythm, beat_times
 from tests import measurements as reader
@@ -42,7 +42,7 @@ def recording(rhythm=None, heart=None, seed=0, seconds=10.0, fs=FS) -> np.ndarra
     patient = Patient(60, "Male", rhythm or Rhythm(), heart or Heart())
     recorder = Recorder(fs=fs, band_hz=(0.05, 0.4 * fs), loose_electrode=0.0)
     signal = heart_signal(patient, *beat_times(patient.rhythm, seconds, rng), seconds, fs, rng)
-    return record(signal, recorder, rng) / recorder.adc_gain
+    return record_signal(signal, recorder, rng) / recorder.adc_gain
 
 
 def rhythm_of(signal, fs=FS) -> dict[str, float]:

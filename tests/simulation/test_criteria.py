@@ -1,5 +1,5 @@
-"""Each of the 26 diagnoses: what an independent reader measures on the recordings separates the
-labelled from the unlabelled as the textbook's criterion says."""
+"""Independent measurements of the textbook criteria separate records with each of the 26 diagnoses
+from records without it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,20 +12,23 @@ from wfdb.processing import xqrs_detect
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.patients import diagnose
 from ecg.simulation.populations import Population, draw_patient
-from ecg.simulation.recorders import Recorder, record
-from ecg.simulation.recordings import heart_signal, shown_kinds
+from ecg.simulation.recorders import Recorder, record_signal
+from ecg.simulation.recordings import heart_signal, visible_beat_kinds
 from ecg.simulation.rhythms import beat_times
 from tests.measurements import FS, LEAD, Measurements, measure
 
 SECONDS = 10.0
-N_LABELLED, N_UNLABELLED = 30, 60  # recordings read for each diagnosis
+N_LABELLED, N_UNLABELLED = 30, 60  # recordings measured per diagnosis
 WIDE = {"LBBB", "RBBB", "NSIVCB", "PR"}
 ECTOPIC = {"PAC", "PVC"}
 NO_P = {"AF", "AFL", "Brady", "PR"}
 
 
 def early_beats(found: Measurements) -> list[tuple[float, float]]:
-    """(likeness to the median beat, interval around it in usual intervals) of each early beat."""
+    """Return (similarity to the median beat, sum of the two intervals around it) of early beats.
+
+    The sum is relative to the usual interval.
+    """
     usual = np.quantile(found.rr_s, 0.7)  # every second beat may be early
     before, after = round(0.08 * FS), round(0.12 * FS)
     found_early = []
@@ -46,8 +49,10 @@ def early_beats(found: Measurements) -> list[tuple[float, float]]:
 
 
 def flutter_line(found: Measurements) -> float:
-    """Share of one frequency and its first harmonic between 3.8 and 6 Hz in what the inferior
-    leads do between the QRS complexes."""
+    """Return the share of power at one frequency between 3.8 and 6 Hz and its first harmonic.
+
+    Measured in the inferior leads, between QRS complexes.
+    """
     lead = found.signal[LEAD["II"]] + found.signal[LEAD["III"]]
     keep = np.ones(len(lead), bool)
     for peak in found.peaks:
@@ -62,7 +67,7 @@ def flutter_line(found: Measurements) -> float:
 
 
 def late_in(found: Measurements, lead: str) -> float:
-    """Mean of the last 40 ms of the QRS, as a share of its size in that lead."""
+    """Return the mean of the last 40 ms of the QRS in a lead, relative to its amplitude."""
     qrs = found.qrs[LEAD[lead]]
     return qrs[-20:].mean() / np.ptp(qrs)
 
@@ -78,7 +83,7 @@ def blocked_right(found):
 
 
 def q_waves(found) -> np.ndarray:
-    """(12,) bool: the QRS starts with a negative wave of 25 ms and 0.1 mV."""
+    """Return whether the QRS starts with a negative wave of 25 ms and 0.1 mV, (12,), bool."""
     result = []
     for lead in found.qrs:
         up = np.flatnonzero(lead > max(0.05, 0.1 * lead.max()))
@@ -104,7 +109,7 @@ def flat(found):
 
 
 def spike(found):
-    """Sharpest bend within 4 ms, as a share of the recording's range."""
+    """Return the largest second difference over 4 ms, relative to the recording's range."""
     bend = np.abs(found.signal[:, 4:] - 2 * found.signal[:, 2:-2] + found.signal[:, :-4])
     return (bend.max(axis=1) / np.ptp(found.signal, axis=1)).max()
 
@@ -118,8 +123,11 @@ def anterior_fascicle(found):
 
 @dataclass(frozen=True)
 class Check:
-    """meets: whether the criterion is met. without: diagnoses that hide what is measured, so that
-    recordings with one of them are not asked; among: one of these must be there."""
+    """A criterion, and the recordings on which it can be measured.
+
+    meets: whether a recording meets the criterion. without: recordings with one of these diagnoses
+    are left out. among: recordings need one of these diagnoses.
+    """
 
     meets: object
     without: frozenset = frozenset()
@@ -196,8 +204,8 @@ CHECKS = {
 
 
 @cache
-def people() -> list:
-    """(patient, beats, diagnoses) of many people in whom every mechanism is common."""
+def patients() -> list:
+    """Return (patient, beats, diagnoses) of a population in which every mechanism is common."""
     population = Population(
         junctional=0.05,
         paced=0.06,
@@ -213,56 +221,56 @@ def people() -> list:
         rng = np.random.default_rng([7, seed])
         patient = draw_patient(population, rng)
         beats = beat_times(patient.rhythm, SECONDS, rng)
-        drawn.append((patient, beats, diagnose(patient, shown_kinds(*beats, SECONDS))))
+        drawn.append((patient, beats, diagnose(patient, visible_beat_kinds(*beats, SECONDS))))
     return drawn
 
 
 @cache
-def reading(seed: int) -> Measurements | None:
-    patient, beats, _ = people()[seed]
+def measured(seed: int) -> Measurements | None:
+    patient, beats, _ = patients()[seed]
     rng = np.random.default_rng([8, seed])
     recorder = Recorder(loose_electrode=0.0)
     signal = heart_signal(patient, *beats, SECONDS, recorder.fs, rng)
-    recording = record(signal, recorder, rng)
+    recording = record_signal(signal, recorder, rng)
     return measure(recording / recorder.adc_gain, recorder.fs)
 
 
-def readings(labelled: bool, abbreviation: str, check: Check, count: int) -> list[bool]:
-    asked = [
+def results(labelled: bool, abbreviation: str, check: Check, count: int) -> list[bool]:
+    seeds = [
         seed
-        for seed, (_, _, diagnoses) in enumerate(people())
+        for seed, (_, _, diagnoses) in enumerate(patients())
         if (abbreviation in diagnoses) == labelled
         and not diagnoses & (check.without - {abbreviation})
         and (not check.among or diagnoses & check.among)
     ][:count]
-    assert len(asked) == count
-    return [bool(check.meets(found)) for seed in asked if (found := reading(seed)) is not None]
+    assert len(seeds) == count
+    return [bool(check.meets(found)) for seed in seeds if (found := measured(seed)) is not None]
 
 
 def test_every_diagnosis_has_a_check():
     assert set(CHECKS) == {diagnosis.abbreviation for diagnosis in DIAGNOSES}
 
 
-def test_a_librarys_detector_finds_the_same_rate():
-    by_library, by_us = [], []
-    for seed, (patient, _, diagnoses) in enumerate(people()[:60]):
-        found = reading(seed)
+def test_the_detector_of_wfdb_finds_the_same_rate():
+    by_wfdb, by_us = [], []
+    for seed, (patient, _, diagnoses) in enumerate(patients()[:60]):
+        found = measured(seed)
         if patient.rhythm.kind != "sinus" or diagnoses & ECTOPIC or found is None:
             continue
         peaks = xqrs_detect(found.signal[found.qrs_mv.argmax()], FS, verbose=False)
         rate = 60 * FS / np.median(np.diff(peaks)) if len(peaks) > 2 else 0.0
-        by_library.append(abs(rate / patient.rhythm.rate_bpm - 1) < 0.06)
+        by_wfdb.append(abs(rate / patient.rhythm.rate_bpm - 1) < 0.06)
         by_us.append(abs(found.rate_bpm / patient.rhythm.rate_bpm - 1) < 0.06)
     assert len(by_us) > 30
-    assert np.mean(by_library) > 0.85
+    assert np.mean(by_wfdb) > 0.85
     assert np.mean(by_us) > 0.95
 
 
 @pytest.mark.parametrize("abbreviation", CHECKS)
-def test_a_readers_measurement_separates_labelled_from_unlabelled(abbreviation):
+def test_independent_measurements_separate_labelled_from_unlabelled(abbreviation):
     check = CHECKS[abbreviation]
-    labelled = readings(True, abbreviation, check, N_LABELLED)
-    unlabelled = readings(False, abbreviation, check, N_UNLABELLED)
+    labelled = results(True, abbreviation, check, N_LABELLED)
+    unlabelled = results(False, abbreviation, check, N_UNLABELLED)
     assert len(labelled) > 0.9 * N_LABELLED
     assert np.mean(labelled) >= 0.85, f"{abbreviation}: met by {np.mean(labelled):.0%} of labelled"
     assert np.mean(unlabelled) <= 0.15, f"{abbreviation}: by {np.mean(unlabelled):.0%} of others"

@@ -5,12 +5,12 @@ from wfdb.processing import xqrs_detect
 from ecg.records.leads import TWELVE_LEADS
 from ecg.simulation.heart import (
     BEAT_KINDS,
+    BEAT_WAVES,
     CONDUCTIONS,
     INDEPENDENT_LEADS,
     LEAD_FIELD,
-    WAVES,
     Heart,
-    beat,
+    beat_table,
     dipole,
     fibrillation,
     flutter,
@@ -22,7 +22,7 @@ FS = 1000.0
 
 
 def one_beat(heart, kind="sinus", at_s=0.5, fs=FS, duration_s=1.5):
-    return dipole(np.array([at_s]), beat(heart, kind)[None], fs, round(duration_s * fs))
+    return dipole(np.array([at_s]), beat_table(heart, kind)[None], fs, round(duration_s * fs))
 
 
 def test_the_lead_field_is_the_inverse_of_the_inverse_dower_matrix():
@@ -49,7 +49,7 @@ def test_einthoven_and_goldberger_hold():
 
 
 @pytest.mark.parametrize("axis", [-60, 0, 45, 110, 180])
-def test_a_vector_is_seen_at_its_axis_whatever_its_backward_part(axis):
+def test_axis_and_amplitude_in_the_leads_are_those_of_the_vector(axis):
     for back in (-0.7, 0.0, 0.7):
         leads = twelve_leads(LEAD_FIELD @ vector(1.2, axis, back)[:, None])[:, 0]
         one, foot = leads[TWELVE_LEADS.index("I")], leads[TWELVE_LEADS.index("aVF")]
@@ -60,7 +60,7 @@ def test_a_vector_is_seen_at_its_axis_whatever_its_backward_part(axis):
 
 @pytest.mark.parametrize("conduction", CONDUCTIONS)
 @pytest.mark.parametrize("qrs_s", [0.08, 0.15])
-def test_the_qrs_lasts_as_long_as_it_should(conduction, qrs_s):
+def test_the_qrs_has_its_duration(conduction, qrs_s):
     heart = Heart(qrs_s=qrs_s, conduction=conduction, t_mv=0, t_back_mv=0, p_mv=0)
     size = np.linalg.norm(one_beat(heart), axis=0)
     active = np.flatnonzero(size > 0.05 * size.max())
@@ -68,7 +68,7 @@ def test_the_qrs_lasts_as_long_as_it_should(conduction, qrs_s):
     assert active[-1] / FS == pytest.approx(0.5 + qrs_s, abs=0.12 * qrs_s)
 
 
-def test_p_and_t_waves_lie_where_the_intervals_say():
+def test_p_and_t_waves_match_the_intervals():
     heart = Heart(pr_s=0.2, qt_s=0.42)
     lead_two = (LEAD_FIELD @ one_beat(heart))[1]
     p_wave = np.flatnonzero(lead_two[:480] > 0.1 * lead_two[:480].max())
@@ -79,8 +79,10 @@ def test_p_and_t_waves_lie_where_the_intervals_say():
 
 @pytest.mark.parametrize("kind", BEAT_KINDS)
 def test_each_kind_of_beat_has_its_waves(kind):
-    table = beat(Heart(), kind)
-    present = {name for name, row in zip(WAVES, table, strict=True) if np.abs(row[2:]).sum() > 0}
+    table = beat_table(Heart(), kind)
+    present = {
+        name for name, row in zip(BEAT_WAVES, table, strict=True) if np.abs(row[2:]).sum() > 0
+    }
     assert ("left P" in present) == (
         kind not in ("no P", "premature ventricular", "ventricular pacing, no P")
     )
@@ -90,7 +92,7 @@ def test_each_kind_of_beat_has_its_waves(kind):
     assert {"main QRS", "T fall"} <= present
 
 
-def test_a_sampling_rate_changes_the_samples_and_not_the_heart():
+def test_the_sampling_rate_does_not_change_the_signal():
     heart = Heart()
     fine, coarse = one_beat(heart, fs=1000.0), one_beat(heart, fs=250.0)
     np.testing.assert_allclose(coarse, fine[:, ::4], atol=0.002)
@@ -105,15 +107,15 @@ def test_a_spike_shorter_than_the_sampling_interval_keeps_its_area():
 
 
 def test_beats_may_lie_partly_outside_the_recording():
-    tables = np.stack([beat(Heart(), "sinus")] * 3)
+    tables = np.stack([beat_table(Heart(), "sinus")] * 3)
     whole = dipole(np.array([1.0, 2.0, 3.0]), tables, 500.0, 2000)
     part = dipole(np.array([0.0, 1.0, 2.0]), tables, 500.0, 1000)
     np.testing.assert_allclose(part, whole[:, 500:1500], atol=1e-12)
 
 
-def test_a_library_detector_finds_every_beat():
+def test_the_detector_of_wfdb_finds_every_beat():
     onsets = np.arange(0.6, 11.5, 0.85)
-    signal = dipole(onsets, np.stack([beat(Heart(), "sinus")] * len(onsets)), 500.0, 6000)
+    signal = dipole(onsets, np.stack([beat_table(Heart(), "sinus")] * len(onsets)), 500.0, 6000)
     noise = 0.01 * np.random.default_rng(0).standard_normal(6000)
     found = xqrs_detect((LEAD_FIELD @ signal)[1] + noise, fs=500.0, verbose=False) / 500.0
     assert len(found) >= len(onsets) - 1
@@ -131,7 +133,7 @@ def test_fibrillation_has_no_fixed_rhythm_and_flutter_has_one():
         power = np.abs(np.fft.rfft(wave[1])) ** 2
         frequencies = np.fft.rfftfreq(10000, 1 / FS)
         line = frequencies[power.argmax()]
-        # Share of the strongest line and its harmonics.
+        # Share of the strongest frequency and its harmonics.
         near = np.isclose((frequencies + 0.05) % line, 0.05, atol=0.051) & (frequencies > 1)
         assert low <= power[near].sum() / power.sum() <= high
 
@@ -157,7 +159,7 @@ def test_f_waves_are_largest_in_v1():
     assert 0.04 < sizes["V1"] < 0.08
 
 
-def test_the_p_wave_is_biphasic_in_v1_and_larger_in_lead_two_than_in_v5():
+def test_the_p_wave_is_biphasic_in_v1_and_larger_in_lead_ii_than_in_v5():
     heart = Heart(qrs_mv=0, septal_mv=0, main_back_mv=0, back_mv=0, t_mv=0, t_back_mv=0)
     leads = dict(zip(INDEPENDENT_LEADS, LEAD_FIELD @ one_beat(heart), strict=True))
     assert leads["V1"].argmax() < leads["V1"].argmin()
@@ -165,8 +167,8 @@ def test_the_p_wave_is_biphasic_in_v1_and_larger_in_lead_two_than_in_v5():
     assert leads["II"].max() > leads["V5"].max() > 0
 
 
-def test_unknown_conduction_and_wall_are_refused():
-    with pytest.raises(ValueError, match=r"expected one of normal, left.*found 'up'"):
+def test_unknown_conduction_and_infarct_are_refused():
+    with pytest.raises(ValueError, match=r"conduction: .*found 'up'"):
         Heart(conduction="up")
-    with pytest.raises(ValueError, match=r"expected '' or one of inferior.*found 'septum'"):
+    with pytest.raises(ValueError, match=r"infarct: .*found 'septum'"):
         Heart(infarct="septum")

@@ -7,7 +7,7 @@ from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, corrected_qt, diagnose
 from ecg.simulation.populations import Population, draw_patient
-from ecg.simulation.recordings import shown_kinds
+from ecg.simulation.recordings import visible_beat_kinds
 from ecg.simulation.rhythms import Rhythm, beat_times
 
 SINUS = {"NSR", "SB", "STach", "SA"}
@@ -22,7 +22,7 @@ def drawn(n=1500, **shares):
     return [draw_patient(population, np.random.default_rng([1, seed])) for seed in range(n)]
 
 
-def test_an_ordinary_heart_has_sinus_rhythm_and_nothing_else():
+def test_a_normal_heart_has_only_sinus_rhythm():
     assert found() == {"NSR"}
     assert found(sex="Female") == {"NSR"}
 
@@ -74,29 +74,29 @@ def test_other_diagnoses_follow_from_the_heart(heart, diagnoses):
     assert found(**heart) - {"NSR"} == diagnoses
 
 
-def test_premature_beats_count_where_the_recording_shows_them():
+def test_premature_beats_are_diagnosed_only_if_visible():
     patient = Patient(60, "Male", Rhythm(premature_atrial=0.1, premature_ventricular=0.1))
     assert diagnose(patient) == {"NSR"}
     assert diagnose(patient, {"sinus", "premature atrial"}) == {"NSR", "PAC"}
     assert diagnose(patient, {"sinus", "premature ventricular"}) == {"NSR", "PVC"}
 
 
-def test_low_voltage_alone_is_no_poor_progression():
+def test_low_voltage_is_not_poor_r_wave_progression():
     assert found(qrs_mv=0.25, septal_mv=0.05, back_mv=0.2, t_mv=0.1) == {"NSR", "LQRSV"}
 
 
-def test_an_anterior_infarct_takes_the_r_waves_too():
+def test_an_anterior_infarct_causes_q_waves():
     assert {"QAb"} <= found(infarct="anterior", qrs_s=0.1, back_mv=0.8)
 
 
-def test_what_is_a_long_qt_depends_on_sex():
+def test_the_limit_of_the_qtc_depends_on_sex():
     qt_s = 0.455 * (60 / 70) ** (1 / 3)
     assert corrected_qt(qt_s, 70) == pytest.approx(0.455)
     assert "LQT" in found(sex="Male", qt_s=qt_s)
     assert "LQT" not in found(sex="Female", qt_s=qt_s)
 
 
-def test_a_wide_qrs_or_a_pacemaker_explains_what_comes_with_it():
+def test_findings_secondary_to_a_wide_qrs_or_pacing_are_not_diagnosed():
     assert found(conduction="left", qrs_s=0.16, axis_deg=10, t_axis_deg=190, qt_s=0.5) == {
         "NSR",
         "LBBB",
@@ -114,7 +114,7 @@ def test_combinations_are_physically_possible():
             assert not rhythm.premature_atrial
         if "LBBB" in diagnoses:
             assert not diagnoses & {"QAb", "LAnFB", "LQT", "TAb", "PRWP"}
-        # Each wave has its place between two beats.
+        # All waves fit between two beats.
         assert heart.qt_s < 60 / rhythm.rate_bpm
         assert heart.qt_s <= rhythm.refractory_s
         if rhythm.kind == "sinus":
@@ -122,18 +122,18 @@ def test_combinations_are_physically_possible():
             assert rhythm.rate_bpm <= max(220 - patient.age, 110)
 
 
-def test_every_diagnosis_occurs_and_none_is_everywhere():
+def test_every_diagnosis_occurs_and_none_is_in_most_records():
     counts = dict.fromkeys((diagnosis.abbreviation for diagnosis in DIAGNOSES), 0)
     patients = drawn()
     for patient in patients:
         onsets, kinds = beat_times(patient.rhythm, 10.0, np.random.default_rng(0))
-        for abbreviation in diagnose(patient, shown_kinds(onsets, kinds, 10.0)):
+        for abbreviation in diagnose(patient, visible_beat_kinds(onsets, kinds, 10.0)):
             counts[abbreviation] += 1
     assert min(counts.values()) >= 15, counts
     assert max(counts.values()) < 0.8 * len(patients), counts
 
 
-def test_without_mechanisms_people_are_within_normal_limits():
+def test_patients_without_mechanisms_are_within_normal_limits():
     rare = [field.name for field in fields(Population) if not field.name.startswith("age")]
     patients = drawn(400, **dict.fromkeys(rare, 0.0))
     healthy = [diagnose(patient) for patient in patients]
@@ -150,7 +150,7 @@ def test_without_mechanisms_people_are_within_normal_limits():
         assert np.mean([low <= of(patient) <= high for patient in patients]) > 0.95
 
 
-def test_mechanisms_are_as_common_as_asked():
+def test_mechanisms_are_as_common_as_in_the_population():
     patients = drawn(fibrillation=0.3, left_block=0.2, slow=0.5)
     assert np.mean([p.rhythm.kind == "fibrillation" for p in patients]) == pytest.approx(
         0.3, abs=0.04
@@ -160,7 +160,7 @@ def test_mechanisms_are_as_common_as_asked():
     assert np.mean([p.rhythm.rate_bpm < 60 for p in sinus]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_age_and_sex_shift_what_they_should():
+def test_measurements_depend_on_age_and_sex():
     patients = [
         p for p in drawn(3000) if p.rhythm.kind == "sinus" and p.heart.conduction == "normal"
     ]

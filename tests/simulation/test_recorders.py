@@ -4,38 +4,38 @@ import numpy as np
 import pytest
 
 from ecg.records.leads import TWELVE_LEADS
-from ecg.simulation.recorders import Recorder, record
+from ecg.simulation.recorders import Recorder, record_signal
 
 QUIET = Recorder(wander_mv=0, mains_mv=0, muscle_mv=0, motion_per_min=0, loose_electrode=0)
 LEAD = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
 
 
 def heart(n_samples=5000, fs=500.0, hz=10.0):
-    """Eight leads of 1 mV at `hz`, in eight phases."""
+    """Return sines of 1 mV at `hz` in eight leads, with different phases."""
     time = np.arange(n_samples) / fs
     return np.sin(2 * np.pi * hz * time + np.arange(8)[:, None])
 
 
 def recorded(signal, recorder, seed=0):
-    """What was recorded, in mV again."""
-    digital = record(signal, recorder, np.random.default_rng(seed))
+    """Return the recording in mV."""
+    digital = record_signal(signal, recorder, np.random.default_rng(seed))
     assert digital.dtype == np.int16
     return (digital - float(recorder.baseline)) / recorder.adc_gain
 
 
-def test_a_quiet_recorder_keeps_the_heart():
+def test_a_recorder_without_noise_preserves_the_signal():
     leads = recorded(heart(), QUIET)
     assert leads.shape == (12, 5000)
     np.testing.assert_allclose(leads[[0, 1, *range(6, 12)]], heart(), atol=0.15)
 
 
 def test_noise_obeys_einthoven_and_goldberger():
-    loud = Recorder(
+    noisy = Recorder(
         wander_mv=0.2, mains_mv=0.05, muscle_mv=0.1, motion_per_min=30, loose_electrode=0
     )
-    leads = recorded(heart(), loud)
+    leads = recorded(heart(), noisy)
     assert np.abs(leads[0] - recorded(heart(), QUIET)[0]).max() > 0.2
-    step = 2 / loud.adc_gain  # each lead is rounded by itself
+    step = 2 / noisy.adc_gain  # each lead is rounded by itself
     np.testing.assert_allclose(leads[LEAD["I"]] + leads[LEAD["III"]], leads[LEAD["II"]], atol=step)
     np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=step)
 
@@ -64,7 +64,7 @@ def test_electrode_motion_steps_and_decays():
     assert np.abs(moved).max() > 0.05
 
 
-def test_the_filter_takes_what_lies_outside_its_band():
+def test_the_filter_removes_frequencies_outside_its_band():
     narrow = replace(QUIET, band_hz=(0.5, 40.0))
     for hz, kept in ((0.05, 0.1), (10.0, 1.0), (200.0, 0.1)):
         size = np.abs(recorded(heart(20000, hz=hz), narrow)[1, 4000:]).max()
@@ -72,7 +72,7 @@ def test_the_filter_takes_what_lies_outside_its_band():
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_loose_electrode_flattens_the_leads_that_need_it(seed):
+def test_a_loose_electrode_flattens_its_leads(seed):
     leads = recorded(heart(), replace(QUIET, loose_electrode=1.0), seed)
     flat = {lead for lead, i in LEAD.items() if not leads[i].any()}
     assert flat in (
@@ -86,16 +86,16 @@ def test_a_loose_electrode_flattens_the_leads_that_need_it(seed):
 def test_gain_and_baseline_scale_the_digital_values_and_nothing_is_missing():
     recorder = replace(QUIET, adc_gain=200.0, baseline=12)
     np.testing.assert_allclose(recorded(heart(), recorder), recorded(heart(), QUIET), atol=0.006)
-    # The lowest value of 16 bits stands for a missing sample.
-    huge = record(1e6 * heart(), QUIET, np.random.default_rng(0))
+    # The lowest 16-bit value means a missing sample.
+    huge = record_signal(1e6 * heart(), QUIET, np.random.default_rng(0))
     assert huge.min() == -(2**15) + 1
 
 
-def test_mains_above_half_the_sampling_rate_do_not_fold_back():
+def test_mains_noise_above_half_the_sampling_rate_is_not_aliased():
     slow = replace(QUIET, fs=100.0, mains_hz=60.0, mains_mv=1.0, band_hz=(0.1, 40.0))
     assert not recorded(np.zeros((8, 1000)), slow).any()
 
 
 def test_a_band_beyond_half_the_sampling_rate_is_refused():
-    with pytest.raises(ValueError, match=r"expected 0 < low < high < 125.0"):
+    with pytest.raises(ValueError, match=r"band_hz: expected .* high < 125.0"):
         Recorder(fs=250.0)

@@ -13,10 +13,10 @@ from ecg.simulation.__main__ import main
 from ecg.simulation.patients import Patient
 from ecg.simulation.recordings import (
     heart_signal,
-    shown_kinds,
     simulate_folder,
     simulate_record,
-    source_at,
+    source_with_fs,
+    visible_beat_kinds,
 )
 from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import SOURCES
@@ -28,9 +28,9 @@ def contents(folder) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("simulated")
-    simulate_folder(place, 40, seed=3)
-    return place
+    path = tmp_path_factory.mktemp("simulated")
+    simulate_folder(path, 40, seed=3)
+    return path
 
 
 def test_the_same_seed_writes_the_same_files_with_any_number_of_workers(folder, tmp_path):
@@ -38,23 +38,23 @@ def test_the_same_seed_writes_the_same_files_with_any_number_of_workers(folder, 
     assert contents(tmp_path) == contents(folder)
 
 
-def test_further_records_leave_the_first_as_they_are(folder, tmp_path):
+def test_more_records_do_not_change_the_first_ones(folder, tmp_path):
     simulate_folder(tmp_path, 11, seed=3)
     first = contents(tmp_path)
     assert len(first) == 22
     assert first.items() <= contents(folder).items()
 
 
-def test_another_seed_gives_other_hearts(folder, tmp_path):
+def test_another_seed_gives_other_patients(folder, tmp_path):
     simulate_folder(tmp_path, 7, seed=4)
     assert not set(contents(tmp_path)) & set(contents(folder))
     ages = [
-        [read_record(file).age for file in find_records(place)][:7] for place in (folder, tmp_path)
+        [read_record(file).age for file in find_records(path)][:7] for path in (folder, tmp_path)
     ]
     assert ages[0] != ages[1]
 
 
-def test_records_read_back_as_they_were_made(folder):
+def test_records_can_be_read_and_match_their_source(folder):
     files = find_records(folder)
     assert len(files) == 40
     for file in files:
@@ -71,7 +71,7 @@ def test_records_read_back_as_they_were_made(folder):
         assert 0.05 < np.abs(record.signal).max() < 20
 
 
-def test_wfdb_reads_the_same_and_finds_the_checksums_right(folder):
+def test_wfdb_reads_the_same_signal_and_verifies_the_checksums(folder):
     for file in find_records(folder)[:14]:
         found = wfdb.rdrecord(str(file.header.with_suffix("")), physical=False)
         np.testing.assert_array_equal(found.d_signal.T, read_recording(file.recording))
@@ -83,7 +83,7 @@ def test_wfdb_reads_the_same_and_finds_the_checksums_right(folder):
 
 
 @pytest.mark.parametrize("lead_set", LEAD_SETS)
-def test_fewer_leads_are_cut_from_the_same_recording(folder, tmp_path, lead_set):
+def test_records_of_fewer_leads_come_from_the_same_recording(folder, tmp_path, lead_set):
     simulate_folder(tmp_path, 7, seed=3, lead_set=lead_set)
     for file in find_records(tmp_path):
         record = read_record(file)
@@ -100,11 +100,11 @@ def test_fewer_leads_are_cut_from_the_same_recording(folder, tmp_path, lead_set)
         assert record.dx == twelve.dx
 
 
-def test_another_sampling_rate_shows_the_same_heart():
+def test_another_sampling_rate_gives_the_same_patient_and_signal():
     found = []
     for fs in (250.0, 1000.0):
         rng = np.random.default_rng(5)
-        source = source_at("simulated-laboratory", fs)
+        source = source_with_fs("simulated-laboratory", fs)
         header, recording = simulate_record("X", source, 12, rng)
         assert (header.fs, recording.shape[1]) == (fs, 30 * fs)
         signal = recording / source.recorder.adc_gain
@@ -114,7 +114,7 @@ def test_another_sampling_rate_shows_the_same_heart():
     assert agreement > 0.95
 
 
-def test_a_heart_alone_is_free_of_noise():
+def test_the_signal_of_a_heart_is_free_of_noise():
     rng = np.random.default_rng(0)
     patient = Patient(60, "Male")
     signal = heart_signal(patient, *beat_times(patient.rhythm, 10.0, rng), 10.0, 500.0, rng)
@@ -123,7 +123,7 @@ def test_a_heart_alone_is_free_of_noise():
     assert np.quantile(between, 0.2) < 1e-6
 
 
-def test_the_command_writes_what_it_is_asked_for(tmp_path, monkeypatch):
+def test_the_command_follows_its_options(tmp_path, monkeypatch):
     monkeypatch.setenv("ECG_WORKERS", "1")
     main([str(tmp_path / "new"), "--records", "3", "--seed", "9", "--fs", "257", "--leads", "3",
           "--source", "simulated-county"])  # fmt: skip
@@ -136,34 +136,34 @@ def test_the_command_writes_what_it_is_asked_for(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--records", "many"], "expected a whole number, found 'many'"),
-        (["--records", "0"], "expected at least 1, found '0'"),
+        (["--records", "many"], "'many'"),
+        (["--records", "0"], "'0'"),
         (["--records", "1", "--fs", "20"], "expected 50 to 4000 Hz, found '20'"),
-        (["--records", "1", "--source", "Ningbo"], "invalid choice: 'Ningbo'"),
-        (["--records", "1", "--leads", "5"], "invalid choice: 5"),
+        (["--records", "1", "--source", "Ningbo"], "'Ningbo'"),
+        (["--records", "1", "--leads", "5"], "--leads"),
         ([], "--records"),
     ],
 )
-def test_the_command_says_what_it_expected(tmp_path, capsys, arguments, message):
+def test_wrong_options_are_refused(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit):
         main([str(tmp_path), *arguments])
     assert message in capsys.readouterr().err
     assert not os.listdir(tmp_path)
 
 
-def test_a_source_that_is_named_twice_counts_once(tmp_path):
+def test_a_repeated_source_counts_once(tmp_path):
     simulate_folder(tmp_path, 4, seed=3, sources=["simulated-county", "simulated-county"])
     assert len(find_records(tmp_path)) == 4
 
 
-def test_premature_beats_are_labelled_where_they_can_be_seen():
+def test_premature_beats_are_visible_only_within_the_recording():
     onsets = np.array([-0.4, 0.2, 0.7, 1.5, 9.7, 10.4])
     kinds = ["sinus", "premature atrial", "sinus", "sinus", "sinus", "premature ventricular"]
-    assert shown_kinds(onsets, kinds, 10.0) == {"sinus"}
-    assert shown_kinds(onsets + 0.5, kinds, 12.0) == set(kinds)
+    assert visible_beat_kinds(onsets, kinds, 10.0) == {"sinus"}
+    assert visible_beat_kinds(onsets + 0.5, kinds, 12.0) == set(kinds)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_the_error_names_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"simulation: .*file"):
         main([str(tmp_path / "file" / "out"), "--records", "1"])

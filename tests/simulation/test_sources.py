@@ -4,25 +4,25 @@ import pytest
 from ecg.records.diagnoses import CLASS_OF_CODE, DIAGNOSES
 from ecg.simulation.patients import diagnose
 from ecg.simulation.populations import draw_patient
-from ecg.simulation.recordings import shown_kinds
+from ecg.simulation.recordings import visible_beat_kinds
 from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import ABNORMAL_CODE, SOURCES, Habits, annotate
 
 
 class Always:
-    """A generator whose draws are all 0: whatever has a chance happens."""
+    """A random generator that always draws 0: any event with a positive probability happens."""
 
     def random(self):
         return 0.0
 
 
 def written(diagnoses, **habits) -> set[str]:
-    """Abbreviations that the codes stand for."""
+    """Return the abbreviations of the annotated diagnoses."""
     codes = annotate(diagnoses, Habits(**habits), Always())
     return {DIAGNOSES[CLASS_OF_CODE[code]].abbreviation for code in codes}
 
 
-def test_there_are_many_differing_sources_that_say_they_are_simulated():
+def test_sources_differ_and_are_named_as_simulated():
     assert len(SOURCES) >= 5
     assert all(name.startswith("simulated-") for name in SOURCES)
     assert len({source.letter for source in SOURCES.values()}) == len(SOURCES)
@@ -33,21 +33,21 @@ def test_there_are_many_differing_sources_that_say_they_are_simulated():
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_a_source_writes_all_that_it_annotates_and_nothing_else(source):
-    written_by_it = set()
+def test_exactly_the_annotated_diagnoses_of_a_source_occur(source):
+    found = set()
     for seed in range(2500):
         rng = np.random.default_rng([3, seed])
         patient = draw_patient(source.population, rng)
         onsets, kinds = beat_times(patient.rhythm, 10.0, rng)
-        codes = annotate(diagnose(patient, shown_kinds(onsets, kinds, 10.0)), source.habits, rng)
-        written_by_it |= {
-            DIAGNOSES[CLASS_OF_CODE[c]].abbreviation for c in codes if c != ABNORMAL_CODE
-        }
-    assert written_by_it == source.habits.annotated
+        codes = annotate(
+            diagnose(patient, visible_beat_kinds(onsets, kinds, 10.0)), source.habits, rng
+        )
+        found |= {DIAGNOSES[CLASS_OF_CODE[c]].abbreviation for c in codes if c != ABNORMAL_CODE}
+    assert found == source.habits.annotated
 
 
-def test_annotators_who_write_all_write_all():
-    assert written({"NSR", "LAD", "TInv", "TAb"}, inversion_alone=False) == {
+def test_annotators_without_special_habits_use_all_diagnoses():
+    assert written({"NSR", "LAD", "TInv", "TAb"}, inverted_t_alone=False) == {
         "NSR",
         "LAD",
         "TInv",
@@ -55,29 +55,29 @@ def test_annotators_who_write_all_write_all():
     }
 
 
-def test_a_source_never_writes_what_it_does_not_annotate():
+def test_diagnoses_that_are_not_annotated_are_left_out():
     assert written({"NSR", "PVC"}, annotated=frozenset({"NSR"})) == {"NSR"}
     assert annotate({"PVC"}, Habits(annotated=frozenset({"NSR"})), Always()) == (ABNORMAL_CODE,)
     assert ABNORMAL_CODE not in CLASS_OF_CODE
 
 
-def test_one_finding_is_written_in_one_word():
+def test_a_finding_with_two_names_is_annotated_once():
     assert written({"LBBB", "BBB"}, unspecified_block=0.0) == {"LBBB"}
     assert written({"LBBB", "BBB"}, unspecified_block=1.0) == {"BBB"}
-    assert written({"IAVB", "LPR"}, long_pr_word=0.0) == {"IAVB"}
-    assert written({"IAVB", "LPR"}, long_pr_word=1.0) == {"LPR"}
+    assert written({"IAVB", "LPR"}, prolonged_pr=0.0) == {"IAVB"}
+    assert written({"IAVB", "LPR"}, prolonged_pr=1.0) == {"LPR"}
     assert written({"TInv", "TAb"}) == {"TInv"}
-    assert written({"SB"}, any_slow=True) == {"Brady"}
+    assert written({"SB"}, unspecified_bradycardia=True) == {"Brady"}
 
 
-def test_sinus_rhythm_may_be_written_only_when_alone():
-    assert written({"NSR", "PAC"}, normal_alone=True) == {"PAC"}
-    assert written({"NSR"}, normal_alone=True) == {"NSR"}
-    # A finding that is not annotated does not keep it away.
-    assert written({"NSR", "LAD"}, annotated=frozenset({"NSR"}), normal_alone=True) == {"NSR"}
+def test_sinus_rhythm_may_be_annotated_only_alone():
+    assert written({"NSR", "PAC"}, sinus_rhythm_alone=True) == {"PAC"}
+    assert written({"NSR"}, sinus_rhythm_alone=True) == {"NSR"}
+    # Diagnoses that are not annotated do not count.
+    assert written({"NSR", "LAD"}, annotated=frozenset({"NSR"}), sinus_rhythm_alone=True) == {"NSR"}
 
 
-def test_of_equivalent_codes_each_source_has_its_own():
+def test_a_source_may_use_the_second_of_equivalent_codes():
     rng = np.random.default_rng(0)
     assert annotate({"PAC"}, Habits(), rng) == ("284470004",)
     assert annotate({"PAC"}, Habits(second_code=frozenset({"PAC"})), rng) == ("63593006",)
