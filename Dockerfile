@@ -1,7 +1,7 @@
 FROM python:3.12.11-slim-bookworm
 
-# Nothing is written outside the mounted folders at run time: no byte code, and the packages that
-# keep a settings folder find theirs made below.
+# Nothing is written outside the mounted folders at run time: byte code and the settings folders of
+# Keras and Matplotlib are made below.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     KERAS_HOME=/opt/keras \
@@ -14,8 +14,8 @@ WORKDIR /physionet
 COPY requirements.txt constraints.txt ./
 RUN pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
 
-# TensorFlow 2.21 finds most of its CUDA wheels by itself, but not cuSOLVER's, and then trains on
-# the CPU without a word: tell the loader of all of them.
+# TensorFlow 2.21 finds most of its CUDA wheels by itself, but not cuSOLVER's, and then silently
+# trains on the CPU. Register all of them with the loader.
 RUN python -c "import pathlib, sysconfig; \
         print(*pathlib.Path(sysconfig.get_path('purelib')).glob('nvidia/*/lib'), sep='\n')" \
         > /etc/ld.so.conf.d/nvidia-wheels.conf \
@@ -23,5 +23,5 @@ RUN python -c "import pathlib, sysconfig; \
     && python -c "import keras, wfdb"
 
 COPY . .
-# Matplotlib uses the list of fonts that it finds only where it could write one.
+# Matplotlib uses its font cache only if it can write to it.
 RUN python -m compileall -q . && chmod -R a+rX . /opt/keras && chmod -R a+rwX /opt/matplotlib

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`python test_model.py MODEL DATA OUTPUTS`: an output file for every record in DATA."""
+"""`python test_model.py MODEL DATA OUTPUTS`: write an output file for every record in DATA."""
 
 import argparse
 import sys
@@ -16,42 +16,45 @@ from ecg.runtime.progress import track
 
 
 def test_model(model_directory, data_directory, output_directory, workers: int) -> int:
-    """Answers every record below `data_directory`; how many of them could not be read.
+    """Classify every record below `data_directory`; return the number of unreadable records.
 
-    Each record is answered by the model of its lead set, as `team_code.run_model` would, but many
-    together: `workers` processes read ahead. One that cannot be read is answered as sinus rhythm,
-    by any of the models where not even its leads are known, and named on stderr.
+    The outputs equal those of `team_code.run_model`, but records are processed in batches, which
+    `workers` processes read ahead. An unreadable record is answered as sinus rhythm and named on
+    stderr.
     """
     from ecg.models.predictor import load_predictor, print_warnings  # loads TensorFlow
 
     records = find_records(data_directory)
     if not records:
         raise RecordError(f"{data_directory}: expected records (NAME.hea), found none")
-    ids, of_lead_set = {}, defaultdict(list)
+    ids, by_lead_set = {}, defaultdict(list)
     for files in records:
-        ids[files.name], lead_set, warnings = _look(files)
-        of_lead_set[lead_set].append(files)
+        ids[files.name], lead_set, warnings = _read_header(files)
+        by_lead_set[lead_set].append(files)
         print_warnings(files.name, warnings)
-    unknown = of_lead_set.pop(None, [])
-    of_lead_set[max(of_lead_set, default=max(LEAD_SETS))] += unknown
-    # What is missing or forbidden should show before hours of answers, not after.
+    # Records with unreadable headers go to any model that is loaded anyway.
+    unreadable = by_lead_set.pop(None, [])
+    by_lead_set[max(by_lead_set, default=max(LEAD_SETS))] += unreadable
+    # Made first, so that missing files and permissions are noticed before hours of work.
     output_directory = make_folder(output_directory)
     models = {
-        size: load_predictor(model_directory, size) for size in sorted(of_lead_set, reverse=True)
+        size: load_predictor(model_directory, size) for size in sorted(by_lead_set, reverse=True)
     }
     answers = (
         answer
         for size, model in models.items()
-        for answer in model.answer_files(of_lead_set[size], workers)
+        for answer in model.answer_files(by_lead_set[size], workers)
     )
     for files, answer in track(answers, len(records), "answering"):
         write_output(output_directory / f"{files.name}.csv", ids[files.name], *answer)
     return sum(model.n_unusable for model in models.values())
 
 
-def _look(files: RecordFiles) -> tuple[str, int | None, tuple[str, ...]]:
-    """The id that the header gives the record, the lead set whose model answers it, and warnings;
-    the files' name, None and no warnings where the header is unreadable."""
+def _read_header(files: RecordFiles) -> tuple[str, int | None, tuple[str, ...]]:
+    """Return a record's id, its lead set and warnings, as its header states them.
+
+    If the header is unreadable: the file name, None and no warnings.
+    """
     try:
         header = parse_header(read_header_text(files.header))
     except (RecordError, OSError):
@@ -60,13 +63,13 @@ def _look(files: RecordFiles) -> tuple[str, int | None, tuple[str, ...]]:
 
 
 def main(arguments=None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model_directory", help="folder that train_model.py wrote")
     parser.add_argument("data_directory", help="folder of NAME.hea + NAME.mat, nested or flat")
     parser.add_argument("output_directory", help="folder for the NAME.csv files, made if missing")
     parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 if a record was unreadable"
+        "--strict", action="store_true", help="exit with status 1 if a record could not be read"
     )
     options = parser.parse_args(arguments)
     with running("test_model.py"):

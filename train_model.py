@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`python train_model.py DATA MODEL`: trains the models on the records in DATA, into MODEL."""
+"""`python train_model.py DATA MODEL`: train models on the records in DATA, save them in MODEL."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from ecg.runtime.command_line import running
 
 
 def main(arguments=None) -> None:
-    """Runs the command line; training's options are the `ECG_…` environment variables."""
+    """Run the command line; further options are the `ECG_…` environment variables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_directory", help="folder of NAME.hea + NAME.mat, nested or flat")
     parser.add_argument("model_directory", help="folder for the models, made if missing")

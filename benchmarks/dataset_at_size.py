@@ -1,14 +1,13 @@
-"""What the full training set costs before training: time, memory, and a second start.
+"""Time and memory of preparing the full training set, and of a second start from the cache.
 
     python -m benchmarks.dataset_at_size FOLDER [--records 88253] [--workers N]
 
-Simulates into FOLDER the records that it lacks (0.2 MB each, kept for a later call): a tenth of
-them in one folder, the others in a second one, both in groups of a thousand like PhysioNet's. Then
-prepares the default method's dataset of the tenth, prepares that of all, and opens the latter again
-from the cache, each in a new process. Before each the records are dropped from the system's file
-cache, so that both sizes are read from the disk. Memory is the sum of the proportional set sizes
-(PSS) of that process and all below it, sampled. The prepared arrays, 4.2 GB of 88,253 records, lie
-in FOLDER meanwhile.
+Missing records are simulated in FOLDER (0.2 MB each, kept for later runs): a tenth of them in one
+folder, the others in a second one, both in groups of a thousand like PhysioNet's. The default
+method's dataset is prepared for the tenth, then for all records, and the latter is opened again
+from the cache, each in a new process. The system's file cache is dropped before, so that the
+records are read from disk. Memory is the sum of proportional set sizes (PSS) of the process and its
+descendants, sampled. FOLDER temporarily holds the prepared arrays: 4.2 GB for 88,253 records.
 """
 
 import argparse
@@ -29,13 +28,13 @@ from ecg.simulation.recordings import simulate_folder
 from ecg.training.dataset import prepare_dataset
 
 N_RECORDS = 88_253
-REACH_SPEED, REACH_MEMORY_GIB, REACH_SECOND_START_S = 0.9, 2.0, 10.0
+TARGET_SPEED, TARGET_MEMORY_GIB, TARGET_SECOND_START_S = 0.9, 2.0, 10.0
 _GROUP = 1000  # records
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What it took to get a dataset of so many records: s, and at most so many bytes of memory."""
+    """The cost of preparing a dataset. memory: peak, bytes."""
 
     n_records: int
     seconds: float
@@ -43,12 +42,12 @@ class Cost:
 
     @property
     def speed(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.n_records / self.seconds
 
 
 def simulate_missing(folder: Path, n_records: int, workers: int) -> tuple[Path, Path]:
-    """The folders of a tenth of the records, and of all; their groups are made where missing."""
+    """Simulate missing groups of records; return the folders of a tenth and of all records."""
     whole = folder / f"{n_records}-records"
     n_tenth = n_records // 10
     seed = 0
@@ -65,8 +64,8 @@ def simulate_missing(folder: Path, n_records: int, workers: int) -> tuple[Path, 
 
 
 def drop_from_cache(folder: Path) -> None:
-    """Makes the system forget what the files below the folder hold, so that they are read anew."""
-    os.sync()  # what is not yet on the disk cannot be dropped
+    """Drop the files below a folder from the system's file cache."""
+    os.sync()  # unwritten data cannot be dropped
     for path in folder.rglob("*.*"):
         if path.is_file():
             with open(path, "rb") as file:
@@ -74,7 +73,7 @@ def drop_from_cache(folder: Path) -> None:
 
 
 def cost_of_dataset(folder: Path, cache: Path, workers: int) -> Cost:
-    """The cost of `prepare_dataset`, called in a new process."""
+    """Return the cost of `prepare_dataset` in a new process."""
     drop_from_cache(folder)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         pid = process.submit(os.getpid).result()
@@ -87,24 +86,24 @@ def _prepare(folder: Path, cache: Path, workers: int) -> tuple[int, float]:
     started = time.perf_counter()
     dataset = prepare_dataset(folder, Preparation(), cache, workers)
     seconds = time.perf_counter() - started
-    get_reusable_executor().shutdown()  # its idle workers would keep this process for minutes
+    get_reusable_executor().shutdown()  # idle workers would keep this process alive for minutes
     return len(dataset), seconds
 
 
 def report(tenth: Cost, whole: Cost, again: Cost, workers: int) -> list[str]:
-    """A line per row."""
+    """Return the lines to print."""
     return [
         f"dataset of {whole.n_records:,} records, {workers} workers: {whole.speed:.0f} records/s, "
         f"{whole.speed / tenth.speed:.2f} of the {tenth.speed:.0f} at {tenth.n_records:,} "
-        f"(reach {REACH_SPEED:g})",
+        f"(target {TARGET_SPEED:g})",
         f"peak memory of all processes: {whole.memory / 2**30:.2f} GiB, "
-        f"{tenth.memory / 2**30:.2f} GiB at {tenth.n_records:,} (reach {REACH_MEMORY_GIB:g} GiB)",
-        f"second start, from the cache: {again.seconds:.1f} s (reach {REACH_SECOND_START_S:g} s)",
+        f"{tenth.memory / 2**30:.2f} GiB at {tenth.n_records:,} (target {TARGET_MEMORY_GIB:g} GiB)",
+        f"second start, from the cache: {again.seconds:.1f} s (target {TARGET_SECOND_START_S:g} s)",
     ]
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,17 +1,16 @@
-"""What the way from probabilities to labels is worth, on answers that cross-validation has left.
+"""Compare decision rules (probabilities to labels) on out-of-fold predictions.
 
     python -m benchmarks.decision_rules OUT … [--out FILE.csv]
 
-Each OUT is a folder of `python -m ecg.cross_validation DATA OUT [--by-source]`. All rules answer
-the same out-of-fold probabilities, and what a rule needs is fitted to the answers of the other
-folds of the same run (method, variant, lead set, seed), never to those of the fold that it answers.
-Prints a table per folder, method and lead set: rows are the records scored, columns the rules,
-figures the Challenge metric, the mean over seeds and behind it the largest less the smallest. The
-AUROC of all records compares probabilities of one fold's network with those of another's.
+Each OUT is the folder of a `python -m ecg.cross_validation DATA OUT [--by-source]`. All rules use
+the same out-of-fold probabilities. Each rule is fitted to the other folds of the same run (method,
+variant, lead set, seed), never to the fold that it is scored on. Prints a table per folder, method
+and lead set: rows are sets of records, columns are rules, and values are the Challenge metric, as
+mean and range over seeds. The AUROC of all records mixes probabilities of several folds' networks.
 
-Rows with a share of sinus rhythm say how a rule bears another population: records weigh so that
-those with sinus rhythm make up the share, and answers stay as they are. In rows with fewer classes
-labels outside them are taken away, as in sources whose doctors looked for those alone.
+Rows with a share of sinus rhythm simulate another population: records are weighted so that sinus
+rhythm has this share, and the predictions are unchanged. Rows with fewer classes remove the labels
+of other classes, as in sources that annotate only these.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from ecg.runtime.command_line import running
 from ecg.runtime.files import written_whole
 
 _ANY = DecisionOptions(rule="expected_score")
-_SEEN = ("seen sets", "seen, calibrated")  # the others' probabilities, another search
+_SEEN = ("seen sets", "seen, calibrated")  # searched among the label sets of the other folds
 RULES = {
     "0.5": None,
     "one threshold": DecisionOptions(shrinkage=np.inf),
@@ -42,9 +41,9 @@ RULES = {
     "any set": _ANY,
     "any, calibrated": replace(_ANY, calibrated=True),
 }
-AUROC, OWN = "AUROC", "as answered"
+AUROC, AS_PREDICTED = "AUROC", "as predicted"
 SINUS_SHARES = (0.15, 0.30, 0.45, 0.60)
-# The scored classes among those that these sets of records were labelled with.
+# The scored classes with which these datasets are labelled.
 FEWER_CLASSES = {
     "CPSC 2018's classes": ("AF", "IAVB", "LBBB", "RBBB", "NSR", "PAC", "PVC"),
     "CODE's classes": ("AF", "IAVB", "LBBB", "RBBB", "NSR", "SB", "STach"),
@@ -56,11 +55,10 @@ _FILE = re.compile(
 
 
 def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[Answers]]:
-    """(method, variant, lead set, seed) -> the answers of its folds, by name of their files.
+    """Return the predictions of all folds by (method, variant, lead set, seed).
 
-    Raises ValueError where there are none, where they are of more than one cross-validation (a fold
-    twice, or numbered ones beside those of sources), where a run has one fold alone, or a file does
-    not hold the answers of a fold.
+    Raises ValueError if there are none, if they are of several cross-validations (a repeated fold,
+    or both numbered folds and sources), if a run has only one fold, or if a file cannot be read.
     """
     runs = {}
     for file in sorted((folder / "folds").glob("[!.]*.fold_*.npz")):
@@ -70,30 +68,30 @@ def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[Answers]]:
                 f"{file}: expected a name like METHOD.VARIANT.12_leads.seed0.fold_1.0f.npz"
             )
         key = (found["method"], found["variant"], int(found["leads"]), int(found["seed"]))
-        own = runs.setdefault(key, {})
-        if found["fold"] in own:
+        files = runs.setdefault(key, {})
+        if found["fold"] in files:
             raise ValueError(f"{file}: expected one file of fold {found['fold']}, found two")
-        own[found["fold"]] = file
+        files[found["fold"]] = file
     if not runs:
-        raise ValueError(f"{folder}: expected answers of folds in its folder folds, found none")
-    names = {name for own in runs.values() for name in own}
+        raise ValueError(f"{folder / 'folds'}: expected predictions of folds, found none")
+    names = {name for files in runs.values() for name in files}
     numbers = {name for name in names if name.isdecimal()}
     if numbers and numbers != names:
         found = ", ".join(map(repr, [*sorted(numbers), *sorted(names - numbers)]))
         raise ValueError(
-            f"{folder}: expected folds of one kind of split, by number or by source; found {found}"
+            f"{folder}: expected either numbered folds or sources, not both; found {found}"
         )
-    for key, own in runs.items():
-        if len(own) < 2:
-            raise ValueError(f"{folder}: expected at least 2 folds of {key}, found {len(own)}")
-    return {key: [_read(file) for file in own.values()] for key, own in runs.items()}
+    for key, files in runs.items():
+        if len(files) < 2:
+            raise ValueError(f"{folder}: expected at least 2 folds of {key}, found {len(files)}")
+    return {key: [_read(file) for file in files.values()] for key, files in runs.items()}
 
 
 def answers_by_rule(folds: list[Answers]) -> tuple[Answers, dict[str, np.ndarray]]:
-    """All folds' answers together, their probabilities uncalibrated; and each rule's labels."""
+    """Return the joined folds with uncalibrated probabilities, and the outputs of each rule."""
     weights, labels = read_weights(), {rule: [] for rule in RULES}
-    # What a method's own temperature did is undone first.
-    raw = [calibrate(one.probabilities, 1 / one.facts.get("temperature", 1)) for one in folds]
+    # Undo the calibration of the method.
+    raw = [calibrate(fold.probabilities, 1 / fold.facts.get("temperature", 1)) for fold in folds]
     for i, probabilities in enumerate(raw):
         others = [j for j in range(len(folds)) if j != i]
         truth = np.concatenate([folds[j].labels for j in others])
@@ -109,27 +107,30 @@ def answers_by_rule(folds: list[Answers]) -> tuple[Answers, dict[str, np.ndarray
                 labels[rule].append(seen[ExpectedScore(seen, weights).largest(calibrated)])
             else:
                 labels[rule].append(decide(calibrated, decision))
-    names, truth, own = (
-        np.concatenate([getattr(one, part) for one in folds])
-        for part in ("names", "labels", "outputs")
+    names, truth, predicted = (
+        np.concatenate([getattr(fold, field) for fold in folds])
+        for field in ("names", "labels", "outputs")
     )
-    outputs = {OWN: own} | {rule: np.concatenate(parts) for rule, parts in labels.items()}
-    return Answers(names, truth, own, np.concatenate(raw), {}), outputs
+    outputs = {rule: np.concatenate(parts) for rule, parts in labels.items()}
+    answers = Answers(names, truth, predicted, np.concatenate(raw), {})
+    return answers, {AS_PREDICTED: predicted} | outputs
 
 
 def weighted_metric(labels, outputs, weights, record_weights) -> float:
-    """The Challenge metric where each record counts `record_weights` (n_records,) times."""
-    inactive = np.broadcast_to(np.arange(N_CLASSES) == SINUS_RHYTHM, labels.shape)
-    observed, correct, floor = (
-        record_weights @ _record_scores(labels, answer, weights)
-        for answer in (outputs, labels, inactive)
+    """Return the Challenge metric with each record counted `record_weights` (n_records,) times."""
+    all_sinus = np.broadcast_to(np.arange(N_CLASSES) == SINUS_RHYTHM, labels.shape)
+    observed, correct, inactive = (
+        record_weights @ _record_scores(labels, predicted, weights)
+        for predicted in (outputs, labels, all_sinus)
     )
-    return float((observed - floor) / (correct - floor)) if correct != floor else 0.0
+    return float((observed - inactive) / (correct - inactive)) if correct != inactive else 0.0
 
 
 def sinus_weights(labels, share: float) -> np.ndarray:
-    """Weights (n_records,) by which records with sinus rhythm make up the share; NaN where either
-    kind of record is missing."""
+    """Return weights (n_records,) that give sinus rhythm this share.
+
+    NaN if no record, or every record, has sinus rhythm.
+    """
     sinus = labels[:, SINUS_RHYTHM]
     actual = sinus.mean()
     if actual in (0, 1):
@@ -137,66 +138,66 @@ def sinus_weights(labels, share: float) -> np.ndarray:
     return np.where(sinus, share / actual, (1 - share) / (1 - actual))
 
 
-def figures(answers: Answers, outputs: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
-    """(records scored, AUROC or rule) -> figure, in the order of the table."""
-    labels, every = answers.labels, np.ones(len(answers.labels))
+def score_rules(answers: Answers, outputs: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
+    """Return scores by (set of records, AUROC or rule), in the order of the table."""
+    labels, equal = answers.labels, np.ones(len(answers.labels))
     sources = np.array([re.match("[A-Za-z]*", name)[0] for name in answers.names])
-    situations = {f"all {len(labels)} records": (labels, every)}
+    subsets = {f"all {len(labels)} records": (labels, equal)}
     for source in np.unique(sources):
-        of_it = sources == source
-        situations[f"source {source}, {of_it.sum()}"] = (labels, of_it.astype(float))
+        chosen = sources == source
+        subsets[f"source {source}, {chosen.sum()}"] = (labels, chosen.astype(float))
     for share in SINUS_SHARES:
-        situations[f"{share:.0%} sinus rhythm"] = (labels, sinus_weights(labels, share))
+        subsets[f"{share:.0%} sinus rhythm"] = (labels, sinus_weights(labels, share))
     for name, abbreviations in FEWER_CLASSES.items():
         kept = [diagnosis.abbreviation in abbreviations for diagnosis in DIAGNOSES]
-        situations[name] = (labels & kept, every)
-    found, weights = {}, read_weights()
-    for situation, (truth, counts) in situations.items():
-        # No AUROC where records weigh differently: the curves know no weights.
-        there = counts > 0
-        if np.unique(counts[there]).size == 1:
-            found[situation, AUROC] = _auroc(truth[there], answers.probabilities[there])
-        for rule, answer in outputs.items():
-            found[situation, rule] = weighted_metric(truth, answer, weights, counts)
-    return found
+        subsets[name] = (labels & kept, equal)
+    scores, weights = {}, read_weights()
+    for subset, (truth, counts) in subsets.items():
+        # The AUROC is only computed for equal weights.
+        chosen = counts > 0
+        if np.unique(counts[chosen]).size == 1:
+            scores[subset, AUROC] = _auroc(truth[chosen], answers.probabilities[chosen])
+        for rule, predicted in outputs.items():
+            scores[subset, rule] = weighted_metric(truth, predicted, weights, counts)
+    return scores
 
 
 def print_table(title: str, by_seed: dict[int, dict[tuple[str, str], float]]) -> None:
-    """Mean over the seeds, and the largest less the smallest where there are several."""
-    columns = [AUROC, OWN, *RULES]
+    """Print the mean over the seeds, and the range if there are several."""
+    columns = [AUROC, AS_PREDICTED, *RULES]
     print(f"\n{title}, seeds {', '.join(map(str, by_seed))}")
     print(f"{'':22s}" + "".join(f"{name:>18s}" for name in columns))
-    for situation in dict.fromkeys(what for one in by_seed.values() for what, _ in one):
+    for subset in dict.fromkeys(subset for scores in by_seed.values() for subset, _ in scores):
         cells = []
         for column in columns:
-            values = [one.get((situation, column), np.nan) for one in by_seed.values()]
+            values = [scores.get((subset, column), np.nan) for scores in by_seed.values()]
             spread = f" ±{np.ptp(values):.3f}" if len(values) > 1 else ""
             cells.append("-" if np.isnan(values).any() else f"{np.mean(values):.3f}{spread}")
-        print(f"{situation:22s}" + "".join(f"{cell:>18s}" for cell in cells))
+        print(f"{subset:22s}" + "".join(f"{cell:>18s}" for cell in cells))
 
 
 def main(arguments=None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.decision_rules",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folds", type=Path, nargs="+", help="folders of cross-validations")
-    parser.add_argument("--out", type=Path, help="CSV file for the figures of each seed")
+    parser.add_argument("--out", type=Path, help="CSV file for the scores of each seed")
     options = parser.parse_args(arguments)
     if options.out and (options.out.is_dir() or not options.out.parent.is_dir()):
-        parser.error(f"--out: expected a file in a folder that is there, found {options.out}")
+        parser.error(f"--out: expected a file in an existing folder, found {options.out}")
     with running("decision_rules"):
         runs = {folder: read_runs(folder) for folder in options.folds}
     rows = []
-    for folder, own in runs.items():
+    for folder, folder_runs in runs.items():
         tables = {}
-        for (method, variant, leads, seed), folds in own.items():
-            found = figures(*answers_by_rule(folds))
-            tables.setdefault((method, variant, leads), {})[seed] = found
+        for (method, variant, leads, seed), folds in folder_runs.items():
+            scores = score_rules(*answers_by_rule(folds))
+            tables.setdefault((method, variant, leads), {})[seed] = scores
             head = (folder, method, variant, leads, seed)
-            rows += [(*head, *what, f"{value:.4f}") for what, value in found.items()]
+            rows += [(*head, *key, f"{value:.4f}") for key, value in scores.items()]
         for (method, variant, leads), by_seed in tables.items():
             print_table(f"{folder}: {method} {variant}, {leads} leads", by_seed)
     if options.out:
@@ -207,15 +208,15 @@ def main(arguments=None) -> None:
 
 def _read(file: Path) -> Answers:
     try:
-        # Opened here because numpy does not close an archive that it cannot read.
+        # numpy would not close an archive that it cannot read.
         with open(file, "rb") as stream:
             return read_answers(stream)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file}: expected the answers of a fold, found {error!r}") from error
+        raise ValueError(f"{file}: expected the predictions of a fold, found {error!r}") from error
 
 
 def _record_scores(labels, outputs, weights) -> np.ndarray:
-    """The Challenge's score (n_records,) of each record, before it is moved and scaled."""
+    """Return the Challenge's score of each record (n_records,), not yet normalised."""
     involved = np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
     return ((labels @ weights) * outputs).sum(axis=1) / involved
 

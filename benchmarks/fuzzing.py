@@ -1,9 +1,8 @@
-"""`python -m benchmarks.fuzzing PARSER`: hostile bytes, led by what code they reach.
+"""`python -m benchmarks.fuzzing PARSER`: coverage-guided fuzzing of a file parser.
 
-Runs a parser of files under the fuzzer atheris (`pip install atheris==3.0.0`; x86-64 Linux), from
-made-up records on. Whatever leaves the parser but the error that it is to raise ends the run, as
-does an input that takes more than ten seconds or 2 GB; the input is kept in a file of the working
-directory that the fuzzer names.
+Needs the fuzzer atheris (`pip install atheris==3.0.0`; x86-64 Linux). The corpus starts with
+synthetic records. An unexpected exception, or an input that takes more than ten seconds or 2 GB,
+ends the run; the fuzzer saves that input in the working directory.
 """
 
 import argparse
@@ -32,18 +31,18 @@ _FILE = Path(tempfile.mkdtemp(dir=_MEMORY if _MEMORY.is_dir() else None)) / "X"
 
 
 def header(data: bytes) -> None:
-    """Any text is a header or a RecordError, and one that is read can be written again."""
+    """Any text is a header or a RecordError, and a header can be written again."""
     text = data.decode("latin-1")
     read_dx(text)
     try:
         found = parse_header(text)
     except RecordError:
         return
-    to_record_of(found)
+    check_conversion(found)
 
 
-def to_record_of(found) -> None:
-    """A recording of some samples, by any header's scales."""
+def check_conversion(found) -> None:
+    """A recording is a record or a RecordError by any header."""
     if len(found.leads) > 64:
         return
     recording = np.arange(4 * len(found.leads), dtype=np.int16).reshape(len(found.leads), -1)
@@ -52,7 +51,7 @@ def to_record_of(found) -> None:
     except RecordError:
         return
     if np.isinf(signal).any():
-        raise AssertionError("a signal that is not finite")
+        raise AssertionError("a signal with infinite values")
     if signal.size and found.fs > 0:
         format_header(found, recording)
 
@@ -80,12 +79,12 @@ def table(data: bytes) -> None:
 
 
 def output(data: bytes) -> None:
-    """Any bytes are an output, with a finite number for each code."""
+    """Any bytes are an output with a finite probability for each code."""
     path = _FILE.with_suffix(".csv")
     path.write_bytes(data)
     _, codes, labels, probabilities = read_output(path)
     if not len(codes) == len(labels) == len(probabilities) or not np.isfinite(probabilities).all():
-        raise AssertionError("an output that is not whole")
+        raise AssertionError("an incomplete output")
 
 
 def _mat(version: str, dtype) -> bytes:
@@ -112,23 +111,23 @@ PARSERS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
 
 
 def main(arguments=None) -> None:
-    """Runs the command line; ends with the fuzzer's own exit status."""
+    """Run the command line; the exit status is the fuzzer's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parser", choices=PARSERS)
     parser.add_argument("--executions", type=int, default=1_000_000, help="default: a million")
     options = parser.parse_args(arguments)
     target, examples = PARSERS[options.parser]
-    dataset = _FILE.parent / "dataset"
-    dataset.mkdir()
+    corpus = _FILE.parent / "corpus"
+    corpus.mkdir()
     for i, example in enumerate(examples):
-        (dataset / str(i)).write_bytes(example)
+        (corpus / str(i)).write_bytes(example)
     atheris.Setup(
         [
             sys.argv[0],
             f"-runs={options.executions}",
             "-print_final_stats=1",
             *_LIMITS,
-            str(dataset),
+            str(corpus),
         ],
         target,
     )

@@ -1,5 +1,7 @@
-"""The expected Challenge scores of given label sets, which `decision_rules` compares with the best
-of all sets; see `ecg.models.expected_score` for the formula."""
+"""Expected Challenge scores of given label sets, for `benchmarks.decision_rules`.
+
+See `ecg.models.expected_score` for the formula, and for the search among all label sets.
+"""
 
 import numpy as np
 
@@ -8,10 +10,10 @@ from ecg.records.diagnoses import SINUS_RHYTHM
 
 
 class ExpectedScore:
-    """The expected scores of some label sets; what does not depend on the record is computed once.
+    """Expected scores of some label sets; terms that do not depend on the record are precomputed.
 
-    label_sets: (n_sets, n_classes), bool, at least one set, none of them empty; weights:
-    (n_classes, n_classes), see there.
+    label_sets: (n_sets, n_classes), bool, none of them empty. weights: (n_classes, n_classes), the
+    Challenge's rewards.
     """
 
     def __init__(self, label_sets, weights):
@@ -26,13 +28,13 @@ class ExpectedScore:
         self._log_lengths = np.log(lengths) + (inside.sum(axis=0) - 1) * np.log(nodes)
 
     def __call__(self, probabilities) -> np.ndarray:
-        """Expected scores (n_records, n_sets); probabilities: (n_records, n_classes).
+        """Return expected scores (n_records, n_sets); probabilities: (n_records, n_classes).
 
-        Needs n_classes / 2 times as much memory as it returns; `largest` does with little.
+        Needs n_classes / 2 times the memory of the result; `largest` needs little.
         """
         chances = np.asarray(probabilities, float)[:, None]
         factors = 1 - chances + chances * self._nodes  # (n_records, n_nodes, n_classes)
-        # Products as sums of logs: one matrix product for all sets. No node is 0, so no factor is.
+        # Products as sums of logs: one matrix product for all sets. Nodes, and so factors, are > 0.
         scores = np.exp(np.log(factors) @ self._outside + self._log_lengths)
         scores *= chances @ self._rewards_inside + (
             chances * self._nodes / factors @ self._rewards_outside
@@ -40,24 +42,24 @@ class ExpectedScore:
         return scores.sum(axis=1)
 
     def largest(self, probabilities) -> np.ndarray:
-        """Positions (n_records,) of the sets whose score is largest, the first of equal ones.
+        """Return the indices (n_records,) of the sets with the largest score, the first of ties.
 
-        The same for a record alone and among others, in bounded memory.
+        Computed in chunks of records, so that memory is bounded.
         """
         n_records = len(probabilities)
-        n_together = max(1, MOST_NUMBERS // self._log_lengths.size)
-        positions = np.empty(n_records, int)
-        for first in range(0, n_records, n_together):
-            part = slice(first, first + n_together)
-            positions[part] = self(probabilities[part]).argmax(axis=1)
-        return positions
+        chunk_size = max(1, MOST_NUMBERS // self._log_lengths.size)
+        indices = np.empty(n_records, int)
+        for first in range(0, n_records, chunk_size):
+            chunk = slice(first, first + chunk_size)
+            indices[chunk] = self(probabilities[chunk]).argmax(axis=1)
+        return indices
 
 
 def seen_label_sets(labels) -> np.ndarray:
-    """Sinus rhythm alone, then the other label sets of the records, each once; (n_sets, 26), bool.
+    """Return sinus rhythm alone, then the other label sets of the records; (n_sets, 26), bool.
 
-    Sinus rhythm leads because the first of equally good sets is answered: where no class is to be
-    expected at all, all are.
+    Sinus rhythm is the first because `largest` returns the first of ties, as when all probabilities
+    are 0.
     """
     sinus_rhythm = np.arange(labels.shape[1])[None] == SINUS_RHYTHM
     others = labels[labels.any(axis=1) & (labels != sinus_rhythm).any(axis=1)]

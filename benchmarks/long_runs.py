@@ -1,10 +1,10 @@
-"""`python -m benchmarks.long_runs MODEL [--records 1000 5000 20000]`: what long runs hold.
+"""`python -m benchmarks.long_runs MODEL [--records 1000 5000 20000]`: leaks in long runs.
 
-Answers so many simulated records of one lead set with the trained models in MODEL, by `run_model`
-one after another, as the Challenge's own test_model.py does, and by our test_model.py, each in a
-new process. Of that process and all below it: the largest memory (the sum of proportional set
-sizes); the median memory of the last fifth of the run over that of the second fifth, which is 1
-where memory is flat; and the most handles open in the last fifth and in the second one.
+Classifies simulated records of one lead set with the models in MODEL, by `run_model` record by
+record, as the Challenge's test_model.py does, and by our test_model.py, each in a new process.
+Measures, for the process and its descendants: the peak memory (sum of proportional set sizes); the
+median memory of the last fifth of the run relative to that of the second fifth, which is 1 without
+a leak; and the largest number of open file handles in the last and in the second fifth.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
 
 _ROOT = Path(__file__).parents[1]
-WAYS = ("run_model", "test_model.py")
+DRIVERS = ("run_model", "test_model.py")
 
 
 def run_models(model_directory: Path, folder: Path, outputs: Path, lead_set: int) -> int:
-    """Answers the records of a folder by `run_model` and writes the outputs; how many."""
-    # Imported here, as the process that watches needs no network.
+    """Classify the records of a folder by `run_model`, write the outputs; return their number."""
+    # Imported here, since the watching process does not need TensorFlow.
     from ecg.records.discovery import find_records, read_header_text
     from ecg.records.outputs import write_output
     from ecg.records.record import read_recording
@@ -44,9 +44,11 @@ def run_models(model_directory: Path, folder: Path, outputs: Path, lead_set: int
     return len(records)
 
 
-def watch(way: str, model_directory: Path, folder: Path, outputs: Path, lead_set: int) -> Samples:
-    """The samples of one run over the records of the folder."""
-    if way == "run_model":
+def watch(
+    driver: str, model_directory: Path, folder: Path, outputs: Path, lead_set: int
+) -> Samples:
+    """Return samples of memory and open files during a run over the records of a folder."""
+    if driver == "run_model":
         with ProcessPoolExecutor(1, get_context("spawn")) as executor:
             pid = executor.submit(os.getpid).result()
             with watched(pid) as samples:
@@ -57,30 +59,30 @@ def watch(way: str, model_directory: Path, folder: Path, outputs: Path, lead_set
         with watched(process.pid) as samples:
             process.wait()
         if process.returncode:
-            raise RuntimeError(f"test_model.py ended with {process.returncode}")
+            raise RuntimeError(f"test_model.py failed with exit status {process.returncode}")
     return samples
 
 
-def line_of(way: str, n_records: int, samples: Samples) -> str:
-    """A row of the table."""
+def summarise(driver: str, n_records: int, samples: Samples) -> str:
+    """Return a line of the results."""
     (early, late), (early_files, late_files) = (
-        _fifths(figures) for figures in (samples.memory, samples.files)
+        _fifths(values) for values in (samples.memory, samples.files)
     )
     growth = statistics.median(late) / statistics.median(early)
     return (
-        f"{way}, {n_records:,} records: at most {max(samples.memory) / 2**20:.0f} MiB; last fifth "
-        f"over second {growth:.2f}; handles {max(late_files)} after {max(early_files)}"
+        f"{driver}, {n_records:,} records: peak {max(samples.memory) / 2**20:.0f} MiB; last fifth "
+        f"/ second fifth {growth:.2f}; open files {max(late_files)}, before {max(early_files)}"
     )
 
 
-def _fifths(figures: list[int]) -> tuple[list[int], list[int]]:
-    """The second fifth of the samples, in which all is loaded, and the last but for the end."""
-    n = max(len(figures) // 5, 1)
-    return figures[n : 2 * n] or figures, figures[-n - 1 : -1] or figures
+def _fifths(values: list[int]) -> tuple[list[int], list[int]]:
+    """Return the second fifth, when everything is loaded, and the last, without the final value."""
+    n = max(len(values) // 5, 1)
+    return values[n : 2 * n] or values, values[-n - 1 : -1] or values
 
 
 def _make_parts(folder: Path, sizes: list[int], lead_set: int) -> dict[int, Path]:
-    """A folder of so many records for each size; the smaller ones link to the largest one's."""
+    """Return a folder of records for each size; the smaller ones are links to the largest."""
     whole = folder / str(max(sizes))
     simulate_folder(whole, max(sizes), 1, lead_set=lead_set, workers=joblib.cpu_count())
     names = sorted(path.stem for path in whole.glob("*.hea"))
@@ -93,7 +95,7 @@ def _make_parts(folder: Path, sizes: list[int], lead_set: int) -> dict[int, Path
 
 
 def main(arguments=None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -101,17 +103,17 @@ def main(arguments=None) -> None:
     parser.add_argument("--records", type=int, nargs="+", default=[1000, 5000, 20_000])
     parser.add_argument("--leads", type=int, choices=LEAD_SETS, default=2, help="default: 2")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         parts = _make_parts(folder, options.records, options.leads)
-        for way in WAYS:
+        for driver in DRIVERS:
             for size, part in parts.items():
-                outputs = folder / f"{way}-{size}"
-                samples = watch(way, options.model.resolve(), part, outputs, options.leads)
+                outputs = folder / f"{driver}-{size}"
+                samples = watch(driver, options.model.resolve(), part, outputs, options.leads)
                 n_written = len(list(outputs.glob("*.csv")))
                 if n_written != size:
-                    raise RuntimeError(f"{way}: expected {size} outputs, found {n_written}")
-                print(line_of(way, size, samples), flush=True)
+                    raise RuntimeError(f"{driver}: expected {size} outputs, found {n_written}")
+                print(summarise(driver, size, samples), flush=True)
 
 
 if __name__ == "__main__":

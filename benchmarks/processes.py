@@ -1,4 +1,4 @@
-"""What a process and all below it hold: memory and open files, at once or sampled over its life."""
+"""Memory and open files of a process and its descendants, now or sampled over time."""
 
 import threading
 from collections.abc import Callable
@@ -6,30 +6,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SAMPLED_S = 0.2
+INTERVAL_S = 0.2
 
 
 @dataclass
 class Samples:
-    """memory: bytes; files: handles that are open; one number a sample, of the whole tree."""
+    """Samples of a process tree. memory: bytes. files: open file handles."""
 
     memory: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
 
     def add(self, pid: int) -> None:
-        """One sample more, of the process and all below it."""
+        """Take a sample of a process and its descendants."""
         self.memory.append(memory_of_tree(pid))
         self.files.append(open_files_of_tree(pid))
 
 
 @contextmanager
 def watched(pid: int):
-    """The `Samples` of a process and all below it, taken every SAMPLED_S while the block lasts and
-    at its end."""
+    """Sample a process and its descendants every INTERVAL_S during the block, and at its end."""
     samples, ended = Samples(), threading.Event()
 
     def sample():
-        while not ended.wait(SAMPLED_S):
+        while not ended.wait(INTERVAL_S):
             samples.add(pid)
 
     thread = threading.Thread(target=sample, daemon=True)
@@ -43,30 +42,32 @@ def watched(pid: int):
 
 
 def memory_of_tree(pid: int) -> int:
-    """Bytes: the proportional set sizes of a process and all below it, which count shared pages
-    once. Processes that end meanwhile count nothing."""
+    """Return the sum of the proportional set sizes of a process and its descendants, bytes.
+
+    Shared pages count once. Processes that have ended count as 0.
+    """
     return _sum_of_tree(pid, _proportional_set_size)
 
 
 def open_files_of_tree(pid: int) -> int:
-    """Handles that a process and all below it have open."""
+    """Return the number of file handles that a process and its descendants have open."""
     return _sum_of_tree(pid, _n_open_files)
 
 
-def _sum_of_tree(pid: int, figure: Callable[[int], int]) -> int:
+def _sum_of_tree(pid: int, measure: Callable[[int], int]) -> int:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            # pid (name) state parent …; a name may hold anything.
+            # pid (name) state parent …; the name may contain anything.
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
         children.setdefault(parent, []).append(int(entry.name))
     total, waiting = 0, [pid]
     while waiting:
-        one = waiting.pop()
-        waiting += children.get(one, [])
-        total += figure(one)
+        descendant = waiting.pop()
+        waiting += children.get(descendant, [])
+        total += measure(descendant)
     return total
 
 

@@ -1,8 +1,8 @@
-"""The default method's network and its training step in PyTorch, for comparison alone.
+"""The default method's network and training step in PyTorch, for comparison.
 
-The network that `ecg.models.architectures.multiscale_se` builds, with measurements, and the step
-that trains it, written for speed: channels last, bfloat16 autocast, TF32, cuDNN's autotuning, fused
-AdamW, `torch.compile` with CUDA graphs, and nothing in a step that waits for the GPU.
+The network is that of `ecg.models.architectures.multiscale_se` with measurements. The training step
+is optimised for speed: channels last, bfloat16 autocast, TF32, cuDNN autotuning, fused AdamW,
+`torch.compile` with CUDA graphs, and no synchronisation with the GPU.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,14 @@ from ecg.records.diagnoses import N_CLASSES
 from ecg.signals.measurements import n_measurements
 
 METHOD = find_method("multiscale_se")
-# Maps are (batch, channels, samples, leads) from so many leads on, otherwise (batch, channels,
-# leads, samples). The other way, a step takes 1.4 times as long on a CPU at 12 leads, twice at 2.
-_TIME_FIRST_FROM = 6
+# From this number of leads on, maps are (batch, channels, samples, leads), otherwise (batch,
+# channels, leads, samples). With the other order, a step on a CPU takes 1.4 times as long at 12
+# leads and twice as long at 2.
+_MIN_LEADS_TIME_FIRST = 6
 
 
 class Convolution(nn.Module):
-    """Convolution padded as Keras's "same" does, and batch normalisation.
+    """Convolution with the padding of Keras's "same", and batch normalisation.
 
     kernel, stride: in the order of the maps' axes.
     """
@@ -36,7 +37,7 @@ class Convolution(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels, eps=1e-3)
 
     def forward(self, x):
-        """Return maps with out_channels, every axis being ceil(its size / its stride) long."""
+        """Return maps with out_channels; each axis has ceil(size / stride) elements."""
         weight, stride = self.convolution.weight, self.convolution.stride
         pads = map(_same_padding, x.shape[2:], weight.shape[2:], stride)
         (before_rows, more_rows), (before_columns, more_columns) = pads
@@ -47,10 +48,10 @@ class Convolution(nn.Module):
 
 
 def _same_padding(size, kernel, stride):
-    """Return how many zeros Keras's "same" puts before an axis, and how many more behind it.
+    """Return the zeros that Keras's "same" adds before an axis, and the additional zeros after it.
 
-    Behind it there is one more where the padding is odd: with an even kernel at stride 1, with an
-    odd one at stride 2 on an even size.
+    There is one additional zero if the padding is odd: for an even kernel at stride 1, or an odd
+    kernel at stride 2 on an even size.
     """
     padding = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return padding // 2, padding % 2
@@ -81,9 +82,9 @@ class Block(nn.Module):
         )
 
     def forward(self, x):
-        """Return maps with out_channels, every axis being ceil(its size / its stride) long."""
-        # A 1 x 1 convolution with the stride would do as well, but for oneDNN (3.12, in PyTorch
-        # 2.13 on CPUs): with one input channel, the kernel's gradient corrupts memory.
+        """Return maps with out_channels; each axis has ceil(size / stride) elements."""
+        # Equals a strided 1 x 1 convolution, which must be avoided: with one input channel, its
+        # kernel gradient corrupts memory in oneDNN 3.12 (PyTorch 2.13 on CPUs).
         shortcut = self.project(x[:, :, :: self.stride[0], :: self.stride[1]])
         x = self.second(self.dropout(torch.relu(self.first(x))))
         gate = self.gate(x.mean(dim=(2, 3)))
@@ -95,7 +96,7 @@ class MultiscaleSE(nn.Module):
 
     def __init__(self, n_leads: int, options: MultiscaleSEOptions):
         super().__init__()
-        self.time_first = n_leads >= _TIME_FIRST_FROM
+        self.time_first = n_leads >= _MIN_LEADS_TIME_FIRST
         self.steps = options.steps
         self.branches = nn.ModuleList(self._branch(n_leads, options) for _ in options.steps)
         self.feature_dropout = nn.Dropout(options.feature_dropout)
@@ -126,7 +127,7 @@ class MultiscaleSE(nn.Module):
     def forward(self, signal, measurements):
         """Return the logits of each record."""
         rows = signal.mT.contiguous() if self.time_first else signal
-        # This, and not rows[:, None], has the strides that PyTorch takes for channels last.
+        # Unlike rows[:, None], this has the strides that PyTorch recognises as channels last.
         maps = rows[..., None].permute(0, 3, 1, 2)
         pooled = [
             branch(maps[:, :, ::step] if self.time_first else maps[..., ::step]).mean(dim=(2, 3))
@@ -146,11 +147,11 @@ def torch_training_step(
 ) -> Callable[[], torch.Tensor]:
     """Return a function that trains a new network on `batch` and returns the loss.
 
-    batch: (inputs, labels), NumPy arrays as Keras takes them in training; where there is a GPU,
-    they are copied to it once. precision: "bfloat16" trains under autocast, "float32" with TF32
-    where the GPU has that. compiled: the first calls run `torch.compile`.
+    batch: (inputs, labels), NumPy arrays as for Keras; copied once to the GPU, if there is one.
+    precision: "bfloat16" uses autocast, "float32" uses TF32 if the GPU supports it.
+    compiled: whether to use `torch.compile`, which runs in the first calls.
     On a GPU the function returns before the step is done: call `wait` before reading a clock.
-    PyTorch's switches for speed are set for the whole process.
+    PyTorch's global options for speed are set for the whole process.
     Raises ValueError for another precision.
     """
     if precision not in ("float32", "bfloat16"):
@@ -166,32 +167,32 @@ def torch_training_step(
     weights = torch.from_numpy(class_weights(METHOD.loss, labels > 0)).to(device)
     network = MultiscaleSE(lead_set, METHOD.network).to(device, memory_format=torch.channels_last)
     parameters = list(network.parameters())
-    # The values of Keras's AdamW; PyTorch's own are 1e-8 and 0.01.
+    # The defaults of Keras's AdamW; those of PyTorch are 1e-8 and 0.01.
     optimizer = torch.optim.AdamW(
         parameters, METHOD.training.learning_rate, eps=1e-7, weight_decay=0.004, fused=True
     )
 
-    def find_loss(signal, measurements, truth):
+    def compute_loss(signal, measurements, truth):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             logits = network(signal, measurements)
         return functional.binary_cross_entropy_with_logits(logits.float(), truth, weights)
 
     if compiled:
-        find_loss = torch.compile(find_loss, mode="reduce-overhead")
+        compute_loss = torch.compile(compute_loss, mode="reduce-overhead")
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss = find_loss(signal, measurements, truth)
+        loss = compute_loss(signal, measurements, truth)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, METHOD.training.clip_norm, foreach=True)
         optimizer.step()
-        # The loss itself lies in the CUDA graph's memory, which the next step overwrites.
+        # A copy, since the next step overwrites the CUDA graph's memory.
         return loss.detach().clone()
 
     return step
 
 
 def wait() -> None:
-    """Return when the GPU has finished all steps; at once where there is none."""
+    """Wait until the GPU, if there is one, has finished all steps."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

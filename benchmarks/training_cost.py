@@ -1,13 +1,12 @@
-"""What training costs: parameters, multiply-adds, speed here, and the full data on one GPU.
+"""Cost of training: parameters, multiply-adds, speed on this machine, and an estimate for a GPU.
 
     python -m benchmarks.training_cost [--method M …] [--leads 12 …] [--seconds 20]
 
-Prints a line per method and lead set, at full width. The speed is that of training steps on noise
-of the records' shape, in float32, on this machine; compare it within one run alone. The last line
-of a method is arithmetic, not a measurement: five models, 88,253 records of one training bag each,
-all of the method's epochs and those on simulated records, six floating-point operations per
-multiply-add (forward, and twice that backward) on a GPU that does 20 TFLOP/s, at its peak and at a
-fifth of it.
+Prints a line per method and lead set, at full width. Speed is that of training steps on noise in
+float32, to be compared only within one run. The last line of a method is an estimate: five models,
+88,253 records of one training bag each, all epochs including pretraining, six floating-point
+operations per multiply-add (forward, and twice that backward), on a GPU with 20 TFLOP/s, at its
+peak and at a fifth of it.
 """
 
 import argparse
@@ -26,16 +25,16 @@ from ecg.training.fit import Trainer, TrainingRun
 
 N_RECORDS = 88_253
 GPU_FLOPS = 20e12
-ASSUMED_SHARE = 0.2  # of a GPU's peak; not measured
+ASSUMED_UTILISATION = 0.2  # of the GPU's peak; not measured
 
 
 def multiply_adds(network: keras.Model) -> int:
-    """Multiply-adds of one window's way through the network: convolutions, dense layers, LSTMs."""
+    """Return the multiply-adds of a forward pass: convolutions, dense layers and LSTMs."""
     total = 0
     for layer in network.layers:
         if isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D):
-            places = np.prod(layer.output.shape[1:-1])
-            total += places * np.prod(layer.kernel.shape)
+            n_positions = np.prod(layer.output.shape[1:-1])
+            total += n_positions * np.prod(layer.kernel.shape)
         elif isinstance(layer, keras.layers.Dense):
             total += np.prod(layer.output.shape[1:-1], dtype=int) * np.prod(layer.kernel.shape)
         elif isinstance(layer, keras.layers.Bidirectional):
@@ -47,16 +46,16 @@ def multiply_adds(network: keras.Model) -> int:
 
 
 def records_per_second(method, lead_set: int, batch_size: int, seconds: float) -> float:
-    """Training records a second, over at least so many seconds, after a first step."""
+    """Return the training speed, records/s, over at least `seconds`, after a first step."""
     random = np.random.default_rng(0)
     devices = replace(find_devices(), precision="float32")
-    # Of so few records that a GPU takes one step at a time, too.
+    # With so few training records, one step is run per execution on a GPU, too.
     bags = Trainer(TrainingRun(method, lead_set, 0), devices, n_training=1).bags
     labels = random.random((batch_size, N_CLASSES)) < 0.1
     targets = make_targets(labels, class_weights(method.loss, labels))
     inputs = {
-        name: random.standard_normal((batch_size, *one.shape[1:]), np.float32)
-        for name, one in bags.input.items()
+        name: random.standard_normal((batch_size, *tensor.shape[1:]), np.float32)
+        for name, tensor in bags.input.items()
     }
     bags.train_on_batch(inputs, targets)
     n_steps, started = 0, time.monotonic()
@@ -67,14 +66,14 @@ def records_per_second(method, lead_set: int, batch_size: int, seconds: float) -
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=list(LEAD_SETS))
-    parser.add_argument("--seconds", type=float, default=20.0, help="a measurement's least length")
-    parser.add_argument("--batch", type=int, default=16, help="records a step")
+    parser.add_argument("--seconds", type=float, default=20.0, help="per measurement, at least")
+    parser.add_argument("--batch", type=int, default=16, help="records per step")
     options = parser.parse_args()
     print(find_devices())
     for name in options.method:
@@ -83,21 +82,21 @@ def main() -> None:
         for lead_set in LEAD_SETS:
             keras.backend.clear_session()
             network = build_network(method, lead_set, N_CLASSES)
-            a_record = multiply_adds(network) * method.training.bag_size
+            per_record = multiply_adds(network) * method.training.bag_size
             simulated = method.pretraining.n_records * method.pretraining.epochs
             n_steps = N_RECORDS * method.training.epochs + simulated
-            operations += 6.0 * a_record * n_steps
+            operations += 6.0 * per_record * n_steps
             if lead_set in options.leads:
                 speed = records_per_second(method, lead_set, options.batch, options.seconds)
                 print(
                     f"{name}, {lead_set} leads: {network.count_params() / 1e6:.2f} M parameters, "
-                    f"{a_record / 1e9:.3f} G multiply-adds a record, {speed:.1f} records/s trained",
+                    f"{per_record / 1e9:.3f} G multiply-adds per record, {speed:.1f} records/s",
                     flush=True,
                 )
         hours = operations / GPU_FLOPS / 3600
         print(
             f"{name}, five models, {N_RECORDS} records, {method.training.epochs} epochs: "
-            f"{hours:.1f} h at 20 TFLOP/s, {hours / ASSUMED_SHARE:.1f} h at a fifth of that",
+            f"{hours:.1f} h at 20 TFLOP/s, {hours / ASSUMED_UTILISATION:.1f} h at a fifth of it",
             flush=True,
         )
 

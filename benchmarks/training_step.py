@@ -1,11 +1,9 @@
-"""`python -m benchmarks.training_step [--leads 12 …]`: the training step against what bounds it.
+"""`python -m benchmarks.training_step [--leads 12 …]`: speed of the training step.
 
-Prints, for the default method's network, multiply-adds a second (three times those of the forward
-way, for the gradients of maps and of weights) over the machine's own float32 matrix-product rate;
-the same in this machine's reduced precision, where it has one; and, where PyTorch is installed
-(`pip install torch==2.13.0`), the same network written in PyTorch, channels last, on the GPU where
-PyTorch sees one. All in turns within one run, medians over rounds. Steps are on noise of a batch's
-shape.
+For the default method's network, compares multiply-adds per second (three times those of a forward
+pass) with the machine's float32 matrix product; the reduced precision, if the machine has one, with
+float32; and, if PyTorch is installed (`pip install torch==2.13.0`), our network with the same one
+in PyTorch. All alternate within one run, on noise; the results are medians over rounds.
 """
 
 import argparse
@@ -26,33 +24,35 @@ from ecg.training.fit import Trainer, TrainingRun
 
 METHOD = find_method("multiscale_se")
 BATCH = METHOD.training.batch_size
-ROUNDS, SECONDS = 5, 4.0  # of each contender in each round
+ROUNDS, SECONDS = 5, 4.0  # per step function and round
 MATRIX, MATRIX_ON_GPU = 2048, 8192  # rows and columns
-REACH = {"of the matrix rate": 0.5, "of PyTorch": 1.2, "of float32": 1.5}
+TARGETS = {"matrix product": 0.5, "PyTorch": 1.2, "float32": 1.5}
 
 
 def training_network(lead_set: int, precision: str | None = None) -> keras.Model:
-    """The network that trains, as training compiles it, to take one step at a time; precision: in
-    place of the devices' own."""
+    """Return the network as compiled for training, with one step per execution.
+
+    precision: None for that of the machine.
+    """
     devices = find_devices()
     if precision is not None:
         devices = replace(devices, precision=precision)
     return Trainer(TrainingRun(METHOD, lead_set, 0), devices, n_training=BATCH).bags
 
 
-def made_up_batch(network, batch: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Inputs and targets of noise."""
+def noise_batch(network, batch: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return random inputs and targets of `batch` records."""
     random = np.random.default_rng(0)
     inputs = {
-        name: random.standard_normal((batch, *one.shape[1:]), np.float32)
-        for name, one in network.input.items()
+        name: random.standard_normal((batch, *tensor.shape[1:]), np.float32)
+        for name, tensor in network.input.items()
     }
     labels = random.random((batch, N_CLASSES)) < 0.1
     return inputs, make_targets(labels, class_weights(METHOD.loss, labels))
 
 
-def rate(step, seconds: float = SECONDS) -> float:
-    """Calls of `step` a second, over at least so many seconds."""
+def steps_per_second(step, seconds: float = SECONDS) -> float:
+    """Return the calls of `step` per second, over at least `seconds`."""
     n_steps, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
         step()
@@ -61,33 +61,32 @@ def rate(step, seconds: float = SECONDS) -> float:
 
 
 def matrix_step(size: int):
-    """A call that multiplies two float32 matrices of so many rows and columns on the backend."""
+    """Return a function that multiplies two square float32 matrices on the backend."""
     random = np.random.default_rng(0)
-    one, other = (random.standard_normal((size, size), np.float32) for _ in range(2))
-    one, other = ops.convert_to_tensor(one), ops.convert_to_tensor(other)
-    return lambda: ops.convert_to_numpy(ops.matmul(one, other)[0, 0])
+    a, b = (ops.convert_to_tensor(random.standard_normal((size, size), np.float32)) for _ in "ab")
+    return lambda: ops.convert_to_numpy(ops.matmul(a, b)[0, 0])
 
 
 def keras_step(lead_set: int, precision: str):
-    """A call that trains one batch."""
+    """Return a function that trains one batch."""
     network = training_network(lead_set, precision)
-    inputs, targets = made_up_batch(network)
+    inputs, targets = noise_batch(network)
     return lambda: network.train_on_batch(inputs, targets)
 
 
 def torch_step(lead_set: int):
-    """The same of the network in PyTorch; None where that is not installed."""
+    """Return a function that trains one batch in PyTorch; None if PyTorch is not installed."""
     try:
         from benchmarks.torch_network import torch_training_step
     except ImportError:
         return None
-    inputs, targets = made_up_batch(training_network(lead_set, "float32"))
+    inputs, targets = noise_batch(training_network(lead_set, "float32"))
     step = torch_training_step(lead_set, (inputs, targets[..., 0]))
-    return lambda: step().item()  # which waits for a GPU
+    return lambda: step().item()  # waits for the GPU
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -107,24 +106,25 @@ def main() -> None:
         for step in steps.values():
             for _ in range(2):
                 step()
-        rounds = [{name: rate(step) for name, step in steps.items()} for _ in range(ROUNDS)]
-        rates = {name: np.array([one[name] for one in rounds]) for name in steps}
+        rounds = [[steps_per_second(step) for step in steps.values()] for _ in range(ROUNDS)]
+        rates = dict(zip(steps, np.array(rounds).T, strict=True))
         products = rates["matrix"] * size**3
         print(
             f"training step, {lead_set} leads, float32: "
             f"{np.median(rates['float32']) * n_multiply_adds / 1e9:.0f} G multiply-adds/s, "
-            f"{np.median(rates['float32'] * n_multiply_adds / products):.2f} of the matrix rate "
-            f"{np.median(products) / 1e9:.0f} G/s (reach {REACH['of the matrix rate']})",
+            f"{np.median(rates['float32'] * n_multiply_adds / products):.2f} of the "
+            f"{np.median(products) / 1e9:.0f} G/s of a matrix product "
+            f"(target {TARGETS['matrix product']})",
             flush=True,
         )
-        for name, what in ((reduced, "of float32"), ("PyTorch", "of PyTorch")):
-            if name not in rates or name == "float32":
+        for name, reference in ((reduced, "float32"), ("float32", "PyTorch")):
+            if reference not in rates or name == reference:
                 continue
-            over, under = (name, "float32") if name == reduced else ("float32", name)
             print(
-                f"training step, {lead_set} leads, {over}: {np.median(rates[over]) * BATCH:.1f} "
-                f"records/s, {np.median(rates[over] / rates[under]):.2f} times the "
-                f"{np.median(rates[under]) * BATCH:.1f} {what} (reach {REACH[what]})",
+                f"training step, {lead_set} leads, {name}: {np.median(rates[name]) * BATCH:.1f} "
+                f"records/s, {np.median(rates[name] / rates[reference]):.2f} times the "
+                f"{np.median(rates[reference]) * BATCH:.1f} of {reference} "
+                f"(target {TARGETS[reference]})",
                 flush=True,
             )
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The whole path on simulated records, on a machine with nothing but Python.
+# Simulates, trains, tests, scores and reports, on a machine that has only Python.
 set -euo pipefail
 usage() {
     cat <<'USAGE'
 bash scripts/demo.sh [FOLDER]
 
-Simulates a training and a test folder, trains the five models (narrow and short), tests, scores and
-writes the report. Half of the test records come from sources that training has not seen. Uses an
-NVIDIA GPU where there is one.
+Simulates training and test records, trains the five models (preset "demo"), tests, scores and writes
+the report. Half of the test records come from sources that are not in the training set. Uses an
+NVIDIA GPU if there is one.
 
-FOLDER    for everything that is made; new, empty, or an earlier demo's, which goes on where it
-          stopped; default: demo in the repository. Remove the folder to begin from the start.
+FOLDER    output folder: new, empty, or that of an interrupted demo, which is resumed; default: demo
+          in the repository. Remove the folder to start over.
 USAGE
 }
 
@@ -37,22 +37,22 @@ done
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${folder:-$root/demo}
 if [ -e "$folder/.simulated" ]; then
-    echo "going on with the demo in $folder"
+    echo "resuming the demo in $folder"
 elif [ -e "$folder" ] && { [ ! -d "$folder" ] || [ -n "$(ls -A "$folder")" ]; }; then
-    echo "demo.sh: expected no $folder, an empty folder, or one that an earlier demo made" >&2
+    echo "demo.sh: expected a new or empty folder, or that of an earlier demo; found $folder" >&2
     exit 1
 fi
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 cd "$root"
-# The demo says itself how to train.
+# The demo uses its own settings.
 unset ECG_METHOD ECG_PRESET ECG_LEADS ECG_EPOCHS ECG_SEED ECG_CACHE ECG_TIME_LIMIT_H
-records=600 # to train on
+records=600 # for training
 seen=(simulated-hospital simulated-heart-centre simulated-county)
 unseen=(simulated-ambulance simulated-telemetry) # 300 and 250 Hz
 lead_sets=(12 6 4 3 2)
 lines=()
-newline=$'\n' # $'\n' itself, within a quoted ${…}, means different things to bash 3.2 and 5
+newline=$'\n' # bash 3.2 and 5 differ on $'\n' within a quoted ${…}
 
 say() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
 
@@ -77,7 +77,7 @@ ECG_PRESET=demo $python train_model.py "$folder/training" "$folder/model"
 say "models trained"
 
 $python test_model.py "$folder/model" "$folder/test" "$folder/outputs" --strict
-say "records answered"
+say "test records classified"
 
 for sources in seen unseen; do
     for leads in "${lead_sets[@]}"; do
@@ -87,7 +87,7 @@ for sources in seen unseen; do
 done
 printf '%s\n' "sources,leads,${scores%%$newline*}" "${lines[@]}" >"$folder/scores.csv"
 $python -m ecg.report "$folder/model" "$folder/test" "$folder/outputs" "$folder/report.html"
-say "scored; always answering sinus rhythm would have a Challenge metric of 0, as it is defined"
+say "scored; by definition, always predicting sinus rhythm has a Challenge metric of 0"
 echo
 while IFS=, read -r sources leads auroc auprc accuracy f_measure metric; do
     printf '%-8s %-6s %-7s %-7s %-9s %-10s %s\n' \

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Builds the image and runs the contract's commands in it, as strictly as an evaluator might: no
-# network, a read-only root but for /tmp, a user that the image does not know; and as root on a
-# writable root, to see that nothing is written outside the mounted folders.
+# Builds the image and runs the Challenge's commands in it under strict conditions: no network, a
+# read-only root file system except /tmp, and a user that is unknown to the image; then as root with
+# a writable root, to check that nothing is written outside the mounted folders.
 #
 #   bash scripts/docker_check.sh [--full]
 #
-# With a Docker engine at hand the Dockerfile's own base image is pulled. Without one (root on a
-# Debian 12 machine needed) an engine is started for the check alone, and a plain Debian with
-# Python stands in for the base under its name. --full installs TensorFlow's CUDA packages as the
-# Dockerfile says and asks the loader for them; without it, tensorflow-cpu of the same version is
-# built in.
+# With a running Docker engine, the base image of the Dockerfile is pulled. Otherwise (as root on
+# Debian 12) a temporary engine is started, and a minimal Debian with Python replaces the base image.
+# --full installs TensorFlow's CUDA packages as in the Dockerfile and checks that the loader finds
+# them; without it, tensorflow-cpu of the same version is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 full=${1:-}
@@ -38,7 +37,7 @@ start_engine() {
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
             docker.io iptables mmdebstrap >"$work/apt.log" 2>&1
     fi
-    docker=/usr/bin/docker # this package's client can build without further plug-ins
+    docker=/usr/bin/docker # the client of this package can build without plug-ins
     export DOCKER_HOST=unix://$work/docker.sock
     local driver=vfs
     modprobe overlay 2>/dev/null || true
@@ -55,12 +54,12 @@ start_engine() {
     return 1
 }
 
-# The package index may answer with a certificate that only this machine trusts, so the stand-in
-# gets the machine's certificates.
-import_stand_in() {
+# The substitute gets this machine's certificates, since only this machine may trust the certificate
+# of the package index.
+import_base_image() {
     local certificates=/etc/ssl/certs/ca-certificates.crt
     local rootfs=/var/cache/ecg-docker-check/bookworm-python.tar
-    local unfinished=/var/cache/ecg-docker-check/unfinished.tar # the ending says what is made
+    local unfinished=/var/cache/ecg-docker-check/unfinished.tar # .tar determines the format
     if [ ! -s "$rootfs" ]; then
         mkdir -p "$(dirname "$rootfs")"
         mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3,python3-pip \
@@ -80,11 +79,11 @@ say "Dockerfile linted"
 docker=docker
 if ! docker info >/dev/null 2>&1; then
     start_engine
-    import_stand_in "$(sed -n 's/^FROM //p' Dockerfile)"
-    say "engine started, stand-in for the base image made"
+    import_base_image "$(sed -n 's/^FROM //p' Dockerfile)"
+    say "engine started, substitute for the base image made"
 fi
 
-# Named by the process, so that an engine that others use keeps nothing of it under a known name.
+# A unique name, since others may use the same engine.
 image=ecg-check-$$
 mkdir "$work/context"
 git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -C "$work/context" -xf -
@@ -96,7 +95,7 @@ DOCKER_BUILDKIT=1 "$docker" build --progress plain --network host --tag "$image"
 built=yes
 say "image built: $("$docker" image inspect --format '{{.Size}}' "$image" | numfmt --to=si)B"
 
-# Both header dialects, nested test folders, sampling rates that training does not see.
+# Both header dialects, nested test folders, and sampling rates that are not in the training set.
 .venv/bin/python -m ecg.simulation "$work/data/training" --records 12 --seed 1 \
     --source simulated-hospital simulated-heart-centre
 for leads in 12 6 4 3 2; do
@@ -138,7 +137,7 @@ say "pages written"
 "$docker" run --name "$image" --network none --volume "$work/data:/physionet/data:ro" \
     --volume /physionet/model --env ECG_PRESET=demo --env ECG_EPOCHS=1 \
     --env ECG_LEADS=2 "$image" python train_model.py data/training model
-# Docker itself lists the places that it mounts.
+# Docker lists its mount points as changes, too.
 written=$("$docker" diff "$image" | grep -vE '^[AC] /physionet(/data|/model)?$' || true)
 if [ -n "$written" ]; then
     printf 'expected no change outside the mounted folders, found\n%s\n' "$written" >&2
@@ -147,7 +146,7 @@ fi
 say "trained as root: nothing written outside the mounted folders"
 
 if [ "$full" = --full ]; then
-    # dlopen needs the libraries and what they need in turn, but no GPU.
+    # Loading the libraries and their dependencies does not need a GPU.
     "${run[@]}" "$image" python -c "
 import ctypes
 for name in ('libcudart.so.12', 'libcublas.so.12', 'libcublasLt.so.12', 'libcufft.so.11',

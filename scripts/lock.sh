@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Writes constraints.txt anew: the exact version of every package that requirements.txt,
-# requirements-dev.txt and requirements-docs.txt pull in, for Python 3.11 to 3.13. Needs uv.
+# Writes constraints.txt: the exact version of every direct and indirect dependency in
+# requirements.txt, requirements-dev.txt and requirements-docs.txt, for Python 3.11 to 3.13. Needs uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# TensorFlow 2.21 is built and tested with CUDA 12.5 and cuDNN 9.3, but asks only for "at least":
-# the oldest it takes are the ones it was built with.
+# TensorFlow 2.21 is built and tested with CUDA 12.5 and cuDNN 9.3, but only requires these or later
+# versions.
 nvidia=$(mktemp)
 trap 'rm -f "$nvidia"' EXIT
 cat >"$nvidia" <<'PINS'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv where it is missing, then lints and tests, two files at a time. Arguments go to pytest;
-# `-n 0` tests one file after another, in this process.
+# Makes .venv if necessary, then lints and tests in two processes. Arguments are passed to pytest;
+# `-n 0` runs the tests in a single process.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

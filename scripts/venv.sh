@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with every pinned package, for development too. Does nothing where it is up to date.
+# Makes .venv with all pinned packages, including those for development, unless it is up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-# The CUDA packages are a download of 3 GB that only an NVIDIA driver can use.
+# The CUDA packages, a download of 3 GB, are only useful with an NVIDIA driver.
 if [ -e /proc/driver/nvidia/version ]; then
     tensorflow="tensorflow[and-cuda]"
 elif [ "$(uname -sm)" = "Linux x86_64" ]; then

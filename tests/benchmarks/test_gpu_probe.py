@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.gpu_probe import (
     COLUMNS,
-    KINDS,
+    KERNEL_KINDS,
+    N_PROFILED,
     PARTS,
-    PROFILED,
     Probe,
     Row,
     Sizes,
@@ -30,7 +30,7 @@ def probe(tmp_path) -> Probe:
 
 
 @pytest.mark.usefixtures("without_graphs")
-def test_every_figure_is_printed_and_written(probe, tmp_path, capsys):
+def test_every_result_is_printed_and_written(probe, tmp_path, capsys):
     file = tmp_path / "rows.csv"
     with open(file, "w", newline="") as table:
         assert run_parts(probe, ["device", "feeding"], reporter(probe.devices, table)) == []
@@ -41,19 +41,19 @@ def test_every_figure_is_printed_and_written(probe, tmp_path, capsys):
     assert len(lines) == len(rows)
     for line, row in zip(lines, rows, strict=True):
         assert tuple(row) == COLUMNS
-        assert line.startswith(f"{row['part']}: {row['what']}: ")
+        assert line.startswith(f"{row['part']}: {row['name']}: ")
         assert row["backend"] == "tensorflow"
     assert all(float(row["value"]) > 0 for row in rows[3:])
 
 
-def test_what_the_time_is_too_short_for_is_said(tmp_path):
+def test_parts_after_the_time_limit_are_reported_as_skipped(tmp_path):
     rows = []
     late = Probe(SIZES, [2], minutes=0, folder=tmp_path)
     run_parts(late, ["device", "start"], lambda part, row: rows.append(row))
     assert rows == [Row("skipped", "device, start")]
 
 
-def test_a_part_that_fails_costs_the_others_nothing(probe, monkeypatch):
+def test_the_other_parts_run_after_a_failure(probe, monkeypatch):
     def broken(probe):
         yield Row("before", 1.0)
         raise ValueError("out of order")
@@ -67,18 +67,18 @@ def test_a_part_that_fails_costs_the_others_nothing(probe, monkeypatch):
 
 
 @pytest.mark.parametrize("kernel", [(3, 5), (4, 4), (5, 2)])
-def test_folded_convolutions_are_the_plain_ones(kernel):
+def test_folded_convolutions_equal_plain_ones(kernel):
     keras.utils.set_random_seed(0)
     check_folding(partial(block_network, (9, 12), (2, 3), kernel))
 
 
-def test_wrongly_folded_convolutions_are_found(monkeypatch):
+def test_wrong_folding_is_detected(monkeypatch):
     monkeypatch.setattr("benchmarks.gpu_probe.lead_band", lambda *shape: np.ones((5, 1, 2, 2)))
     with pytest.raises(ArithmeticError, match="2 leads folded"):
         check_folding(partial(block_network, (9, 2), (2, 3), (3, 5)))
 
 
-def test_kernels_are_told_apart_and_overlaps_are_busy_once():
+def test_kernels_are_classified_and_overlaps_count_once():
     names = {
         "sm90_xmma_fprop_implicit_gemm_bf16": "convolution or matrix product",
         "input_multiply_reduce_fusion_3": "reduction or normalisation",
@@ -90,7 +90,7 @@ def test_kernels_are_told_apart_and_overlaps_are_busy_once():
     kernels = [(name, at, at + 100) for name, at in zip(names, starts, strict=True)]
     busy, *kinds, speed = kernel_rows("2 leads", kernels, 10**6)
     assert busy.value == pytest.approx(0.45)
-    assert {row.what for row in kinds} == {f"2 leads, {kind}" for kind in KINDS}
+    assert {row.name for row in kinds} == {f"2 leads, {kind}" for kind in KERNEL_KINDS}
     for row in kinds:
-        assert row.value == pytest.approx(1e-4 / PROFILED)  # ms
+        assert row.value == pytest.approx(1e-4 / N_PROFILED)  # ms
     assert speed.value == pytest.approx(20)

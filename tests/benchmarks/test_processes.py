@@ -5,7 +5,7 @@ import time
 
 from benchmarks.processes import memory_of_tree, open_files_of_tree, watched
 
-# A process that holds memory, and starts another one that does; a line in, a step on.
+# A process that allocates memory, then starts a child that does; each step waits for a line.
 PARENT = f"""
 import subprocess, sys
 child = "held = bytearray({2**26}); print('ready', flush=True); input()"
@@ -18,8 +18,8 @@ with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, text
 """
 
 
-def test_memory_is_that_of_a_process_and_all_below_it():
-    # Not of this process, whose other threads let go of memory as they like.
+def test_memory_includes_descendants():
+    # Not measured on this process, whose other threads may free memory at any time.
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
@@ -37,14 +37,14 @@ def test_memory_is_that_of_a_process_and_all_below_it():
     assert memory_of_tree(parent.pid) == 0
 
 
-def test_handles_are_counted(tmp_path):
+def test_open_files_are_counted(tmp_path):
     before = open_files_of_tree(os.getpid())
     with open(tmp_path / "one", "w"), open(tmp_path / "two", "w"):
         assert open_files_of_tree(os.getpid()) == before + 2
     assert open_files_of_tree(os.getpid()) == before
 
 
-def test_a_process_is_sampled_over_its_life(tmp_path):
+def test_a_process_is_sampled_until_it_ends(tmp_path):
     code = f"held = bytearray({2**27}); input()"
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
     with watched(child.pid) as samples:

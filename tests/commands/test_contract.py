@@ -1,7 +1,8 @@
-"""The commands as others call them: each in its own process, but for those that end at once."""
+"""The Challenge's commands as others call them, in new processes except those that end at once."""
 
 import csv
 import importlib
+import itertools
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.conftest import ROOT, run_script
 from tests.synthetic import beats, write_folder, write_record
 
 
-def assert_whole(path):
+def assert_complete(path):
     record_id, codes, labels, probabilities = read_output(path)
     assert record_id == path.stem
     assert codes == OUTPUT_CODES
@@ -25,16 +26,16 @@ def assert_whole(path):
 
 @pytest.fixture(scope="module")
 def test_folder(tmp_path_factory):
-    """Records of all five lead sets, nested, in both dialects; the last of each set is the same."""
+    """A nested folder of all five lead sets, in both dialects, with one record in all lead sets."""
     folder = tmp_path_factory.mktemp("test")
     for i, (lead_set, leads) in enumerate(LEAD_SETS.items()):
-        place = folder / f"g{lead_set}"
-        write_folder(place, 3, lead_set, prefix="U", fs=300.0, v103=i % 2 == 1)
-        write_record(place, f"same{lead_set}", beats(5000, 500), 500, leads)
+        group = folder / f"g{lead_set}"
+        write_folder(group, 3, lead_set, prefix="U", fs=300.0, v103=i % 2 == 1)
+        write_record(group, f"same{lead_set}", beats(5000, 500), 500, leads)
     return folder
 
 
-def test_training_makes_all_five_models_and_says_what_it_does(trained):
+def test_training_saves_five_models_and_reports_progress(trained):
     folder, printed, progress = trained
     expected = {f"{n}_leads{end}" for n in LEAD_SETS for end in (".json", ".weights.h5")}
     assert {path.name for path in folder.iterdir()} == expected
@@ -46,7 +47,7 @@ def test_training_makes_all_five_models_and_says_what_it_does(trained):
     assert "preparing records: 100% 16/16" in progress
 
 
-def test_every_lead_set_is_answered_by_a_model_of_its_own_and_scored(
+def test_every_lead_set_is_answered_by_its_own_model_and_scored(
     model_folder, test_folder, tmp_path
 ):
     outputs = tmp_path / "outputs"
@@ -56,10 +57,10 @@ def test_every_lead_set_is_answered_by_a_model_of_its_own_and_scored(
     paths = sorted(outputs.iterdir())
     assert len(paths) == 20
     for path in paths:
-        assert_whole(path)
+        assert_complete(path)
     answers = [read_output(outputs / f"same{lead_set}.csv")[3] for lead_set in LEAD_SETS]
-    for i, one in enumerate(answers):
-        assert all(not np.allclose(one, other, atol=1e-6) for other in answers[i + 1 :])
+    for first, second in itertools.combinations(answers, 2):
+        assert not np.allclose(first, second, atol=1e-6)
 
     printed = run_script("evaluate_model.py", test_folder, outputs)
     assert printed.returncode == 0, printed.stderr
@@ -75,7 +76,7 @@ def test_every_lead_set_is_answered_by_a_model_of_its_own_and_scored(
     assert all(len(row) == 26 for row in rows.values())
 
 
-def test_callers_of_the_plainest_kind_get_whole_outputs(model_folder, tmp_path):
+def test_minimal_drivers_get_complete_outputs(model_folder, tmp_path):
     for lead_set in LEAD_SETS:
         data = write_folder(tmp_path / "data", 3, lead_set, prefix="P")
     shutil.copy(ROOT / "tests" / "plain_drivers.py", tmp_path / "drivers.py")
@@ -85,10 +86,10 @@ def test_callers_of_the_plainest_kind_get_whole_outputs(model_folder, tmp_path):
     assert process.returncode == 0, process.stderr
     assert len(list((tmp_path / "out").iterdir())) == 15
     for path in (tmp_path / "out").iterdir():
-        assert_whole(path)
+        assert_complete(path)
 
 
-def test_callers_of_the_plainest_kind_can_train(training_folder, tmp_path):
+def test_minimal_drivers_can_train(training_folder, tmp_path):
     shutil.copy(ROOT / "tests" / "plain_drivers.py", tmp_path / "drivers.py")
     environ = {"ECG_PRESET": "demo", "ECG_EPOCHS": "1", "ECG_LEADS": "2", "PYTHONPATH": str(ROOT)}
     model = tmp_path / "new" / "model"
@@ -98,9 +99,7 @@ def test_callers_of_the_plainest_kind_can_train(training_folder, tmp_path):
     assert "no model yet for 12, 6, 4, 3 leads" in process.stdout
 
 
-def test_a_set_of_leads_that_is_none_of_the_five_is_answered_by_the_largest_in_it(
-    model_folder, tmp_path
-):
+def test_other_leads_are_answered_by_the_largest_lead_set_that_they_contain(model_folder, tmp_path):
     signal = beats(5000, 500)
     write_record(tmp_path / "data", "odd", signal, 500, ("V5", "II", "V2", "I"))
     write_record(tmp_path / "data", "three", signal, 500, LEAD_SETS[3])
@@ -110,7 +109,7 @@ def test_a_set_of_leads_that_is_none_of_the_five_is_answered_by_the_largest_in_i
     np.testing.assert_allclose(odd, three, atol=1e-6)
 
 
-def test_bad_records_cost_the_others_nothing(model_folder, tmp_path):
+def test_records_beside_bad_ones_are_answered(model_folder, tmp_path):
     data = write_folder(tmp_path / "data", 5)
     (data / "T120000.mat").write_bytes(b"broken")
     (data / "T120001.mat").unlink()
@@ -122,10 +121,10 @@ def test_bad_records_cost_the_others_nothing(model_folder, tmp_path):
     for i in range(5):
         path = tmp_path / "out" / f"T12000{i}.csv"
         assert read_output(path)[1] == OUTPUT_CODES
-        said = f"T12000{i}: could not be read; answered as sinus rhythm" in process.stderr
-        assert said == (i < 4)
+        is_named = f"T12000{i}: could not be read; answered as sinus rhythm" in process.stderr
+        assert is_named == (i < 4)
         assert dict(zip(OUTPUT_CODES, read_output(path)[2], strict=True))["426783006"] or i == 4
-    # Not even a model that only the broken header could have asked for.
+    # A broken header does not require any further model.
     (tmp_path / "twelve").mkdir()
     for path in model_folder.glob("12_leads*"):
         shutil.copy(path, tmp_path / "twelve")
@@ -153,7 +152,7 @@ def test_bad_records_cost_the_others_nothing(model_folder, tmp_path):
         ("evaluate_model.py", ["{empty}", "{empty}"], {}, "expected header files"),
     ],
 )
-def test_errors_are_one_line_that_says_what_to_do(
+def test_errors_are_one_line_with_the_cause(
     model_folder, tmp_path, monkeypatch, script, arguments, environ, message
 ):
     (tmp_path / "empty").mkdir()
@@ -164,7 +163,7 @@ def test_errors_are_one_line_that_says_what_to_do(
     filled = [argument.format(model=model_folder, **places) for argument in arguments]
     for name, text in environ.items():
         monkeypatch.setenv(name, text)
-    # In this process: a start of each would take longer than the rest.
+    # In this process, since starting one for each takes longer than the rest.
     command = importlib.import_module(script.removesuffix(".py"))
     with pytest.raises(SystemExit) as ended:
         command.main(filled)

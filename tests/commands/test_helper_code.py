@@ -9,7 +9,7 @@ from tests.synthetic import beats, digitise, header_text, write_record
 HEADER = header_text("A1", 257, 500, ["V2", "II", "I"], dx="10370003,1", baseline=3, age="NaN")
 
 
-def test_every_name_of_the_contract_is_there():
+def test_the_contracts_functions_exist():
     names = (
         "is_number is_integer is_finite_number sort_leads find_challenge_files load_header "
         "load_recording choose_leads get_recording_id get_leads get_age get_sex get_num_leads "
@@ -38,7 +38,7 @@ def test_kinds_of_numbers(x, number, integer, finite):
     assert helper_code.is_finite_number(x) == finite
 
 
-def test_facts_of_a_header():
+def test_values_are_read_from_a_header():
     assert helper_code.get_recording_id(HEADER) == "A1"
     assert helper_code.get_leads(HEADER) == ("V2", "II", "I")
     assert np.isnan(helper_code.get_age(HEADER))
@@ -55,13 +55,13 @@ def test_leads_are_chosen_by_name():
     recording = np.arange(6).reshape(3, 2)
     chosen = helper_code.choose_leads(recording, HEADER, ["i", "V2"])
     np.testing.assert_array_equal(chosen, [[4, 5], [0, 1]])
-    with pytest.raises(RecordError, match="A1: expected the leads III; the header has V2, II, I"):
+    with pytest.raises(RecordError, match="A1: expected leads III; found V2, II, I"):
         helper_code.choose_leads(recording, HEADER, ["III"])
     with pytest.raises(RecordError, match="A1: expected 3 leads, found 2 rows"):
         helper_code.choose_leads(recording[:2], HEADER, ["I"])
 
 
-def test_files_are_found_loaded_and_cut_to_leads(tmp_path):
+def test_files_are_found_and_loaded_with_the_chosen_leads(tmp_path):
     signal = beats(100, 100)
     write_record(tmp_path / "g1", "A1", signal, 100)
     (tmp_path / "B2.hea").write_text("B2")
