@@ -91,7 +91,7 @@ def answers_by_rule(folds: list[Answers]) -> tuple[Answers, dict[str, np.ndarray
     """Return the joined folds with uncalibrated probabilities, and the outputs of each rule."""
     weights, labels = read_weights(), {rule: [] for rule in RULES}
     # Undo the calibration of the method.
-    raw = [calibrate(fold.probabilities, 1 / fold.facts.get("temperature", 1)) for fold in folds]
+    raw = [calibrate(fold.probabilities, 1 / fold.training.get("temperature", 1)) for fold in folds]
     for i, probabilities in enumerate(raw):
         others = [j for j in range(len(folds)) if j != i]
         truth = np.concatenate([folds[j].labels for j in others])

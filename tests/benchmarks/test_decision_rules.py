@@ -35,7 +35,7 @@ def write(
 ) -> None:
     (folder / "folds").mkdir(exist_ok=True)
     file = folder / "folds" / f"mtfnet.{variant}.3_leads.seed{seed}.fold_{fold}.{key}.npz"
-    np.savez(file, **(vars(answers) | {"facts": json.dumps(answers.facts)}))
+    np.savez(file, **(vars(answers) | {"training": json.dumps(answers.training)}))
 
 
 def test_equal_weights_give_the_challenge_metric():
@@ -83,7 +83,7 @@ def test_a_rule_is_fitted_only_to_the_other_folds():
 def test_the_methods_calibration_is_undone():
     folds = [random_answers(40, seed) for seed in range(2)]
     calibrated = [
-        replace(fold, probabilities=calibrate(fold.probabilities, 1.7), facts={"temperature": 1.7})
+        replace(fold, probabilities=calibrate(fold.probabilities, 1.7), training={"temperature": 1.7})
         for fold in folds
     ]
     found, expected = (answers_by_rule(f)[0].probabilities for f in (calibrated, folds))
