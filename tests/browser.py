@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages; they skip where there is none."""
+"""Open pages in a headless Chromium; tests are skipped without one."""
 
 import contextlib
 import shutil
@@ -18,7 +18,7 @@ _ARGUMENTS = (
 
 @contextlib.contextmanager
 def opened(path, width=1280, scheme="light"):
-    """The page in a window of that width; fails on any error of it and any request beyond it."""
+    """Open a page in a window of this width; fail on errors and on requests for other files."""
     api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
@@ -28,7 +28,7 @@ def opened(path, width=1280, scheme="light"):
         browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and errors.append(said.text))
+        page.on("console", lambda line: line.type == "error" and errors.append(line.text))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
         yield page
@@ -39,7 +39,7 @@ def opened(path, width=1280, scheme="light"):
 
 
 def contrast(page, selector) -> float:
-    """Contrast of an element's text to the page behind it, as WCAG 2 has it: 1 to 21."""
+    """Return the WCAG 2 contrast ratio, 1 to 21, of an element's text to the background."""
     return page.evaluate(
         """(selector) => {
           const light = (colour) => {

@@ -1,4 +1,4 @@
-"""An ECG measured as a reader would, independently of what simulated it.
+"""Measure an ECG by criteria that are independent of the simulation.
 
 Beats are peaks of the slope over all leads; intervals and waves are measured on the median beat.
 """
@@ -12,18 +12,21 @@ from scipy.signal import find_peaks
 from ecg.records.leads import TWELVE_LEADS
 from ecg.signals.preprocessing import resample
 
-FS = 500.0  # Hz, at which everything is measured
+FS = 500.0  # Hz, of all measurements
 _BEFORE, _AFTER = round(0.36 * FS), round(0.60 * FS)
-_WIDEST = round(0.14 * FS)  # from the steepest point of a QRS to either end
+_MAX_HALF_QRS = round(0.14 * FS)  # from the steepest point of a QRS to its onset or offset
 LEAD = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
 _INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """signal: (12, n_samples) at FS, without its slow wander. peaks: samples of all beats in it.
-    beats: (n_beats, 12, n_samples), those that lie whole within, aligned. beat: (12, n_samples),
-    mV, their median, 0 before the QRS, which starts at `onset` and ends at `offset`."""
+    """Measurements of a signal.
+
+    signal: (12, n_samples), mV, at FS, without baseline wander. peaks: (n_beats,), sample of each
+    beat. beats: (n_complete_beats, 12, n_samples), aligned. beat: (12, n_samples), mV, their
+    median, 0 before the QRS complex, which lies between samples `onset` and `offset`.
+    """
 
     signal: np.ndarray
     peaks: np.ndarray
@@ -42,7 +45,7 @@ class Measurements:
 
     @property
     def irregularity(self) -> float:
-        """Root mean square of successive differences of the intervals, as a share of their mean."""
+        """Root mean square of successive RR differences, relative to the mean interval."""
         return np.sqrt(np.mean(np.diff(self.rr_s) ** 2)) / self.rr_s.mean()
 
     @property
@@ -68,15 +71,15 @@ class Measurements:
 
     @property
     def t_mv(self) -> np.ndarray:
-        """(12,) largest deflection of the T wave, with its sign."""
-        # No longer than the longest QT interval, lest a flat T wave be taken for the next P wave.
+        """Largest deflection of the T wave, (12,), mV, with its sign."""
+        # Within the longest QT interval, so that the next P wave is not taken for a flat T wave.
         longest = self.onset + round(0.5 * np.median(self.rr_s) ** (1 / 3) * FS)
         wave = self.beat[:, self.offset + round(0.06 * FS) : min(self.t_end, longest)]
         return wave[np.arange(12), np.abs(wave).argmax(axis=1)]
 
     @property
     def t_end(self) -> int:
-        """Where the slope of the T wave, over all leads, has fallen to a quarter of its peak."""
+        """Sample at which the slope of the T wave over all leads has fallen to a quarter."""
         until = _BEFORE + min(_AFTER, round(0.75 * np.median(self.rr_s) * FS))
         start = self.offset + round(0.08 * FS)
         until = max(until, start + round(0.1 * FS))
@@ -92,8 +95,10 @@ class Measurements:
 
     @property
     def p_steadiness(self) -> float:
-        """Correlation, the median over beats, of what a beat has before its QRS with what the
-        others have there: 1 for P waves, near 0 for none or for f-waves."""
+        """Median correlation of the signal before each QRS with that of the other beats.
+
+        1 for P waves, near 0 without them or for f waves.
+        """
         before = slice(max(self.onset - round(0.25 * FS), 0), self.onset - round(0.02 * FS))
         waves = self.beats[:, _INDEPENDENT, before]
         waves = waves - waves.mean(axis=2, keepdims=True)
@@ -106,7 +111,7 @@ class Measurements:
 
     @property
     def pr_s(self) -> float:
-        """From the first steep rise of the P wave to the QRS."""
+        """Interval from the first steep rise of the P wave to the QRS onset."""
         slope = gaussian_filter1d(np.linalg.norm(np.diff(self.beat[_INDEPENDENT]), axis=0), 4)
         usual_rr = np.median(self.rr_s)
         since_t = round((usual_rr - 0.43 * usual_rr ** (1 / 3)) * FS)
@@ -117,7 +122,7 @@ class Measurements:
 
 
 def measure(signal, fs) -> Measurements | None:
-    """The measurements of a signal (12, n_samples), mV; None where fewer than three beats show."""
+    """Measure a signal (12, n_samples), mV; None with fewer than three complete beats."""
     signal = resample(np.nan_to_num(signal.astype(float)), fs, FS)
     coarse = median_filter(signal[:, ::10], (1, 31))
     time = np.arange(signal.shape[1])
@@ -135,9 +140,11 @@ def measure(signal, fs) -> Measurements | None:
 
 
 def find_beats(signal) -> np.ndarray:
-    """Samples (n_beats,) of the QRS complexes: where the slope over all leads, smoothed over some
-    50 ms, peaks at a third of its usual largest or more; in gaps between those, which a broad beat
-    may have left, at an eighth."""
+    """Return the samples (n_beats,) of the QRS complexes.
+
+    They are peaks of the slope over all leads, smoothed over about 50 ms, of at least a third of
+    the usual maximum, or of an eighth in gaps, where there may be a wide beat.
+    """
     slope = np.linalg.norm(np.gradient(signal[_INDEPENDENT], axis=1), axis=0)
     energy = gaussian_filter1d(slope, 0.025 * FS)
     two_seconds = energy[: len(energy) // 1000 * 1000].reshape(-1, 1000)  # a beat in each
@@ -154,8 +161,7 @@ def find_beats(signal) -> np.ndarray:
 
 
 def _aligned_beats(signal, peaks):
-    """Beats (n_beats, 12, n_samples) about these peaks, each moved to where it best fits their
-    median."""
+    """Return the beats (n_beats, 12, n_samples) around the peaks, aligned to their median."""
 
     def beats_at(samples):
         return np.stack([signal[:, sample - _BEFORE : sample + _AFTER] for sample in samples])
@@ -176,8 +182,8 @@ def _qrs_limits(beat):
     quiet = np.quantile(speed, 0.3)
     calm = speed < quiet + 0.07 * (speed[peak] - quiet)
     onset = offset = peak
-    while onset > peak - _WIDEST and not calm[onset - 9 : onset].all():
+    while onset > peak - _MAX_HALF_QRS and not calm[onset - 9 : onset].all():
         onset -= 1
-    while offset < peak + _WIDEST and not calm[offset : offset + 9].all():
+    while offset < peak + _MAX_HALF_QRS and not calm[offset : offset + 9].all():
         offset += 1
     return onset, offset

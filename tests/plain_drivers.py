@@ -1,7 +1,6 @@
-"""The contract's callers in their plainest reading, for a team_code.py that they do not know.
+"""Minimal versions of the organisers' train_model.py, test_model.py and helper_code.py.
 
-Stand-ins for an organiser's own train_model.py, test_model.py and helper_code.py: they take
-headers of the Challenge's dialect only, read signals through scipy, and write an empty file where
+They read only the Challenge's header dialect, load signals with scipy, and write an empty output if
 run_model raises.
 """
 
@@ -30,7 +29,7 @@ def test(model_directory, data_directory, output_directory) -> None:
         model = models[tuple(sorted(leads_of(header), key=order.index))]
         try:
             classes, labels, probabilities = team_code.run_model(model, header, recording)
-        except Exception:  # noqa: BLE001 - as the contract says they do
+        except Exception:  # noqa: BLE001 - as the organisers' scripts do
             classes, labels, probabilities = [], [], []
         lines = (
             f"#{path.stem}",

@@ -1,4 +1,4 @@
-"""Recordings in the forms that other devices write, for tests."""
+"""Write recordings in the formats of other devices, for tests."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, ge
 
 from ecg.records.leads import TWELVE_LEADS
 
-PATIENT = "Doejane"  # the name in every file that can hold one: no message may show it
+PATIENT = "Doejane"  # in every file that can hold a name; no message may contain it
 _MICROVOLTS_PER_UNIT = 2.5
 _SCP_LEADS = dict(zip(TWELVE_LEADS, (1, 2, 61, 62, 63, 64, *range(3, 9)), strict=True))
 _STORED_BY_MUSE = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -23,14 +23,14 @@ _NUMBERS = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
 
 
 def write_csv(path: Path, signal, leads=TWELVE_LEADS) -> Path:
-    """A table of these values, a column a lead."""
+    """Write a table with one column per lead."""
     lines = [",".join(leads), *(",".join(f"{value:.6g}" for value in row) for row in signal.T)]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def write_edf(path: Path, signal, fs, labels=TWELVE_LEADS, unit="mV") -> Path:
-    """An EDF file of a signal in mV."""
+    """Write an EDF file of a signal in mV."""
     scale = {"mV": 1.0, "uV": 1e3}[unit]
     signals = [
         edfio.EdfSignal(
@@ -49,8 +49,10 @@ def write_edf(path: Path, signal, fs, labels=TWELVE_LEADS, unit="mV") -> Path:
 def write_dicom(
     path: Path, signal, fs, age="060Y", sex="M", codes="MDC", median_beat=False, printed=()
 ) -> Path:
-    """A DICOM 12-lead ECG of a signal in mV; codes: how it names leads. printed: (meaning, value)
-    of each measurement."""
+    """Write a DICOM 12-lead ECG of a signal in mV.
+
+    codes: coding scheme of the leads. printed: (meaning, value) of measurements.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = TwelveLeadECGWaveformStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -59,7 +61,7 @@ def write_dicom(
     dataset.SOPClassUID = meta.MediaStorageSOPClassUID
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.PatientAge, dataset.PatientSex, dataset.PatientName = age, sex, PATIENT
-    dataset.WaveformAnnotationSequence = Sequence([_annotation(*one) for one in printed])
+    dataset.WaveformAnnotationSequence = Sequence([_annotation(*pair) for pair in printed])
     groups = [_waveform(signal, fs, codes)]
     if median_beat:
         groups.insert(0, _waveform(signal[:, : round(fs)], fs, codes))
@@ -69,7 +71,7 @@ def write_dicom(
 
 
 def write_muse(path: Path, signal, fs, measurements="", head="", checksum=None) -> Path:
-    """A GE MUSE XML file of a 12-lead signal in mV, of which it stores eight leads."""
+    """Write a GE MUSE XML file of a 12-lead signal in mV; it stores eight leads."""
     leads = []
     for lead in _STORED_BY_MUSE:
         values = _digital(signal[TWELVE_LEADS.index(lead)]).tobytes()
@@ -96,7 +98,7 @@ def write_muse(path: Path, signal, fs, measurements="", head="", checksum=None) 
 
 
 def write_sierra(path: Path, signal, fs) -> Path:
-    """A Philips Sierra XML file of a 12-lead signal in mV, not compressed, in UTF-16."""
+    """Write an uncompressed Philips Sierra XML file, in UTF-16, of a 12-lead signal in mV."""
     values = base64.b64encode(_digital(signal).tobytes()).decode()
     path.write_text(
         f'<?xml version="1.0" encoding="utf-16"?>\n<restingecgdata>'
@@ -118,7 +120,7 @@ def write_sierra(path: Path, signal, fs) -> Path:
 
 
 def write_aecg(path: Path, signal, fs) -> Path:
-    """An HL7 aECG file of a 12-lead signal in mV."""
+    """Write an HL7 aECG file of a 12-lead signal in mV."""
     sequences = "".join(
         f'<component><sequence><code code="MDC_ECG_LEAD_{lead.upper()}"/>'
         f'<value><origin value="0" unit="uV"/>'
@@ -141,7 +143,7 @@ def write_aecg(path: Path, signal, fs) -> Path:
 
 
 def write_scp(path: Path, signal, fs, leads=TWELVE_LEADS, starts=(1,) * 12) -> Path:
-    """An SCP-ECG record of a signal in mV, not compressed; starts: the leads' first samples."""
+    """Write an uncompressed SCP-ECG record of a signal in mV; starts: first sample per lead."""
     digital = _digital(signal)
     patient = b"".join(
         struct.pack("<BH", tag, len(value)) + value
@@ -164,13 +166,13 @@ def write_scp(path: Path, signal, fs, leads=TWELVE_LEADS, starts=(1,) * 12) -> P
         0,
         *[2 * digital.shape[1]] * len(leads),
     )
-    ends_of_waves = struct.pack("<BBHH5H3h", 1, 0, 800, 800, 100, 200, 260, 350, 640, 50, 40, 30)
-    bodies = {1: patient, 3: definition, 6: rhythm + digital.tobytes(), 7: ends_of_waves}
+    fiducials = struct.pack("<BBHH5H3h", 1, 0, 800, 800, 100, 200, 260, 350, 640, 50, 40, 30)
+    bodies = {1: patient, 3: definition, 6: rhythm + digital.tobytes(), 7: fiducials}
     pointers, sections, start = b"", b"", 6 + 16 + 10 * 12
     for number in range(1, 12):
         section = _scp_section(number, bodies[number]) if number in bodies else b""
-        place = start + len(sections) + 1 if section else 0
-        pointers += struct.pack("<HII", number, len(section), place)
+        index = start + len(sections) + 1 if section else 0
+        pointers += struct.pack("<HII", number, len(section), index)
         sections += section
     first = struct.pack("<HII", 0, start - 6, 7)
     parts = _scp_section(0, first + pointers, b"SCPECG") + sections
@@ -185,7 +187,7 @@ def _scp_section(number, body, reserved=bytes(6)) -> bytes:
 
 
 def write_ishne(path: Path, signal, fs, leads=TWELVE_LEADS, checksum=None) -> Path:
-    """An ISHNE Holter file of a signal in mV."""
+    """Write an ISHNE Holter file of a signal in mV."""
     header = bytearray(522)
     header[28:68] = PATIENT.encode().ljust(40, b"\0")
     struct.pack_into("<iiiih", header, 10, 0, signal.shape[1], 522, 522, 1)
@@ -203,7 +205,7 @@ def write_ishne(path: Path, signal, fs, leads=TWELVE_LEADS, checksum=None) -> Pa
 
 
 def write_atc(path: Path, signal, fs, crc=False) -> Path:
-    """A file of KardiaMobile 6L, of a signal in mV of at most twelve leads."""
+    """Write a KardiaMobile ATC file of a signal in mV of at most twelve leads."""
     names = (b"ecg ", b"ecg2", b"ecg3", b"ecg4", b"ecg5", b"ecg6")
     resolution_nv = round(1000 * _MICROVOLTS_PER_UNIT)
     blocks = [(b"fmt ", struct.pack("<BHHBH", 1, round(fs), resolution_nv, 0, 0))]
@@ -217,7 +219,7 @@ def write_atc(path: Path, signal, fs, crc=False) -> Path:
 
 
 def write_kardia_json(path: Path, signal, fs) -> Path:
-    """What the Kardia service hands out, of a signal in mV, six leads of it."""
+    """Write a JSON export of the Kardia service, of the first six leads of a signal in mV."""
     names = ("leadI", "leadII", "leadIII", "AVR", "AVL", "AVF")
     samples = dict(zip(names, _digital(signal).tolist(), strict=False))
     recording = {
@@ -239,7 +241,7 @@ def write_kardia_json(path: Path, signal, fs) -> Path:
 
 
 def write_apple(path: Path, lead_i, rate="512 hertz", decimal=".") -> Path:
-    """What Apple Health exports of a watch's recording in mV."""
+    """Write an Apple Health export of a watch's recording in mV."""
     lines = [
         f"Name,{PATIENT} II",
         'Date of Birth,"Feb 5, 1952"',

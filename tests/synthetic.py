@@ -1,4 +1,4 @@
-"""Small made-up records in the Challenge's formats, whose every sample a test can foresee."""
+"""Small synthetic records in the Challenge's formats, with predictable samples."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ GAIN = 1000.0  # ADC units per mV
 _LEAD_GAIN = dict(
     zip(TWELVE_LEADS, (0.6, 1.0, 0.4, -0.8, 0.1, 0.7, -0.5, 0.3, 0.6, 1.1, 1.0, 0.8), strict=True)
 )
-# Rhythms that differ in what the network can see: heart rate and width of the beat.
+# (codes, heart rate, width of the R wave) of rhythms that a network can distinguish.
 _RHYTHMS = (
     ("426783006", 75.0, 0.012),
     ("427084000", 130.0, 0.012),
@@ -22,7 +22,7 @@ _RHYTHMS = (
 
 
 def beats(n_samples, fs, rate_bpm=75.0, qrs_s=0.012, seed=0, noise_mv=0.01) -> np.ndarray:
-    """Signal (12, n_samples), mV: P, R and T waves at `rate_bpm`, with white noise."""
+    """Return a signal (12, n_samples), mV, of P, R and T waves with white noise."""
     time = np.arange(n_samples) / fs
     since_beat = (time + 0.3) % (60.0 / rate_bpm) - 0.3
     wave = sum(
@@ -36,7 +36,7 @@ def beats(n_samples, fs, rate_bpm=75.0, qrs_s=0.012, seed=0, noise_mv=0.01) -> n
 def header_text(
     name, fs, n_samples, leads, dx="426783006", gain=GAIN, baseline=0, age="60", v103=False
 ) -> str:
-    """A header in the dialect of the Challenge's downloads, or in PhysioNet 1.0.3's."""
+    """Return a header in the dialect of the Challenge's downloads, or of PhysioNet 1.0.3."""
     signal_format, units = ("16x1+24", f"{gain}({baseline})") if v103 else ("16+24", f"{gain:g}")
     if baseline and not v103:
         units = f"{gain:g}({baseline})"
@@ -49,12 +49,12 @@ def header_text(
 
 
 def digitise(signal, gain=GAIN, baseline=0) -> np.ndarray:
-    """Signal in mV -> int16 digital values."""
+    """Return the digital values, int16, of a signal in mV."""
     return np.round(np.asarray(signal) * gain + baseline).astype(np.int16)
 
 
 def write_record(folder, name, signal, fs, leads=TWELVE_LEADS, **header) -> Path:
-    """Writes NAME.hea and NAME.mat (v4) of a 12-lead signal in mV, cut to `leads`."""
+    """Write NAME.hea and NAME.mat (v4) with the `leads` of a 12-lead signal in mV."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     recording = digitise(signal[[TWELVE_LEADS.index(lead) for lead in leads]])
@@ -65,7 +65,7 @@ def write_record(folder, name, signal, fs, leads=TWELVE_LEADS, **header) -> Path
 
 
 def write_folder(folder, n_records, lead_set=12, prefix="T", fs=500.0, v103=False) -> Path:
-    """Writes ten-second records of four rhythms in turn; the folder."""
+    """Write ten-second records of four alternating rhythms; return the folder."""
     for i in range(n_records):
         dx, rate_bpm, qrs_s = _RHYTHMS[i % len(_RHYTHMS)]
         signal = beats(round(10 * fs), fs, rate_bpm + i % 7, qrs_s, seed=i)

@@ -83,7 +83,9 @@ def test_a_rule_is_fitted_only_to_the_other_folds():
 def test_the_methods_calibration_is_undone():
     folds = [random_answers(40, seed) for seed in range(2)]
     calibrated = [
-        replace(fold, probabilities=calibrate(fold.probabilities, 1.7), training={"temperature": 1.7})
+        replace(
+            fold, probabilities=calibrate(fold.probabilities, 1.7), training={"temperature": 1.7}
+        )
         for fold in folds
     ]
     found, expected = (answers_by_rule(f)[0].probabilities for f in (calibrated, folds))

@@ -1,4 +1,4 @@
-"""docs/faults.md: the messages are the program's, and what can be brought about is."""
+"""The messages in docs/faults.md are those of the program, and faults have the stated effects."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from ecg.models.model_files import save_model
 from ecg.training.checkpoints import Checkpoint, State
-from tests.commands.test_troubleshooting import SAID
+from tests.commands.test_troubleshooting import MESSAGES as PROGRAM_MESSAGES
 from tests.conftest import ROOT, run_script
 from tests.narrow import untrained_model
 from tests.synthetic import write_folder
@@ -21,24 +21,26 @@ from tests.synthetic import write_folder
 GUIDE = (ROOT / "docs" / "faults.md").read_text()
 ROWS = [line.split(" | ") for line in GUIDE.splitlines() if line.startswith("| ")][1:]
 MESSAGES = sorted({message for row in ROWS for message in re.findall("`([^`]*)`", row[1])})
-# The system's own messages.
+# Messages of the operating system.
 SYSTEM = [os.strerror(number) for number in (errno.ENOSPC, errno.EACCES, errno.EROFS)]
 OF_JOBLIB = "A worker process managed by the executor was unexpectedly terminated"
-OF_PYTHON = "terminated abruptly"  # tests/runtime/test_processes.py brings it about
+OF_PYTHON = "terminated abruptly"  # tested in tests/runtime/test_processes.py
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_every_message_of_the_table_is_one_that_the_program_has(message):
+def test_messages_of_the_table_exist_in_the_program(message):
     if message.startswith(("ECG_", "--")):
         return
-    assert message in (*SYSTEM, OF_JOBLIB, OF_PYTHON) or any(message in text for text in SAID)
+    assert message in (*SYSTEM, OF_JOBLIB, OF_PYTHON) or any(
+        message in text for text in PROGRAM_MESSAGES
+    )
 
 
 def die(number):
     os._exit(9)
 
 
-def test_a_killed_worker_of_joblib_says_what_the_table_has():
+def test_the_message_of_a_killed_joblib_worker_is_that_of_the_table():
     from joblib import Parallel, delayed
 
     with pytest.raises(TerminatedWorkerError, match=OF_JOBLIB):
@@ -47,21 +49,21 @@ def test_a_killed_worker_of_joblib_says_what_the_table_has():
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mounts a disk of so many bytes; skips where this user may not."""
+    """A function that mounts a disk of `n_bytes`; skips the test without permission to mount."""
     mounted = []
 
     def mount(n_bytes):
-        place = tmp_path / f"disk{len(mounted)}"
-        place.mkdir()
-        options = ("-t", "tmpfs", "-o", f"size={n_bytes}", "none", str(place))
+        disk = tmp_path / f"disk{len(mounted)}"
+        disk.mkdir()
+        options = ("-t", "tmpfs", "-o", f"size={n_bytes}", "none", str(disk))
         if not shutil.which("mount") or subprocess.run(["mount", *options], check=False).returncode:
-            pytest.skip("no disk can be mounted here")
-        mounted.append(place)
-        return place
+            pytest.skip("no permission to mount a disk")
+        mounted.append(disk)
+        return disk
 
     yield mount
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+    for disk in mounted:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture
@@ -70,16 +72,16 @@ def test_folder(tmp_path):
 
 
 def run_unprivileged(script, *arguments) -> subprocess.CompletedProcess:
-    """Runs a script for which the rights of files count, also where this user is root."""
+    """Run a script that is subject to file permissions, even if this user is root."""
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     if os.geteuid() == 0:
         if not shutil.which("setpriv"):
-            pytest.skip("setpriv is not there")
+            pytest.skip("setpriv is not installed")
         command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", *command]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_too_small_a_disk_is_told_before_training(training_folder, small_disk):
+def test_training_on_too_small_a_disk_fails_first(training_folder, small_disk):
     disk = small_disk(512 * 1024)  # sixteen records take 768,000 bytes
     process = run_script("train_model.py", training_folder, disk / "model", ECG_PRESET="demo")
     assert process.returncode == 1
@@ -89,7 +91,9 @@ def test_too_small_a_disk_is_told_before_training(training_folder, small_disk):
     assert not list((disk / "model").iterdir())
 
 
-def test_outputs_before_a_full_disk_stay_whole(model_folder, test_folder, small_disk):
+def test_outputs_written_before_the_disk_is_full_are_complete(
+    model_folder, test_folder, small_disk
+):
     disk = small_disk(6 * os.sysconf("SC_PAGE_SIZE"))
     outputs = disk / "out"
     process = run_script("test_model.py", model_folder, test_folder, outputs)
@@ -103,7 +107,7 @@ def test_outputs_before_a_full_disk_stay_whole(model_folder, test_folder, small_
     assert all(len(path.read_text().splitlines()) == 4 for path in written)
 
 
-def test_a_model_and_a_state_that_have_no_room_leave_those_before(small_disk):
+def test_a_model_and_a_checkpoint_that_do_not_fit_leave_the_previous_ones(small_disk):
     disk = small_disk(2**21)
     model = untrained_model("multiscale_se", 2)
     save_model(model, disk)
@@ -123,13 +127,13 @@ def test_a_model_and_a_state_that_have_no_room_leave_those_before(small_disk):
 
 
 @pytest.mark.parametrize("script", ["train_model.py", "test_model.py"])
-def test_a_folder_that_must_not_be_written_is_told_first(
+def test_a_folder_without_write_permission_fails_first(
     script, model_folder, training_folder, tmp_path
 ):
-    place = tmp_path / "forbidden"
-    place.mkdir()
-    place.chmod(0o555)
-    for folder in (place, place / "new"):
+    forbidden = tmp_path / "forbidden"
+    forbidden.mkdir()
+    forbidden.chmod(0o555)
+    for folder in (forbidden, forbidden / "new"):
         inputs = (
             [training_folder] if script == "train_model.py" else [model_folder, training_folder]
         )
@@ -138,17 +142,17 @@ def test_a_folder_that_must_not_be_written_is_told_first(
         line = process.stderr.splitlines()[-1]
         assert line == f"{script}: [Errno 13] Permission denied: '{folder}'"
         assert "preparing" not in process.stderr
-    assert not list(place.iterdir())
+    assert not list(forbidden.iterdir())
 
 
-def test_a_read_only_disk_is_told_first(model_folder, test_folder, small_disk):
+def test_a_read_only_disk_fails_first(model_folder, test_folder, small_disk):
     disk = small_disk(2**20)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     process = run_script("test_model.py", model_folder, test_folder, disk)
     assert process.stderr == f"test_model.py: [Errno 30] Read-only file system: '{disk}'\n"
 
 
-def test_records_that_must_not_be_read_and_other_files_beside_the_outputs(
+def test_unreadable_records_are_answered_and_other_files_are_kept(
     model_folder, test_folder, tmp_path
 ):
     (test_folder / "T020003.mat").chmod(0)
@@ -162,15 +166,15 @@ def test_records_that_must_not_be_read_and_other_files_beside_the_outputs(
     process = run_unprivileged("test_model.py", model_folder, test_folder, outputs)
     assert process.returncode == 0
     assert len(list(outputs.iterdir())) == 12 + 2
-    said = [line for line in process.stderr.splitlines() if "answered as sinus rhythm" in line]
-    assert len(said) == 4
-    assert "Permission denied" in said[0]
+    named = [line for line in process.stderr.splitlines() if "answered as sinus rhythm" in line]
+    assert len(named) == 4
+    assert "Permission denied" in named[0]
     assert "4 records could not be read" in process.stdout
     assert (outputs / "notes.csv").read_text() == (outputs / ".hidden").read_text() == "mine"
     assert (outputs / "T020003.csv").read_text().startswith("#T020003\n")
 
 
-def test_a_file_in_a_folders_place_stays(model_folder, test_folder, tmp_path):
+def test_a_file_where_the_output_folder_should_be_is_kept(model_folder, test_folder, tmp_path):
     (tmp_path / "out").write_text("mine")
     process = run_script("test_model.py", model_folder, test_folder, tmp_path / "out")
     assert process.stderr == f"test_model.py: {tmp_path}/out: expected a folder, found a file\n"

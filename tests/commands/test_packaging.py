@@ -1,4 +1,4 @@
-"""The wheel holds what the package needs, and works from a folder that is not the repository."""
+"""The wheel is complete, and the installed package works outside the repository."""
 
 import importlib.metadata
 import importlib.util
@@ -19,7 +19,7 @@ BUILT_FROM = ("ecg", "pyproject.toml", "setup.py", "README.md", "LICENSE", "weig
 
 
 def run(*command, **options) -> str:
-    """What the command prints; it may read nothing of the repository."""
+    """Run a command, which must succeed; return its stdout."""
     process = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, check=False, **options
     )
@@ -46,7 +46,7 @@ def wheel(tmp_path_factory):
         found = "none"
     if f"{BACKEND}=={found}" not in PROJECT["build-system"]["requires"]:
         pytest.skip(f"expected {PROJECT['build-system']['requires']}, found {BACKEND} {found}")
-    # A copy, as setuptools builds beside the sources.
+    # A copy, since setuptools writes into the source folder.
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in BUILT_FROM:
         if (ROOT / name).is_dir():
@@ -68,12 +68,12 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture
 def elsewhere(installed, tmp_path):
-    """Options of a process that finds the installed package, and nothing of the repository."""
+    """Options for a process that finds the installed package but not the repository."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("ECG_")}
     return {"cwd": tmp_path, "env": clean | {"PYTHONPATH": str(installed)}}
 
 
-def test_the_wheel_holds_the_package_and_the_weights_and_nothing_else(wheel):
+def test_the_wheel_contains_exactly_the_package_and_the_weights(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = (path for path in (ROOT / "ecg").rglob("*") if path.is_file())
     expected = {
@@ -96,7 +96,7 @@ def test_the_installed_commands_run_from_another_folder(installed, elsewhere, tm
     assert len(list((tmp_path / "out").glob("*.mat"))) == 2
 
 
-def test_the_package_asks_for_what_the_requirements_pin():
+def test_the_packages_dependencies_are_the_pinned_requirements():
     project = PROJECT["project"]
     (with_cuda,) = project["optional-dependencies"]["gpu"]
     without_cuda = with_cuda.replace("[and-cuda]", "")

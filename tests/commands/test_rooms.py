@@ -1,4 +1,4 @@
-"""The house: which room of `ecg` may import which, and who may import the heavy packages."""
+"""Which packages of `ecg` may import which, and which may import heavy dependencies."""
 
 import ast
 import graphlib
@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "ecg"
-# A room imports from itself and from those named, and what these import.
+# A package may import from itself, from these, and from those that these may import.
 MAY_IMPORT = {
     "runtime": set(),
     "signals": set(),
@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "pages": {"models", "evaluation"},
 }
 COMMANDS = {"__main__", "cross_validation", "predict", "report", "simulation.__main__"}
-# The rooms, or the one module, that may import these packages; all others are free.
+# The packages or modules that may import these dependencies.
 ONLY_IN = {
     "keras": {"models", "training"},
     "matplotlib": {"pages"},
@@ -44,19 +44,19 @@ MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports_of(path: Path) -> set[str]:
-    """Dotted names that a file imports anywhere in it."""
+    """Return the dotted names that a file imports, at any level."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            # "from ecg.models import losses" names the module behind the package.
+            # "from ecg.models import losses" imports the module ecg.models.losses.
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def modules_imported(path: Path) -> set[str]:
-    """The package's own modules that a file imports."""
+    """Return the modules of `ecg` that a file imports."""
     found = set()
     for name in imports_of(path):
         name = name.removeprefix("ecg.") if name.startswith("ecg.") else ""
@@ -75,38 +75,38 @@ def room_of(module: str) -> str:
     return module.split(".")[0]
 
 
-def test_every_module_has_a_room_or_is_a_command():
+def test_every_module_is_in_a_room_or_a_command():
     loose = {name for name in MODULES if room_of(name) not in MAY_IMPORT}
     assert loose <= COMMANDS | {""}
     assert {room_of(name) for name in MODULES} >= set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name and name not in COMMANDS])
-def test_rooms_import_from_those_below_alone(name):
+def test_rooms_import_only_from_rooms_below(name):
     allowed = {room_of(name)} | rooms_below(room_of(name))
     for imported in modules_imported(MODULES[name]):
         assert room_of(imported) in allowed, f"{name} imports {imported}"
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_there_are_no_import_cycles():
     graph = {name: modules_imported(path) - {name} for name, path in MODULES.items()}
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
-def test_every_room_says_in_a_sentence_what_happens_there(room):
+def test_every_room_is_described_in_a_sentence(room):
     text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
     assert text.endswith(".")
     assert len(text) < 120
 
 
-@pytest.mark.parametrize(("package", "places"), ONLY_IN.items())
-def test_heavy_packages_are_imported_where_they_belong(package, places):
+@pytest.mark.parametrize(("package", "allowed"), ONLY_IN.items())
+def test_heavy_dependencies_are_imported_only_where_allowed(package, allowed):
     for name, path in MODULES.items():
         if package in {imported.split(".")[0] for imported in imports_of(path)}:
-            assert name in places or room_of(name) in places, f"{name} imports {package}"
+            assert name in allowed or room_of(name) in allowed, f"{name} imports {package}"
 
 
-def test_team_code_takes_nothing_from_the_callers_files():
+def test_team_code_imports_only_the_package():
     for imported in imports_of(ROOT / "team_code.py"):
         assert imported.startswith("ecg.")

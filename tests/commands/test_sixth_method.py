@@ -1,4 +1,4 @@
-"""docs/sixth_method.md, followed to the letter in a copy of the project."""
+"""Follow docs/sixth_method.md literally in a copy of the project."""
 
 import re
 import shutil
