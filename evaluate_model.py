@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`python evaluate_model.py LABELS OUTPUTS [SCORES [CLASS_SCORES]]`: the Challenge's scores.
+"""`python evaluate_model.py LABELS OUTPUTS [SCORES [CLASS_SCORES]]`: compute the scores.
 
 LABELS: folder of header files with `#Dx` lines, nested or flat. OUTPUTS: folder of NAME.csv.
 SCORES, CLASS_SCORES: CSV files to write; without SCORES the scores are printed.
@@ -19,36 +19,39 @@ from ecg.runtime.command_line import running
 from ecg.runtime.files import write_text
 from ecg.runtime.progress import track
 
-_SHORT_S = 2.0  # within which most folders are read, and nobody wants to see progress
+_QUIET_S = 2.0  # no progress bar before; most folders are read within this time
 
 
 def evaluate_model(label_directory, output_directory) -> Scores:
-    """Scores of the output files for all records that have a header below `label_directory`.
+    """Return the scores of the outputs for all records with a header below `label_directory`.
 
-    Raises FileNotFoundError naming the first output file that is missing, RecordError where
-    there are no headers.
+    Raises FileNotFoundError naming the first missing output file, and RecordError if there are no
+    headers.
     """
     headers = find_headers(label_directory)
     if not headers:
         raise RecordError(f"{label_directory}: expected header files (NAME.hea), found none")
-    paths = track(headers.values(), len(headers), "reading labels", quiet_s=_SHORT_S)
+    paths = track(headers.values(), len(headers), "reading labels", quiet_s=_QUIET_S)
     labels = np.array([encode_dx(read_dx(read_header_text(path))) for path in paths])
     folder = Path(output_directory)
     files = (f"{folder}/{name}.csv" for name in headers)
     outputs, probabilities = read_answers(
-        track(files, len(headers), "reading outputs", quiet_s=_SHORT_S)
+        track(files, len(headers), "reading outputs", quiet_s=_QUIET_S)
     )
     return score(labels, outputs, probabilities, read_weights())
 
 
 def format_scores(scores: Scores) -> str:
-    """Two lines, names and values with three decimals."""
+    """Return a line of names and a line of values with three decimals."""
     names, values = zip(*scores.summary.items(), strict=True)
     return f"{','.join(names)}\n{_decimals(values)}\n"
 
 
 def format_class_scores(scores: Scores) -> str:
-    """Four lines, Classes, AUROC, AUPRC, F-measure; a column a class, its codes sorted as text."""
+    """Return the lines Classes, AUROC, AUPRC and F-measure, with one column per class.
+
+    The codes of a class are sorted as text.
+    """
     classes = ("|".join(sorted(diagnosis.codes)) for diagnosis in DIAGNOSES)
     return (
         f"Classes,{','.join(classes)}\n"
@@ -63,7 +66,7 @@ def _decimals(values) -> str:
 
 
 def main(arguments=None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -52,8 +52,8 @@ class _Strip:
 def draw_sheet(record: Record) -> str:
     """Return an SVG of the record's first 10 s in the usual printed layout.
 
-    Twelve leads stand in four columns of 2.5 s, six leads in two columns of 5 s, with lead II as
-    rhythm strip below; any other set of leads has one row per lead.
+    Twelve leads are in four columns of 2.5 s, six leads in two columns of 5 s, with lead II as
+    rhythm strip below; other leads have one row each.
     """
     n_columns = _COLUMNS.get(len(record.leads), 1)
     if n_columns == 1 or set(record.leads) - set(TWELVE_LEADS):

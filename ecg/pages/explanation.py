@@ -69,7 +69,7 @@ def explain(predict_proba: PredictProba, record: Record, leads, prevalence) -> E
     predict_proba: yields the probabilities (n_classes,) of each record, or the error that it fails
     with. leads: those that the model uses; other leads are left alone. prevalence: (n_classes,),
     the probabilities of a record without a signal.
-    Raises the record's own error where it cannot be predicted.
+    Raises the error of the unchanged record, if it cannot be predicted.
     """
     leads = tuple(lead for lead in leads if lead in record.leads)
     parts = split_into_parts(record, leads)

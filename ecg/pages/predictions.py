@@ -54,7 +54,7 @@ def predict_record(file: str, record: Record, predictor: "Predictor") -> Predict
     model = predictor.model
     try:
         probabilities = predictor.probabilities(record)
-    except ValueError as error:  # RecordError is one
+    except ValueError as error:  # including RecordError
         raise RecordError(f"{file}: {error}") from error
     present = decide(probabilities[None], model.decision)[0]
     notes = notes_on(record, model.lead_set, model.method.preparation)

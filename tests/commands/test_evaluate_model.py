@@ -7,12 +7,12 @@ from evaluate_model import evaluate_model, format_class_scores, format_scores, m
 
 
 def write_case(folder, cases):
-    """Headers and outputs of (name, dx, lines of the output) triples."""
+    """Write headers and outputs of (name, dx, output) triples; return the two folders."""
     for name, dx, output in cases:
-        place = folder / "labels" / f"g{len(name)}"
-        place.mkdir(parents=True, exist_ok=True)
-        # Scoring reads the diagnoses alone: the rest of a label file may be anything.
-        (place / f"{name}.hea").write_text(f"{name}\n# Dx: {dx}\n")
+        group = folder / "labels" / f"g{len(name)}"
+        group.mkdir(parents=True, exist_ok=True)
+        # Scoring reads only the diagnoses of a header.
+        (group / f"{name}.hea").write_text(f"{name}\n# Dx: {dx}\n")
         (folder / "outputs").mkdir(exist_ok=True)
         (folder / "outputs" / f"{name}.csv").write_text(f"#{name}\n{output}\n")
     return folder / "labels", folder / "outputs"
@@ -48,7 +48,7 @@ def test_a_case_worked_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["", "\n\n", "426783006\nx\ny", "999\n1\n1"])
-def test_an_unreadable_or_blank_answer_answers_nothing(tmp_path, output):
+def test_an_unreadable_or_empty_output_counts_as_no_labels(tmp_path, output):
     scores = evaluate_model(
         *write_case(
             tmp_path,
@@ -60,7 +60,7 @@ def test_an_unreadable_or_blank_answer_answers_nothing(tmp_path, output):
     assert scores.accuracy == 0.5
 
 
-def test_blank_outputs_score_below_always_sinus_rhythm(tmp_path):
+def test_empty_outputs_score_below_always_sinus_rhythm(tmp_path):
     cases = [("A", "426783006", ""), ("B", "426783006", ""), ("C", "164889003", "")]
     scores = evaluate_model(*write_case(tmp_path, cases))
     assert scores.challenge_metric < 0
@@ -84,7 +84,7 @@ def test_a_missing_output_is_named(tmp_path):
         "\u00b5V\x85#Dx: 426783006",
     ],
 )
-def test_diagnoses_are_found_wherever_a_line_names_them(tmp_path, header):
+def test_diagnoses_are_read_from_any_dx_line(tmp_path, header):
     labels, outputs = write_case(tmp_path, [("A", "", "426783006\n1\n1")])
     (labels / "g1" / "A.hea").write_bytes(header.encode())
     assert evaluate_model(labels, outputs).accuracy == 1
@@ -93,13 +93,13 @@ def test_diagnoses_are_found_wherever_a_line_names_them(tmp_path, header):
 @pytest.mark.parametrize(
     "header", ["", "A\n", "A #Dx: 426783006\n", "A\n#Rx: 426783006\n", "A\n#No Dx: 426783006\n"]
 )
-def test_other_lines_name_no_diagnosis(tmp_path, header):
+def test_diagnoses_are_not_read_from_other_lines(tmp_path, header):
     labels, outputs = write_case(tmp_path, [("A", "", "426783006\n0\n0")])
     (labels / "g1" / "A.hea").write_bytes(header.encode())
     assert evaluate_model(labels, outputs).accuracy == 1
 
 
-def test_outputs_that_list_other_codes_each_keep_their_place(tmp_path):
+def test_outputs_may_list_codes_in_different_orders(tmp_path):
     cases = [
         ("A", "426783006", "426783006,164889003\n1,0\n0.9,0.1"),
         ("B", "164889003", "164889003,426783006\n1,0\n0.8,0.2"),
@@ -122,14 +122,14 @@ def case(tmp_path, monkeypatch):
     return [str(folder) for folder in write_case(tmp_path, cases)]
 
 
-def test_scores_are_printed_where_no_file_is_named(case, tmp_path, capsys):
+def test_scores_are_printed_without_a_file(case, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     main(case)
     assert capsys.readouterr().out == format_scores(evaluate_model(*case))
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_scores_go_to_the_file_that_is_named_and_are_not_printed(case, tmp_path, capsys):
+def test_scores_are_written_to_a_file_and_not_printed(case, tmp_path, capsys):
     folder = tmp_path / "scores"
     folder.mkdir()
     (folder / "all.csv").write_text("of another run, and much longer than what follows\n" * 20)
@@ -139,7 +139,7 @@ def test_scores_go_to_the_file_that_is_named_and_are_not_printed(case, tmp_path,
     assert [path.name for path in folder.iterdir()] == ["all.csv"]
 
 
-def test_scores_of_the_classes_go_to_a_second_file(case, tmp_path, capsys):
+def test_class_scores_are_written_to_a_second_file(case, tmp_path, capsys):
     folder = tmp_path / "scores"
     folder.mkdir()
     main([*case, str(folder / "all.csv"), str(folder / "classes.csv")])
@@ -150,7 +150,7 @@ def test_scores_of_the_classes_go_to_a_second_file(case, tmp_path, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["all.csv", "classes.csv"]
 
 
-def test_scores_go_through_a_named_pipe_that_stays_one(case, tmp_path):
+def test_scores_can_be_written_to_a_named_pipe(case, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # lets a writer open it at once
@@ -162,30 +162,28 @@ def test_scores_go_through_a_named_pipe_that_stays_one(case, tmp_path):
     assert pipe.is_fifo()
 
 
-def test_what_cannot_be_scored_ends_the_command_and_leaves_the_files_of_before(
-    case, tmp_path, capsys
-):
+def test_after_an_error_existing_score_files_are_unchanged(case, tmp_path, capsys):
     labels, outputs = case
     files = [tmp_path / "all.csv", tmp_path / "classes.csv"]
     for file in files:
-        file.write_text("of before")
+        file.write_text("old")
     (tmp_path / "outputs" / "B.csv").unlink()
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, message in (
-        ((labels, outputs), f"{outputs}/B.csv: expected an output file, found none"),
-        ((empty, outputs), f"{empty}: expected header files (NAME.hea), found none"),
-        ((f"{labels}/no", outputs), f"{labels}/no: expected a folder of records, found none"),
+        ((labels, outputs), f"{outputs}/B.csv: "),
+        ((empty, outputs), f"{empty}: "),
+        ((f"{labels}/no", outputs), f"{labels}/no: "),
     ):
         with pytest.raises(SystemExit) as end:
             main([*map(str, (*arguments, *files))])
-        assert end.value.code == f"evaluate_model.py: {message}"
-        assert [file.read_text() for file in files] == ["of before"] * 2
+        assert end.value.code.startswith(f"evaluate_model.py: {message}")
+        assert [file.read_text() for file in files] == ["old"] * 2
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("written", [[], ["all.csv"]])
-def test_a_file_that_cannot_be_written_ends_the_command_and_is_named(case, tmp_path, written):
+def test_the_error_names_a_file_that_cannot_be_written(case, tmp_path, written):
     files = [*(tmp_path / name for name in written), tmp_path / "nowhere" / "last.csv"]
     with pytest.raises(SystemExit) as end:
         main([*case, *map(str, files)])
@@ -194,14 +192,14 @@ def test_a_file_that_cannot_be_written_ends_the_command_and_is_named(case, tmp_p
 
 
 @pytest.mark.parametrize("n_arguments", [0, 1, 5])
-def test_a_wrong_number_of_arguments_ends_the_command_with_its_usage(n_arguments, capsys):
+def test_a_wrong_number_of_arguments_prints_the_usage(n_arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(["x"] * n_arguments)
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("usage: ")
 
 
-def test_the_help_is_the_text_that_heads_the_program(capsys):
+def test_the_help_contains_the_module_docstring(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert not end.value.code

@@ -51,9 +51,9 @@ def test_damaged_files_are_records_or_errors_that_name_them(tmp_path, whole, kin
     # At the beginning, where most formats have their header, and anywhere.
     for limit in (600, len(content)):
         if content:
-            places = st.integers(0, min(limit, len(content)) - 1)
-            for place in data.draw(st.lists(places, max_size=4), "places"):
-                content[place] = data.draw(st.integers(0, 255), "byte")
+            offsets = st.integers(0, min(limit, len(content)) - 1)
+            for offset in data.draw(st.lists(offsets, max_size=4), "offsets"):
+                content[offset] = data.draw(st.integers(0, 255), "byte")
     path = tmp_path / "damaged"
     path.write_bytes(content)
     check(path)

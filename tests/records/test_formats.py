@@ -185,8 +185,8 @@ def test_a_wrong_checksum_of_an_scp_record_is_an_error(tmp_path, signal):
 def test_a_wrong_checksum_of_an_scp_section_is_an_error(tmp_path, signal):
     path = write_scp(tmp_path / "A1.scp", signal, FS)
     content = bytearray(path.read_bytes())
-    place = content.rindex(struct.pack("<HI", 3, 16 + 2 + 9 * 12))
-    content[place + 20] ^= 1
+    section = content.rindex(struct.pack("<HI", 3, 16 + 2 + 9 * 12))
+    content[section + 20] ^= 1
     content[:2] = struct.pack("<H", binascii.crc_hqx(bytes(content[2:]), 0xFFFF))
     path.write_bytes(content)
     with pytest.raises(RecordError, match="wrong checksum of section 3"):
@@ -242,9 +242,9 @@ def test_neither_messages_nor_records_contain_the_patients_name(tmp_path, signal
     content = path.read_bytes()
     assert PATIENT not in repr(read_ecg(path))
     generator = np.random.default_rng(1)
-    for place in generator.integers(0, min(len(content), 3000), 60):
+    for offset in generator.integers(0, min(len(content), 3000), 60):
         damaged = bytearray(content)
-        damaged[place] ^= 1 << int(generator.integers(8))
+        damaged[offset] ^= 1 << int(generator.integers(8))
         path.write_bytes(damaged)
         try:
             text = repr(read_ecg(path))

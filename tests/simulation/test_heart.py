@@ -52,10 +52,10 @@ def test_einthoven_and_goldberger_hold():
 def test_axis_and_amplitude_in_the_leads_are_those_of_the_vector(axis):
     for back in (-0.7, 0.0, 0.7):
         leads = twelve_leads(LEAD_FIELD @ vector(1.2, axis, back)[:, None])[:, 0]
-        one, foot = leads[TWELVE_LEADS.index("I")], leads[TWELVE_LEADS.index("aVF")]
-        seen = np.degrees(np.arctan2(2 / np.sqrt(3) * foot, one))
-        assert np.cos(np.radians(seen - axis)) == pytest.approx(1)
-        assert np.hypot(one, 2 / np.sqrt(3) * foot) == pytest.approx(1.2)
+        lead_i, avf = leads[TWELVE_LEADS.index("I")], leads[TWELVE_LEADS.index("aVF")]
+        measured = np.degrees(np.arctan2(2 / np.sqrt(3) * avf, lead_i))
+        assert np.cos(np.radians(measured - axis)) == pytest.approx(1)
+        assert np.hypot(lead_i, 2 / np.sqrt(3) * avf) == pytest.approx(1.2)
 
 
 @pytest.mark.parametrize("conduction", CONDUCTIONS)
