@@ -15,8 +15,8 @@ from ecg.models.predictor import load_predictor
 from ecg.models.settings import Settings
 from ecg.pages.ecg_sheet import draw_marked_leads, draw_sheet
 from ecg.pages.explanation import explain
-from ecg.pages.explanation_page import marks_of
-from ecg.pages.predictions import name_of, predict
+from ecg.pages.explanation_page import marks_for
+from ecg.pages.predictions import diagnosis_name, predict_record
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.records.discovery import find_records
 from ecg.records.leads import LEAD_SETS
@@ -67,12 +67,12 @@ Drawing(draw_sheet(record))
 # All 26 diagnoses have a probability, calibrated on records that training set aside. The labels are
 # those with the largest expected Challenge score.
 
-prediction = predict(record.name, record, predictor)
-for i in prediction.worth_showing:
+prediction = predict_record(record.name, record, predictor)
+for i in prediction.listed:
     given = "given" if prediction.present[i] else ""
-    print(f"{name_of(i):45} {prediction.probabilities[i]:.2f} {given}")
+    print(f"{diagnosis_name(i):45} {prediction.probabilities[i]:.2f} {given}")
 true = [i for i, diagnosis in enumerate(DIAGNOSES) if set(diagnosis.codes) & set(record.dx)]
-print("The record's own labels:", ", ".join(map(name_of, true)))
+print("The record's own labels:", ", ".join(map(diagnosis_name, true)))
 
 # %%
 # The explanation
@@ -83,8 +83,8 @@ print("The record's own labels:", ", ".join(map(name_of, true)))
 
 explanation = explain(predictor.probabilities_of, record, LEAD_SETS[2], predictor.model.prevalence)
 diagnosis = next(i for i in prediction.order if prediction.present[i])
-print(name_of(diagnosis))
-Drawing(draw_marked_leads(record, marks_of(explanation, diagnosis)))
+print(diagnosis_name(diagnosis))
+Drawing(draw_marked_leads(record, marks_for(explanation, diagnosis)))
 
 # %%
 # The contributions, in log-odds, add up to the step from the diagnosis's frequency in training to
