@@ -5,7 +5,6 @@ Everywhere: labels (truth) and outputs (answers) are (n_records, n_classes) bool
 macro means leave it out.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +63,8 @@ def areas_under_curves(label, probability) -> tuple[float, float]:
         return np.nan, np.nan
     # Areas grow where recall does: at the probabilities of positive records, and nowhere else.
     thresholds, gained = np.unique(probability[label], return_counts=True)
-    less, not_more = _negatives_below(label, probability, thresholds)
+    negatives = np.sort(probability[~label])
+    less, not_more = (np.searchsorted(negatives, thresholds, side) for side in ("left", "right"))
     # From here on downwards, from "none is positive".
     less, not_more, gained = less[::-1], not_more[::-1], gained[::-1]
     true_positives = np.cumsum(gained)
@@ -131,33 +131,6 @@ def _confusion(labels, outputs) -> np.ndarray:
         involved = np.maximum(np.count_nonzero(truth | answers, axis=1), 1)
         total += truth.T.astype(float) @ (answers / involved[:, None])
     return total
-
-
-def _negatives_below(label, probability, thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """How many negative records are less probable than each threshold, and how many not more.
-
-    thresholds: ascending, each the probability of a positive record. Searches in the sorted
-    probabilities give the same; but most lie in narrow bins without a threshold, where a count
-    does, and sorting is what takes time.
-    """
-    lowest, highest = float(probability.min()), float(probability.max())
-    width = highest - lowest
-    bins_per_unit = 2 * len(probability) / width if width else math.inf
-    near, in_bins_below = ~label, 0
-    if 0 < bins_per_unit < math.inf:
-        bins, of_thresholds = (
-            ((values - lowest) * bins_per_unit).astype(np.int32)
-            for values in (probability, thresholds)
-        )
-        sizes = np.bincount(bins)
-        with_threshold = np.zeros(len(sizes), bool)
-        with_threshold[of_thresholds] = True
-        sizes[of_thresholds] = 0
-        in_bins_below = np.cumsum(sizes)[of_thresholds]
-        near &= with_threshold.take(bins)
-    ordered = np.sort(probability[near])
-    less, not_more = (np.searchsorted(ordered, thresholds, side) for side in ("left", "right"))
-    return in_bins_below + less, in_bins_below + not_more
 
 
 def _running_sum(terms) -> float:
