@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import butter, firwin, resample_poly, sosfilt, sosfilt_zi
+from scipy.signal import butter, resample_poly, sosfilt, sosfilt_zi
 
 MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
 _LONGEST_WINDOW_S = 3600.0
@@ -19,10 +19,6 @@ _HIGHEST_ORDER = 8  # of the band-pass; rounding spoils much higher ones at .05 
 _DEAD_MV = 1e-6
 # No heart reaches this at the skin; a wrong gain does, and would drive a network to NaN.
 _LARGEST_MV = 20.0
-# The low-pass that scipy resamples with; it reaches so many samples of the slower rate each way.
-_REACH, _KAISER_BETA = 10, 5.0
-# Of a period with more outputs the matrix that resamples it is large and mostly zeros.
-_MOST_OUTPUTS = 100
 
 
 @dataclass(frozen=True)
@@ -188,56 +184,13 @@ def resample(signal, fs, target_fs) -> np.ndarray:
     up, down = _ratio(fs, target_fs)
     if up == down:
         return signal
-    if up > _MOST_OUTPUTS:
-        return resample_poly(signal, up, down, axis=1, window=_low_pass(up, down))
-    return _resample_in_blocks(signal, up, down)
+    return resample_poly(signal, up, down, axis=1)
 
 
 @lru_cache
 def _ratio(fs, target_fs) -> tuple[int, int]:
     # A thousandth is finer than any recorder's clock, and bounds the filter's length.
     return (Fraction(target_fs) / Fraction(fs)).limit_denominator(1000).as_integer_ratio()
-
-
-def _resample_in_blocks(signal, up, down) -> np.ndarray:
-    """What resample_poly gives, as matrix products, which take a fifth of its time.
-
-    A block of outputs depends on two neighbouring blocks of inputs, by the same matrix everywhere.
-    """
-    matrix = _resampling_matrix(up, down)
-    n_leads, n_samples = signal.shape
-    n_inputs, n_outputs = len(matrix) // 2, matrix.shape[1]
-    length = -(-n_samples * up // down)
-    n_blocks = -(-length // n_outputs)
-    before = _half_length(up, down) // up
-    padded = np.zeros((n_leads, (n_blocks + 1) * n_inputs))
-    padded[:, before : before + n_samples] = signal
-    blocks = padded.reshape(n_leads, n_blocks + 1, n_inputs)
-    resampled = blocks[:, :-1] @ matrix[:n_inputs] + blocks[:, 1:] @ matrix[n_inputs:]
-    return resampled.reshape(n_leads, -1)[:, :length]
-
-
-@lru_cache(maxsize=16)  # of up to 2 MB each
-def _resampling_matrix(up, down) -> np.ndarray:
-    """Two blocks of inputs -> one block of outputs: (2 * n_inputs, n_outputs)."""
-    half = _half_length(up, down)
-    n_periods = -(-2 * half // (up * down))  # so that the filter spans no more than two blocks
-    inputs = np.arange(2 * n_periods * down)[:, None] - half // up
-    outputs = np.arange(n_periods * up)
-    tap = outputs * down - inputs * up + half
-    reached = (tap >= 0) & (tap <= 2 * half)
-    return np.where(reached, up * _low_pass(up, down)[np.where(reached, tap, 0)], 0.0)
-
-
-@lru_cache(maxsize=16)
-def _low_pass(up, down) -> np.ndarray:
-    """The filter that resample_poly designs anew at each call."""
-    window = ("kaiser", _KAISER_BETA)
-    return firwin(2 * _half_length(up, down) + 1, 1 / max(up, down), window=window)
-
-
-def _half_length(up, down) -> int:
-    return _REACH * max(up, down)
 
 
 def band_pass(signal, fs, band_hz, order) -> np.ndarray:

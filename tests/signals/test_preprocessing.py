@@ -302,7 +302,6 @@ def test_resampling_gives_the_length_that_the_rates_say(fs, n_samples, expected)
     assert resample(np.zeros((2, n_samples)), fs, 100).shape == (2, expected)
 
 
-@pytest.mark.parametrize("n_samples", [1, 2, 99, 100, 101, 2570])
 @pytest.mark.parametrize(
     ("fs", "target_fs", "up", "down"),
     [
@@ -320,10 +319,10 @@ def test_resampling_gives_the_length_that_the_rates_say(fs, n_samples, expected)
         (101, 500, 500, 101),
     ],
 )
-def test_resampling_is_scipys(fs, target_fs, up, down, n_samples):
-    signal = np.random.default_rng(0).standard_normal((3, n_samples))
+def test_resampling_is_scipys_by_the_ratio_of_the_rates(fs, target_fs, up, down):
+    signal = np.random.default_rng(0).standard_normal((3, 2570))
     expected = resample_poly(signal, up, down, axis=1)
-    np.testing.assert_allclose(resample(signal, fs, target_fs), expected, atol=1e-12)
+    np.testing.assert_array_equal(resample(signal, fs, target_fs), expected)
 
 
 def test_resampling_keeps_a_slow_wave():
