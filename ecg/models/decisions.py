@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
 
 from ecg.models.expected_score import climb
 from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM, read_weights
@@ -150,7 +151,7 @@ def fit_temperature(labels, probabilities) -> float:
         return 1.0
     # float32 knows no probability between 1 - 6e-8 and 1; unclipped, one that is certain and
     # wrong would cost more than all others together.
-    log_odds = _log_odds(np.clip(np.asarray(probabilities, float), 1e-7, 1 - 1e-7))
+    log_odds = logit(np.clip(np.asarray(probabilities, float), 1e-7, 1 - 1e-7))
     against = np.where(labels, -log_odds, log_odds)
 
     # Convex in 1 / temperature, so that the minimum between the bounds is the only one.
@@ -210,18 +211,18 @@ def _fit_thresholds(labels, probabilities, weights, options: DecisionOptions) ->
         own = _best(candidates, scores)
         trust = n_positive[i] / (n_positive[i] + options.shrinkage)
         fitted[i] = trust * own + (1 - trust) * shared
-    return _probability(fitted)
+    return expit(fitted)
 
 
 def _shared_thresholds(labels, probabilities, weights, options) -> tuple[np.ndarray, list[float]]:
     """Candidates in log-odds, and the Challenge metric with each as the threshold of all."""
-    bound = _log_odds(1 - options.lowest)
+    bound = logit(1 - options.lowest)
     candidates = np.linspace(-bound, bound, options.n_candidates)
     return candidates, [_metric(labels, probabilities, value, weights) for value in candidates]
 
 
 def _metric(labels, probabilities, log_odds, weights) -> float:
-    outputs = _reaching(_probability(log_odds), probabilities)
+    outputs = _reaching(expit(log_odds), probabilities)
     return challenge_metric(labels, outputs, weights)
 
 
@@ -241,11 +242,3 @@ def _best(candidates, scores) -> float:
     # Of equally good candidates the middle one, which lies farthest from where the score drops.
     best = np.flatnonzero(np.isclose(scores, np.max(scores), rtol=0, atol=1e-12))
     return candidates[best[len(best) // 2]]
-
-
-def _log_odds(probability):
-    return np.log(probability / (1 - probability))
-
-
-def _probability(log_odds):
-    return 1 / (1 + np.exp(-log_odds))
