@@ -5,14 +5,17 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import joblib
 
 from ecg.models.architectures import NAMES
 from ecg.records.leads import LEAD_SETS
+from ecg.runtime.command_line import parse_whole_number
 
 PRESET_NAMES = ("full", "demo")
+_MOST = 10**6  # epochs or processes; more is a slip
 _ADDRESS = re.compile(r"(tcp|tls)://\S+:\d{1,5}", re.ASCII)
 
 
@@ -48,82 +51,69 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingsError.
     """
     given = {name: text.strip() for name, text in environ.items() if name.startswith("ECG_")}
-    unknown = sorted(given.keys() - _READERS.keys())
+    unknown = sorted(given.keys() - _SETTINGS.keys())
     if unknown:
         raise SettingsError(
-            f"{', '.join(unknown)}: unknown setting; the known ones are {', '.join(_READERS)}"
+            f"{', '.join(unknown)}: unknown setting; the known ones are {', '.join(_SETTINGS)}"
         )
     fields = {"workers": joblib.cpu_count()}
     for name, text in given.items():
         if text:
-            field, read = _READERS[name]
-            fields[field] = read(name, text)
+            field, parse = _SETTINGS[name]
+            try:
+                fields[field] = parse(text)
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}") from error
     return Settings(**fields)
 
 
 def _choice(known):
-    def read(name, text):
+    def parse(text):
         if text not in known:
-            raise SettingsError(f"{name}: expected one of {', '.join(known)}; found '{text}'")
+            raise ValueError(f"expected one of {', '.join(known)}; found '{text}'")
         return text
 
-    return read
+    return parse
 
 
-def _lead_sets(name, text):
+def _lead_sets(text):
     sizes = {size.strip() for size in text.split(",")}
     if not sizes <= {str(size) for size in LEAD_SETS}:
-        raise SettingsError(
-            f"{name}: expected some of {','.join(map(str, LEAD_SETS))}; found '{text}'"
-        )
+        raise ValueError(f"expected some of {','.join(map(str, LEAD_SETS))}; found '{text}'")
     return tuple(size for size in LEAD_SETS if str(size) in sizes)
 
 
-def _whole_number(least, most=10**6):
-    def read(name, text):
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-            raise SettingsError(
-                f"{name}: expected a whole number from {least} to {most}; found '{text}'"
-            )
-        return int(text)
-
-    return read
-
-
-def _hours(name, text):
+def _hours(text):
     try:
         hours = float(text)
     except ValueError:
         hours = math.nan
     if not 0 < hours < math.inf:
-        raise SettingsError(f"{name}: expected a positive number of hours; found '{text}'")
+        raise ValueError(f"expected a positive number of hours, found '{text}'")
     return hours
 
 
-def _flag(name, text):
+def _flag(text):
     if text not in ("0", "1"):
-        raise SettingsError(f"{name}: expected 0 or 1; found '{text}'")
+        raise ValueError(f"expected 0 or 1, found '{text}'")
     return text == "1"
 
 
-def _address(name, text):
+def _address(text):
     if not _ADDRESS.fullmatch(text):
-        raise SettingsError(f"{name}: expected tcp://HOST:PORT or tls://HOST:PORT; found '{text}'")
+        raise ValueError(f"expected tcp://HOST:PORT or tls://HOST:PORT, found '{text}'")
     return text
 
 
-def _folder(name, text):
-    return Path(text)
-
-
-_READERS = {
+# Name of the variable -> field of `Settings`, and the parser, which raises ValueError.
+_SETTINGS = {
     "ECG_METHOD": ("method", _choice(NAMES)),
     "ECG_PRESET": ("preset", _choice(PRESET_NAMES)),
     "ECG_LEADS": ("lead_sets", _lead_sets),
-    "ECG_EPOCHS": ("epochs", _whole_number(1)),
-    "ECG_SEED": ("seed", _whole_number(0, 2**32 - 1)),
-    "ECG_CACHE": ("cache", _folder),
-    "ECG_WORKERS": ("workers", _whole_number(1)),
+    "ECG_EPOCHS": ("epochs", partial(parse_whole_number, least=1, below=_MOST + 1)),
+    "ECG_SEED": ("seed", partial(parse_whole_number, least=0, below=2**32)),
+    "ECG_CACHE": ("cache", Path),
+    "ECG_WORKERS": ("workers", partial(parse_whole_number, least=1, below=_MOST + 1)),
     "ECG_TIME_LIMIT_H": ("time_limit_h", _hours),
     "ECG_DEBUG": ("debug", _flag),
     "ECG_DASK": ("dask", _address),

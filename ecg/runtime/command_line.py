@@ -23,17 +23,27 @@ _NATIVE_LOG = (
 )
 
 
+def parse_whole_number(text: str, least: int, below: float = math.inf) -> int:
+    """The whole number that `text` writes in digits.
+
+    Raises ValueError where `text` is anything else, or the number is out of range.
+    """
+    if not (text.isascii() and text.isdigit() and least <= int(text) < below):
+        limit = "" if below == math.inf else f" to {below - 1}"
+        raise ValueError(f"expected a whole number from {least}{limit}, found '{text}'")
+    return int(text)
+
+
 def whole_number(least: int, below: float = math.inf) -> Callable[[str], int]:
-    """What reads an argument that is a whole number from `least` on, for argparse."""
+    """`parse_whole_number` as the type of an argument for argparse."""
 
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) < below):
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number from {least}, found '{text}'"
-            )
-        return int(text)
+    def parse(text: str) -> int:
+        try:
+            return parse_whole_number(text, least, below)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
 
-    return read
+    return parse
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def test_whole_numbers_are_read_and_others_named():
     for text in ("-1", "two", "1.5", "", "²", "4"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 5"):
             whole_number(5)(text)
-    with pytest.raises(argparse.ArgumentTypeError, match="found '9'"):
+    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 8, found '9'"):
         whole_number(0, below=9)("9")
 
 
