@@ -1,9 +1,7 @@
 """The output file of a record: four lines, `#record id`, codes, labels, probabilities."""
 
 import math
-from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,23 +54,17 @@ def read_answers(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
     What `read_output` and `to_classes` make of each. Raises FileNotFoundError naming the first
     file that is missing.
     """
-    # Nearly all files list the same codes in the same line: those become classes in one go.
-    tables: dict[str, _Table] = {}
+    # Nearly all files list the same codes, so that their numbers become arrays together.
+    rows: dict[tuple[str, ...], list[tuple]] = {}
     n_files = 0
-    for path in paths:
-        _, code_line, label_line, probability_line = _read_lines(path)
-        table = tables.get(code_line)
-        if table is None:
-            table = tables[code_line] = _Table(_codes(code_line))
-        table.rows.append(n_files)
-        table.labels.extend(_labels(label_line, len(table.codes)))
-        table.probabilities.extend(_numbers(probability_line, len(table.codes)))
+    for i, path in enumerate(paths):
+        _, codes, labels, probabilities = read_output(path)
+        rows.setdefault(codes, []).append((i, labels, probabilities))
         n_files += 1
     positive, probability = np.zeros((n_files, N_CLASSES), bool), np.zeros((n_files, N_CLASSES))
-    for table in tables.values():
-        shape = len(table.rows), len(table.codes)
-        answers = (np.array(part).reshape(shape) for part in (table.labels, table.probabilities))
-        positive[table.rows], probability[table.rows] = to_classes(table.codes, *answers)
+    for codes, same in rows.items():
+        indices, *answers = map(np.array, zip(*same, strict=True))
+        positive[indices], probability[indices] = to_classes(codes, *answers)
     return positive, probability
 
 
@@ -99,16 +91,6 @@ def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     return positive, total / np.maximum(of_class.sum(axis=0), 1)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """What the files say that list these codes: their places among all, a row of numbers each."""
-
-    codes: tuple[str, ...]
-    rows: list[int] = field(default_factory=list)
-    labels: array = field(default_factory=lambda: array("b"))
-    probabilities: array = field(default_factory=lambda: array("d"))
-
-
 def _read_lines(path: str | Path) -> list[str]:
     """The four lines of an output file, stripped; those that it lacks are empty."""
     try:
@@ -119,6 +101,7 @@ def _read_lines(path: str | Path) -> list[str]:
     return lines + [""] * (4 - len(lines))
 
 
+@lru_cache(1024)
 def _codes(line: str) -> tuple[str, ...]:
     return tuple(code.strip() for code in line.split(",")) if line else ()
 
