@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from ecg.evaluation.papers import TABLES, Column, Row, Table
+from ecg.evaluation.papers import Column, Row, Table, read_tables
 
 # (method, variant, lead set, figure) -> (mean, standard deviation, number of scores).
 Measured = dict[tuple[str, str, int, str], tuple[float, float, int]]
@@ -15,7 +15,7 @@ _NOTHING = "-"
 
 def tables_for(measured: Measured) -> list[str]:
     """The text of each paper's table of which something has been measured."""
-    texts = (format_table(table, measured) for table in TABLES)
+    texts = (format_table(table, measured) for table in read_tables())
     return [text for text in texts if text is not None]
 
 
@@ -31,9 +31,9 @@ def format_table(table: Table, measured: Measured) -> str | None:
     counts = sorted({score[2] for line in found for score in line if score})
     if not counts:
         return None
-    lines = [[table.corner, "", *(column.heading for column in table.columns)]]
+    lines = [[table.row_heading, "", *(column.heading for column in table.columns)]]
     for row, scores in zip(table.rows, found, strict=True):
-        lines.append([row.label, "published", *row.published.split()])
+        lines.append([row.label, "published", *row.published])
         lines.append(["", "here", *(_cell(score) for score in scores)])
     return "\n".join([*_head(table, counts), "", *_align(lines)])
 
