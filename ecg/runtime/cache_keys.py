@@ -1,9 +1,9 @@
-"""Keys of what is cached: by the options, and by the source files that make it.
+"""Keys of cached results, made of their options and of the source files that produce them.
 
-Everything that is kept for another run (prepared arrays, simulated records, folds, finished models)
-has a key from here. It changes with any source file that the making module imports, directly or
-through others, and with no other file, so that neither a changed filter goes unnoticed nor a
-changed report throws a model away.
+Everything kept for another run (prepared arrays, simulated records, folds, finished models) has a
+key from here. It changes with any source file that the producing module imports, directly or
+through others, and with no other file: a changed filter is never missed, and a changed report does
+not discard a model.
 """
 
 import ast
@@ -18,24 +18,25 @@ _PACKAGE = "ecg"
 _ROOT = Path(ecg.__path__[0]).parent
 
 
-def cache_key(facts, *modules: str) -> str:
-    """A key, 64 hexadecimal digits, of facts that JSON can hold and of what the modules import.
+def cache_key(options, *modules: str) -> str:
+    """The SHA-256, in hexadecimal, of some options and of the source files behind some modules.
 
-    modules: dotted names within the package. Raises ModuleNotFoundError for another.
+    options: anything that JSON can hold. modules: dotted names within the package.
+    Raises ModuleNotFoundError for a module that is not in the package.
     """
     sources = [
         (path.relative_to(_ROOT).as_posix(), path.read_text("utf-8"))
         for path in source_files(*modules)
     ]
-    return hashlib.sha256(json.dumps([facts, sources]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([options, sources]).encode()).hexdigest()
 
 
 @cache
 def source_files(*modules: str, root: Path = _ROOT) -> tuple[Path, ...]:
-    """The source files of these modules and of all modules of the package that they import, sorted.
+    """The source files of these modules and of every module of the package they import, sorted.
 
-    Imports are found in the source, those within functions too; nothing is run. root: the folder
-    that holds the package.
+    Imports are read from the source, including those within functions; nothing is executed.
+    root: the folder that holds the package.
     """
     found: dict[str, Path] = {}
     for name in modules:
@@ -45,7 +46,7 @@ def source_files(*modules: str, root: Path = _ROOT) -> tuple[Path, ...]:
     while waiting:
         name = waiting.pop()
         path = _source(name, root)
-        if path is None:  # a name within the module before it
+        if path is None:  # not a module but a name defined in one
             name = name.rpartition(".")[0]
             path = _source(name, root)
         if name.split(".")[0] != _PACKAGE or name in found or path is None:
@@ -56,9 +57,9 @@ def source_files(*modules: str, root: Path = _ROOT) -> tuple[Path, ...]:
 
 
 def _source(name: str, root: Path) -> Path | None:
-    place = root.joinpath(*name.split("."))
-    candidates = (place.with_suffix(".py"), place / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
+    path = root.joinpath(*name.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _imports(path: Path) -> list[str]:

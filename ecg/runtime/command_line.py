@@ -1,7 +1,7 @@
-"""What commands share: numbers among their arguments, what they show, and how they end.
+"""What all commands share: parsing of numbers, hidden log lines, and errors in one line.
 
-An error is one line that says what to do. ECG_DEBUG=1 keeps its trace, and the lines that
-TensorFlow's C++ code logs, which say nothing that helps a user.
+An error is printed as one line that says what to do. ECG_DEBUG=1 shows the traceback, and the log
+lines of TensorFlow's C++ code, which do not help a user.
 """
 
 import argparse
@@ -14,9 +14,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-_STOPPED = 130  # exit status of a command that Ctrl-C ended, as shells have it
-# The head of a line that TensorFlow's libraries log below the level of an error, and their notice
-# about where such lines go before absl is set up. No option of TensorFlow's silences all of them.
+_STOPPED = 130  # exit status after Ctrl-C, as in shells
+# The start of a line that TensorFlow's libraries log below the level of an error, and their notice
+# about lines logged before absl is initialised. No TensorFlow option silences all of them.
 _NATIVE_LOG = (
     r"^([IW][0-9]{4} [0-9:.]+ |[0-9-]+ [0-9:.]+: [IW] |WARNING: All log messages before absl|"
     r"To enable the following instructions: )"
@@ -48,10 +48,10 @@ def whole_number(least: int, below: float = math.inf) -> Callable[[str], int]:
 
 @contextlib.contextmanager
 def running(command: str):
-    """Run a command's work: hides native log lines, writes UTF-8, ends with errors in one line.
+    """Run a command: hide native log lines, write UTF-8, and print an error as one line.
 
-    Import TensorFlow within the block, since it logs when it is imported. With ECG_DEBUG=1 errors
-    keep their trace and log lines are shown.
+    Import TensorFlow within the block, since it logs when it is imported. With ECG_DEBUG=1
+    tracebacks and log lines are shown.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -66,19 +66,19 @@ def running(command: str):
     except Exception as error:
         if debug:
             raise
-        # What was foreseen speaks for itself; of anything else the kind says more than the text.
+        # An expected error explains itself; of any other the type says more than the text.
         if isinstance(error, (ValueError, OSError)):
             sys.exit(f"{command}: {error}")
-        sys.exit(f"{command}: {type(error).__name__}: {error} (ECG_DEBUG=1 shows where it arose)")
+        sys.exit(f"{command}: {type(error).__name__}: {error} (ECG_DEBUG=1 shows the traceback)")
 
 
 @contextlib.contextmanager
 def native_logs_hidden():
-    """Drop the log lines that C++ code writes to the descriptor of stderr, here and in processes
-    started within the block; all that Python writes to `sys.stderr`, and any other line, is shown.
+    """Drop the log lines that C++ code writes to the file descriptor of stderr.
 
-    A process of its own, grep, filters the lines, so that the last words of a crash are not lost.
-    Without grep nothing is hidden.
+    This covers processes started within the block too. Whatever Python writes to `sys.stderr`, and
+    any other line, is shown. The lines are filtered by grep in a separate process, so that the last
+    lines before a crash are not lost. Without grep nothing is hidden.
     """
     stderr = sys.stderr
     grep = shutil.which("grep")
@@ -86,7 +86,7 @@ def native_logs_hidden():
         yield
         return
     visible = os.dup(2)
-    # In a session of its own Ctrl-C does not reach it.
+    # In a new session, so that Ctrl-C does not reach it.
     command = [grep, "--line-buffered", "-vE", _NATIVE_LOG]
     filtering = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=visible, stderr=visible, start_new_session=True

@@ -1,5 +1,4 @@
-"""Files that are written whole or not at all; folders that no killed process leaves behind; bytes
-of small files, and digests of any."""
+"""Writing files whole or not at all, locking and cleaning up folders, reading and hashing files."""
 
 import contextlib
 import hashlib
@@ -15,10 +14,10 @@ try:
 except ImportError:  # Windows has none
     fcntl = None
 
-_SMALL = 2**16  # bytes
-_MOST = 2**22  # bytes of a small file; a header has some 2000
-_PIECE = 2**18  # bytes, read at a time
-_KEPT_NAME = 32  # characters of a file's name in that of its temporary file
+_READ_BYTES = 2**16  # at a time, of a small file
+_MAX_BYTES = 2**22  # of a small file; a header has about 2000
+_DIGEST_BYTES = 2**18  # at a time
+_KEPT_NAME = 32  # characters of a file's name that its temporary name ends with
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -30,16 +29,16 @@ _KINDS = {
 
 @contextlib.contextmanager
 def written_whole(path: str | Path, lasting: bool = False):
-    """The path of a temporary file beside `path`, which becomes `path` where the block ends well
-    and is removed where it does not. Its name starts with a dot and keeps the ending.
+    """Yield the path of a temporary file, which becomes `path` once the block has succeeded.
 
-    lasting: what it holds is on the disk before it gets its name, so that a power failure leaves
-    no half of it either; that takes some milliseconds. An OSError of the block that names no file,
-    as that of a full disk, names `path`.
+    It lies beside `path`; its name starts with a dot and has the same suffix. If the block raises,
+    it is removed. lasting: the content is flushed to disk before the file is renamed, so that a
+    power failure leaves no partial file either; this takes some milliseconds. An OSError of the
+    block that names no file, such as that of a full disk, is raised anew naming `path`.
     """
     path = Path(path)
-    # Threads, and machines that share a disk, may have the same process number. Only the end of the
-    # name is kept: with all of a long one the temporary name would be too long for the file system.
+    # Threads, and machines that share a disk, may have the same process id. Only the end of the
+    # name is kept: a long name in full would exceed the limit of the file system.
     unfinished = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name[-_KEPT_NAME:]}")
     try:
         with naming(path, unfinished):
@@ -54,9 +53,9 @@ def written_whole(path: str | Path, lasting: bool = False):
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text`, UTF-8, to a file that a user named: whole or not at all.
+    """Write `text`, UTF-8, to a file that a user named, whole or not at all.
 
-    The target of a link is replaced, not the link. What exists and is no regular file
+    The target of a link is replaced, not the link. An existing path that is not a regular file
     (`/dev/stdout`, a named pipe) is written to directly. Raises OSError naming the path.
     """
     path = Path(path)
@@ -69,8 +68,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether the path is a device, pipe or socket, or a link by which the system names one of this
-    process's open files, such as /dev/stdout."""
+    """Whether the path is a device, pipe or socket, or a link to an open file of this process, such
+    as /dev/stdout."""
     if not path.exists():
         return False
     folder = path.parent.resolve()
@@ -79,9 +78,9 @@ def _is_stream(path: Path) -> bool:
 
 
 def printable(name: str) -> str:
-    """The name of a file, or a text that holds one, on one line of valid UTF-8.
+    """A file's name, or a text that contains one, as one line of valid UTF-8.
 
-    Bytes that are no UTF-8, and characters that cannot be printed, are written as escapes.
+    Bytes that are not UTF-8, and characters that cannot be printed, become escapes.
     """
     text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
@@ -89,7 +88,7 @@ def printable(name: str) -> str:
 
 @contextlib.contextmanager
 def naming(path: str | Path, *stand_ins: Path):
-    """Gives an OSError of the block the name of `path`, where it has none or that of a stand-in."""
+    """Make an OSError of the block name `path` where it names no file or one of the stand-ins."""
     try:
         yield
     except OSError as error:
@@ -99,7 +98,7 @@ def naming(path: str | Path, *stand_ins: Path):
 
 
 def flush(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, are on the disk."""
+    """Wait until a file's content, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -108,7 +107,7 @@ def flush(path: Path) -> None:
 
 
 def make_folder(folder: str | Path) -> Path:
-    """The folder, made if missing. Raises OSError naming it where no file can be written there."""
+    """Make the folder if it is missing. Raises OSError naming it where no file can be written."""
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder}: expected a folder, found a file")
@@ -122,7 +121,7 @@ def make_folder(folder: str | Path) -> Path:
 
 
 def check_place(file: str | Path) -> None:
-    """Raise OSError where the file cannot be written, before the work rather than after it."""
+    """Raise OSError if the file cannot be written: before the work rather than after it."""
     file = Path(file)
     if not file.parent.is_dir():
         raise FileNotFoundError(f"{file}: expected an existing folder {file.parent}, found none")
@@ -130,21 +129,23 @@ def check_place(file: str | Path) -> None:
         raise IsADirectoryError(f"{file}: expected a file to write to, found a folder")
 
 
-def check_room(folder: Path, n_bytes: int, what: str) -> None:
-    """Raises OSError where the folder's disk has less than `n_bytes` free for `what`."""
+def check_room(folder: Path, n_bytes: int, content: str) -> None:
+    """Raise OSError if the folder's disk has less than `n_bytes` free; `content` names the files
+    that need them."""
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise OSError(
-            f"{folder}: expected at least {n_bytes / 1e9:.2f} GB of room for {what}, found "
-            f"{free / 1e9:.2f} GB"
+            f"{folder}: not enough disk space for {content}: "
+            f"expected {n_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB"
         )
 
 
 @contextlib.contextmanager
 def held(path: Path):
-    """Whether this process alone holds the file or folder for the length of the block; None where
-    its file system, or the operating system, has no such locks. The system lets go of it when the
-    process ends, however it does.
+    """Lock the file or folder for the length of the block; yield whether that succeeded.
+
+    False where another process holds the lock; None where the file system or the operating system
+    has no such locks. The system releases the lock however the process ends.
     """
     if fcntl is None:
         yield None
@@ -158,13 +159,15 @@ def held(path: Path):
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str):
-    """A new folder in `parent`, removed at the end of the block. Those of the same prefix that
-    killed processes have left are removed first."""
+    """Make a folder in `parent` for the length of the block.
+
+    Folders of the same prefix that killed processes have left behind are removed first.
+    """
     for left in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError), held(left) as alone:
             if alone:
                 shutil.rmtree(left, ignore_errors=True)
-    # Between its making and its locking another process may take the folder for one left behind.
+    # Before the new folder is locked, another process may remove it as one left behind.
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         with contextlib.ExitStack() as stack:
@@ -179,28 +182,30 @@ def temporary_folder(parent: Path, prefix: str):
             return
 
 
-def move_whole(folder: Path, place: Path) -> None:
-    """Gives the folder its name, once its files are on the disk, unless another process, whose
-    folder then stays, was faster."""
+def move_whole(folder: Path, target: Path) -> None:
+    """Rename the folder once its files are flushed to disk.
+
+    Where another process has made `target` meanwhile, that one stays.
+    """
     for file in folder.iterdir():
         flush(file)
     flush(folder)
     try:
-        folder.rename(place)
+        folder.rename(target)
     except OSError:
-        if not place.is_dir():
+        if not target.is_dir():
             raise
-    flush(place.parent)
+    flush(target.parent)
 
 
 def open_regular(path: str | Path) -> int:
     """Open a regular file for reading and return its descriptor.
 
-    Raises ValueError naming the file where it is, after links, a named pipe, a socket, a device or
-    a folder: to read one of those may take for ever.
+    Raises ValueError naming the file where it, or the target of the link, is a named pipe, a
+    socket, a device or a folder: reading one of those may never end.
     """
     try:
-        # Without O_NONBLOCK a named pipe would be waited for before it could be looked at.
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         with contextlib.suppress(OSError):
@@ -221,29 +226,31 @@ def _check_regular(path: str | Path, mode: int) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A small file's content, by fewer system calls than `open` makes.
+    """The content of a small file, such as a header or an output file.
 
-    Raises ValueError naming the file where it is larger than a text of the Challenge can be, or no
-    regular file.
+    Makes fewer system calls than `open`: scoring reads two files for each record. Raises
+    ValueError naming the file where it has more than 4 MiB or is not a regular file.
     """
     descriptor = open_regular(path)
     try:
-        content = os.read(descriptor, _SMALL)
-        while piece := os.read(descriptor, _SMALL):
+        content = os.read(descriptor, _READ_BYTES)
+        while piece := os.read(descriptor, _READ_BYTES):
             content += piece
-            if len(content) > _MOST:
-                raise ValueError(f"{path}: expected a text of at most {_MOST} bytes, found more")
+            if len(content) > _MAX_BYTES:
+                raise ValueError(
+                    f"{path}: expected a text of at most {_MAX_BYTES} bytes, found more"
+                )
         return content
     finally:
         os.close(descriptor)
 
 
 def digest_files(*paths: str | Path) -> str:
-    """SHA-256 of the files' bytes, one file after another, in hexadecimal; read piece by piece."""
+    """The SHA-256, in hexadecimal, of the files' bytes, one file after another."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb", buffering=0) as file:
-            while piece := file.read(_PIECE):
+            while piece := file.read(_DIGEST_BYTES):
                 digest.update(piece)
     return digest.hexdigest()
 

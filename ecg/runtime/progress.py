@@ -7,10 +7,10 @@ LINE_INTERVAL_S = 10.0
 
 
 def track(items, total, label, quiet_s=0.0):
-    """The items, while stderr shows how many are done, the rate and the time left.
+    """Yield the items while stderr shows how many are done, the rate and the time left.
 
-    Where stderr is no terminal, a line is printed every LINE_INTERVAL_S and at the end. Work that
-    is done within `quiet_s` seconds shows nothing.
+    Where stderr is not a terminal, a line is printed every LINE_INTERVAL_S and at the end. Work
+    that takes less than `quiet_s` seconds shows nothing.
     """
     if sys.stderr.isatty():
         tqdm = _tqdm()
@@ -36,7 +36,7 @@ def _print_line(done, total, elapsed, label):
 
 
 def _tqdm():
-    # Imported where something is shown: it takes as long as scoring some thousand records.
+    # Imported only when something is shown: the import takes as long as scoring 1,000 records.
     from tqdm import tqdm
 
     return tqdm

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
         (FileNotFoundError("A1.csv: expected a file"), "tool: A1.csv: expected a file"),
         (
             ZeroDivisionError("division by zero"),
-            "tool: ZeroDivisionError: division by zero (ECG_DEBUG=1 shows where it arose)",
+            "tool: ZeroDivisionError: division by zero (ECG_DEBUG=1 shows the traceback)",
         ),
     ],
 )
