@@ -11,26 +11,29 @@ from functools import lru_cache
 import numpy as np
 from scipy.signal import butter, resample_poly, sosfilt, sosfilt_zi
 
-MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are read
+MIN_FS, MAX_FS = 50.0, 4000.0  # Hz, the sampling rates that are accepted
 _LONGEST_WINDOW_S = 3600.0
-_HIGHEST_ORDER = 8  # of the band-pass; rounding spoils much higher ones at .05 Hz
+_HIGHEST_ORDER = 8  # of the band-pass; much higher orders are numerically unstable at 0.05 Hz
 # A lead whose standard deviation is below this carries no ECG: the Challenge's files resolve
-# 1e-3 mV, and the filter leaves some 1e-12 mV of a constant.
+# 1e-3 mV, and the filter leaves about 1e-12 mV of a constant.
 _DEAD_MV = 1e-6
-# No heart reaches this at the skin; a wrong gain does, and would drive a network to NaN.
+# No ECG reaches this amplitude; one with a wrong gain does, and would drive a network to NaN.
 _LARGEST_MV = 20.0
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a signal becomes an input; the defaults are AIRCAS_MEL1's (2021, section 2.1).
+    """How a signal becomes a network input; the defaults are AIRCAS_MEL1's (2021, section 2.1).
 
-    fs: Hz of the input. band_hz: pass band; None leaves the band as it is. band_order: of the
-    Butterworth filter, run forwards and backwards (the paper gives none). window_s: length of a
-    window. max_windows: the record's first so many are used. drop_tail: windows follow one
-    another and what is left at the end is dropped; otherwise they are spread over all of the
-    record, overlapping as they must. scale: "z_score" per lead and window, or "mV" with each
-    lead's mean removed.
+    fs: sampling rate of the input, Hz.
+    band_hz: pass band; None for no filter.
+    band_order: of the Butterworth filter, run forwards and backwards (the paper gives none).
+    window_s: length of a window.
+    max_windows: the most windows taken of a record, from its start.
+    drop_tail: whether windows follow each other without overlap and the rest at the end is dropped;
+    otherwise they are spread evenly to the end and overlap where necessary.
+    scale: "z_score" for mean 0 and standard deviation 1 in each lead and window, or "mV" for each
+    lead with its mean removed.
     """
 
     fs: float = 100.0
@@ -67,25 +70,25 @@ class Preparation:
 
     @property
     def duration_s(self) -> float:
-        """The first seconds of a record that can be used."""
+        """How much of a record is used at most, from its start, in seconds."""
         return self.window_s * self.max_windows
 
 
 def prepare(signal, fs, preparation) -> np.ndarray:
-    """Network input (n_windows, n_leads, preparation.n_samples), float32.
+    """The record's windows: resampled, band-passed, scaled per lead, zero-padded at the end.
 
-    The record's windows, each resampled, band-passed, scaled per lead, zero-padded at the end.
-    signal: mV, NaN where samples are missing, of any length from 1 sample. A lead that is wholly
-    missing or constant in a window comes out as zeros; nothing comes out as NaN.
+    signal: mV, NaN where samples are missing, at least 1 sample long.
+    Returns (n_windows, n_leads, preparation.n_samples), float32. A lead that is missing or constant
+    in a whole window becomes zeros; the result contains no NaN.
     Raises ValueError for a sampling rate outside MIN_FS..MAX_FS.
     """
     return scale_windows(condition_windows(signal, fs, preparation), preparation)
 
 
 def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
-    """The record's windows, mV, float64, each at the preparation's rate and within its band.
+    """The record's windows, mV, float64, at the preparation's sampling rate and within its band.
 
-    What `prepare` makes first; `scale_windows` does the rest.
+    The first step of `prepare`; `scale_windows` is the second.
     """
     check_fs(fs)
     length = window_length(fs, preparation.window_s)
@@ -94,16 +97,16 @@ def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
 
 
 def scale_windows(windows, preparation) -> np.ndarray:
-    """Network input, as `prepare` makes it, of what `condition_windows` gives."""
+    """The network input of `prepare`, from the windows of `condition_windows`."""
     scale = standardise if preparation.scale == "z_score" else bound
     fitted = [fit_length(scale(window), preparation.n_samples) for window in windows]
     return np.stack(fitted, dtype=np.float32, casting="same_kind")
 
 
 def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
-    """First samples of the windows of `length` samples that a record is cut into, at least one.
+    """The first sample of each window of `length` samples; see `Preparation`.
 
-    See `Preparation`; a record shorter than a window has one.
+    There is at least one window; a record shorter than it has just one.
     """
     if drop_tail:
         count = min(max(n_samples // length, 1), max_windows)
@@ -114,9 +117,9 @@ def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
 
 
 def clean(signal, fs, preparation) -> np.ndarray:
-    """Signal, mV, float64, as a whole: at the preparation's rate and within its band.
+    """The whole signal, mV, float64, at the preparation's sampling rate and within its band.
 
-    Finite, with mean 0 per lead, within 20 mV; a constant lead becomes zeros.
+    It is finite, within 20 mV, and has mean 0 in each lead; a constant lead becomes zeros.
     """
     return bound(_condition(signal, fs, preparation))
 
@@ -124,7 +127,7 @@ def clean(signal, fs, preparation) -> np.ndarray:
 def _condition(signal, fs, preparation) -> np.ndarray:
     # One memory layout, so that a lead's sums do not depend on how many leads there are.
     signal = fill_missing(np.array(signal, np.float64, order="C"))
-    # Resampling takes what lies beyond the ends as 0, so the offset has to go first.
+    # Resampling assumes zeros beyond the ends, so the offset is removed first.
     signal -= signal.mean(axis=1, keepdims=True)
     signal = resample(signal, fs, preparation.fs)
     if preparation.band_hz is None:
@@ -144,24 +147,27 @@ def bound(signal) -> np.ndarray:
 
 
 def window_length(fs, window_s) -> int:
-    """Samples of a window; a rate above MAX_FS, which no signal has, counts as that."""
+    """The number of samples in a window; a rate above MAX_FS, which is refused, counts as MAX_FS."""
     return math.ceil(window_s * min(max(fs, 0.0), MAX_FS))
 
 
 def lead_deviation(signal) -> np.ndarray:
-    """Standard deviation (n_leads,) of each lead, in the signal's unit; 0 in a missing one."""
-    # In float64, since the squares of what a wrong gain makes overflow float32.
+    """Standard deviation (n_leads,) of each lead, in the signal's unit; 0 for a missing lead."""
+    # In float64, since squared amplitudes overflow float32 where a gain is wrong.
     signal = np.asarray(signal, np.float64)
     mean = signal.mean(axis=1, keepdims=True)
     if not np.isnan(mean).any():
-        return _lead_size(signal - mean)
+        return _root_mean_square(signal - mean)
     missing = np.isnan(signal).all(axis=1, keepdims=True)
     return np.nanstd(np.where(missing, 0.0, signal), axis=1)
 
 
 def fill_missing(signal) -> np.ndarray:
-    """Signal with samples that are not finite replaced: by the line between their neighbours, by
-    the nearest sample at the ends, by zeros in a lead that has no sample at all."""
+    """The signal with every sample that is not finite replaced.
+
+    Between finite samples by linear interpolation, at the ends by the nearest one; a lead without
+    any becomes zeros.
+    """
     missing = ~np.isfinite(signal)
     if not missing.any():
         return signal
@@ -174,7 +180,7 @@ def fill_missing(signal) -> np.ndarray:
 
 
 def resample(signal, fs, target_fs) -> np.ndarray:
-    """Signal at `target_fs`, by polyphase filtering along time.
+    """Resample `signal` to `target_fs` by polyphase filtering along time.
 
     Returns (n_leads, ceil(n_samples * target_fs / fs)); the input itself where the rates agree.
     Raises ValueError for a rate that is not positive.
@@ -189,18 +195,18 @@ def resample(signal, fs, target_fs) -> np.ndarray:
 
 @lru_cache
 def _ratio(fs, target_fs) -> tuple[int, int]:
-    # A thousandth is finer than any recorder's clock, and bounds the filter's length.
+    # Finer than the clock of any recorder; the limit keeps the filter short.
     return (Fraction(target_fs) / Fraction(fs)).limit_denominator(1000).as_integer_ratio()
 
 
 def band_pass(signal, fs, band_hz, order) -> np.ndarray:
-    """Signal within `band_hz` = (low, high): Butterworth, zero phase, same shape."""
-    # Mirrored at its ends for a second: records start and end anywhere in a beat, and the usual
-    # point reflection would turn an R wave at the end into a step that takes seconds to decay.
+    """Band-pass the signal to `band_hz` = (low, high) by a zero-phase Butterworth filter."""
+    # The signal is mirrored for a second at both ends: records start and end anywhere in a beat,
+    # and the usual odd reflection would turn an R wave there into a step that decays over seconds.
     pad = min(round(fs), signal.shape[1] - 1)
-    before, behind = signal[:, pad:0:-1], signal[:, -2 : -pad - 2 : -1]
-    padded = np.concatenate([before, signal, behind], axis=1)
-    # As scipy's sosfiltfilt does it, which works out the filter's steady state at each call.
+    before, after = signal[:, pad:0:-1], signal[:, -2 : -pad - 2 : -1]
+    padded = np.concatenate([before, signal, after], axis=1)
+    # As scipy's sosfiltfilt, which computes the filter's steady state anew in each call.
     sections, steady = _band_pass_filter(fs, band_hz, order)
     for _ in range(2):
         padded, _ = sosfilt(sections, padded, axis=1, zi=steady * padded[:, :1])
@@ -209,25 +215,25 @@ def band_pass(signal, fs, band_hz, order) -> np.ndarray:
 
 
 def standardise(signal) -> np.ndarray:
-    """Signal with mean 0 and standard deviation 1 per lead; a constant lead becomes zeros."""
+    """The signal with mean 0 and standard deviation 1 per lead; a constant lead becomes zeros."""
     centred = centre(signal)
-    deviation = _lead_size(centred)[:, None]
+    deviation = _root_mean_square(centred)[:, None]
     return centred / np.where(deviation > 0, deviation, 1.0)
 
 
 def centre(signal) -> np.ndarray:
-    """Signal with mean 0 per lead; a constant lead becomes zeros."""
+    """The signal with mean 0 per lead; a constant lead becomes zeros."""
     centred = signal - signal.mean(axis=1, keepdims=True)
-    return np.where(_lead_size(centred)[:, None] > _DEAD_MV, centred, 0.0)
+    return np.where(_root_mean_square(centred)[:, None] > _DEAD_MV, centred, 0.0)
 
 
-def _lead_size(signal) -> np.ndarray:
-    """Root mean square (n_leads,) of each lead: its standard deviation, where its mean is 0."""
+def _root_mean_square(signal) -> np.ndarray:
+    """Root mean square (n_leads,) of each lead: its standard deviation where its mean is 0."""
     return np.sqrt(np.vecdot(signal, signal) / signal.shape[1])
 
 
 def fit_length(signal, n_samples) -> np.ndarray:
-    """Signal of exactly `n_samples`: cut, or padded with zeros at its end."""
+    """The signal at exactly `n_samples`, cut or zero-padded at its end."""
     signal = signal[:, :n_samples]
     n_short = n_samples - signal.shape[1]
     return np.pad(signal, ((0, 0), (0, n_short))) if n_short else signal
@@ -235,6 +241,6 @@ def fit_length(signal, n_samples) -> np.ndarray:
 
 @lru_cache
 def _band_pass_filter(fs, band_hz, order) -> tuple[np.ndarray, np.ndarray]:
-    """Second-order sections, and their state (n_sections, 1, 2) after a long time of ones."""
+    """Second-order sections, and their steady state (n_sections, 1, 2) for an input of ones."""
     sections = butter(order, band_hz, "bandpass", fs=fs, output="sos")
     return sections, sosfilt_zi(sections)[:, None]
