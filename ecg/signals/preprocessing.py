@@ -147,7 +147,7 @@ def bound(signal) -> np.ndarray:
 
 
 def window_length(fs, window_s) -> int:
-    """The number of samples in a window; a rate above MAX_FS, which is refused, counts as MAX_FS."""
+    """The number of samples in a window; a rate above MAX_FS counts as MAX_FS."""
     return math.ceil(window_s * min(max(fs, 0.0), MAX_FS))
 
 
