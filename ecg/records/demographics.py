@@ -1,18 +1,19 @@
-"""Age and sex -> numbers for a network, with flags for what a header leaves out."""
+"""Age and sex as numbers for a network, with flags for unknown ones."""
 
 import math
 
 import numpy as np
 
 N_DEMOGRAPHICS = 4
-_AGE_UNIT = 100.0  # years, so that the number is of the order of the flags
-_OLDEST = 100.0  # years; PTB-XL writes 300 for everybody over 89
+_AGE_UNIT = 100.0  # years, so that the number has the same magnitude as the flags
+_OLDEST = 100.0  # years; PTB-XL writes 300 for everyone over 89
 
 
 def encode_demographics(age: float, sex: str) -> np.ndarray:
-    """(4,), float32: age in centuries (at most 1) or 0, age known, female, male; flags are 0 or 1.
+    """Age and sex as an array (4,), float32.
 
-    age: years or NaN. sex: "Male", "Female"; anything else is unknown, so both flags are 0.
+    Age in centuries (at most 1, or 0 if unknown), then 1 or 0 for: age known, female, male.
+    age: years or NaN. sex: "Male" or "Female"; anything else is unknown.
     """
     known = math.isfinite(age)
     return np.array(

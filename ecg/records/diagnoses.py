@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 _PACKAGE = Path(__file__).parents[1]
-# An installed package carries a copy; the repository has the file at its root.
+# An installed package contains a copy; in the repository the file is at the root.
 _COPY = _PACKAGE / "weights.csv"
 WEIGHTS_FILE = _COPY if _COPY.is_file() else _PACKAGE.parent / "weights.csv"
 
 
 class Diagnosis(NamedTuple):
-    """One scored class: SNOMED CT codes that count as the same, abbreviation, name."""
+    """A scored class: SNOMED CT codes that are scored as equal, abbreviation, name."""
 
     codes: tuple[str, ...]
     abbreviation: str
@@ -60,13 +60,13 @@ DIAGNOSES = (
 N_CLASSES = len(DIAGNOSES)
 GROUPS = tuple(diagnosis.group for diagnosis in DIAGNOSES)
 CLASS_OF_CODE = {code: i for i, diagnosis in enumerate(DIAGNOSES) for code in diagnosis.codes}
-# The codes an output file lists: both codes of a pair, so 30 for the 26 classes.
+# The codes that an output file lists: both codes of a pair, so 30 for the 26 classes.
 OUTPUT_CODES = tuple(CLASS_OF_CODE)
 SINUS_RHYTHM = CLASS_OF_CODE["426783006"]
 
 
 def encode_dx(dx) -> np.ndarray:
-    """Label vector (26,), bool, of diagnosis codes; those that are not scored are left out."""
+    """The label vector (26,), bool, of diagnosis codes; codes that are not scored are ignored."""
     labels = np.zeros(N_CLASSES, bool)
     for code in dx:
         if code in CLASS_OF_CODE:
@@ -75,22 +75,22 @@ def encode_dx(dx) -> np.ndarray:
 
 
 def per_code(values) -> list:
-    """One value per class (26) -> one per output code (30): the codes of a pair share theirs."""
+    """The values of the 26 classes for each of the 30 output codes; a pair shares its class's."""
     return [values[i] for i in CLASS_OF_CODE.values()]
 
 
 def read_weights(path: str | Path = WEIGHTS_FILE) -> np.ndarray:
     """The Challenge's reward matrix (26, 26), float64; rows are true classes, columns outputs.
 
-    Raises ValueError where the file's rows or columns are not the 26 classes in their order, or a
-    number is not finite.
+    Raises ValueError if the file's rows or columns are not the 26 classes in order, or a number is
+    not finite.
     """
     with open(path, newline="") as file:
         header, *rows = csv.reader(file)
-    for what, found in (("columns", header[1:]), ("rows", [row[0] for row in rows])):
+    for axis, found in (("columns", header[1:]), ("rows", [row[0] for row in rows])):
         if tuple(found) != GROUPS:
             raise ValueError(
-                f"{path}: expected the {what} {','.join(GROUPS)}; found {','.join(found)}"
+                f"{path}: expected the {axis} {','.join(GROUPS)}; found {','.join(found)}"
             )
     weights = np.array([row[1:] for row in rows], float)
     if not np.isfinite(weights).all():

@@ -2,7 +2,7 @@
 
 TWELVE_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
-# Keyed by size, largest first, so that the first set found is the largest one.
+# By size, largest first, so that the first match is the largest one.
 LEAD_SETS = {
     12: TWELVE_LEADS,
     6: TWELVE_LEADS[:6],
@@ -15,13 +15,13 @@ _STANDARD_SPELLING = {lead.lower(): lead for lead in TWELVE_LEADS}
 
 
 def canonical_lead(name: str) -> str:
-    """The standard spelling of a lead name in any case; any other name as it came, stripped."""
+    """The standard spelling of a lead's name in any case; any other name unchanged but stripped."""
     name = name.strip()
     return _STANDARD_SPELLING.get(name.lower(), name)
 
 
 def sort_leads(leads) -> tuple[str, ...]:
-    """Leads in the standard order; names that are none of the twelve follow, alphabetically."""
+    """The leads in standard order; names other than the twelve follow alphabetically."""
     position = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
     return tuple(
         sorted(leads, key=lambda lead: (position.get(canonical_lead(lead), len(position)), lead))
@@ -29,10 +29,10 @@ def sort_leads(leads) -> tuple[str, ...]:
 
 
 def lead_set_for(leads, sizes=tuple(LEAD_SETS)) -> int:
-    """Size of the largest of the five lead sets that `leads` contains, of those sizes.
+    """The size of the largest of the five lead sets that `leads` contains.
 
-    Where `leads` contains none of them (a single lead, say), the answer is 2: the two-lead model
-    takes an absent lead as zeros.
+    sizes: those to consider. Where `leads` contains none of them (a single lead, say), the result
+    is 2: the two-lead model reads an absent lead as zeros.
     """
     present = {canonical_lead(lead) for lead in leads}
     for size, lead_set in LEAD_SETS.items():
@@ -42,7 +42,7 @@ def lead_set_for(leads, sizes=tuple(LEAD_SETS)) -> int:
 
 
 def lead_rows(size: int) -> list[int]:
-    """Positions of the leads of the set of this size within the twelve.
+    """The positions, among the twelve leads, of those in the lead set of this size.
 
     Raises ValueError for a size that none of the five sets has.
     """

@@ -1,4 +1,4 @@
-"""The output file of a record: four lines, `#record id`, codes, labels, probabilities."""
+"""Output files, one for each record: four lines, `#record id`, codes, labels, probabilities."""
 
 import math
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ import numpy as np
 from ecg.records.diagnoses import CLASS_OF_CODE, N_CLASSES
 from ecg.runtime.files import printable, read_bytes, written_whole
 
-_TRUE = {"True", "true", "T", "t"}  # Python's booleans end up in other teams' files
+_TRUE = {"True", "true", "T", "t"}  # other teams' files contain Python's booleans
 
 
 def write_output(path: str | Path, record_id: str, codes, labels, probabilities) -> None:
-    """Write one output file, UTF-8, whole or not at all; the three sequences are equally long.
+    """Write an output file, UTF-8, whole or not at all; the three sequences are equally long.
 
-    Characters of the id that cannot be printed, a line break say, are written as escapes.
+    Characters of the id that cannot be printed, such as a line break, are written as escapes.
     """
     path = Path(path)
     lines = (
@@ -34,9 +34,9 @@ def read_output(
 ) -> tuple[str, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
     """(record id, codes, labels, probabilities) of an output file.
 
-    A label is 1 where its text is the number 1 or one of "True", "true", "T" and "t", else 0; a
-    probability that is no finite number is 0. What a short or empty file lacks is 0 as well.
-    Raises FileNotFoundError naming the file where there is none.
+    A label is 1 where its text is the number 1, "True", "true", "T" or "t", otherwise 0; a
+    probability that is not a finite number is 0. Values missing from a short or empty file are 0.
+    Raises FileNotFoundError naming the file where it is missing.
     """
     record_line, code_line, label_line, probability_line = _read_lines(path)
     codes = _codes(code_line)
@@ -49,12 +49,12 @@ def read_output(
 
 
 def read_answers(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n_files, 26), bool, and probabilities (n_files, 26) of the scored classes of files.
+    """Labels (n_files, 26), bool, and probabilities (n_files, 26) of the scored classes in files.
 
-    What `read_output` and `to_classes` make of each. Raises FileNotFoundError naming the first
-    file that is missing.
+    Each file is read by `read_output` and converted by `to_classes`. Raises FileNotFoundError
+    naming the first file that is missing.
     """
-    # Nearly all files list the same codes, so that their numbers become arrays together.
+    # Nearly all files list the same codes, so their numbers are converted together.
     rows: dict[tuple[str, ...], list[tuple]] = {}
     n_files = 0
     for i, path in enumerate(paths):
@@ -69,12 +69,12 @@ def read_answers(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (…, 26), bool, and probabilities (…, 26) of the scored classes of outputs.
+    """Labels (…, 26), bool, and probabilities (…, 26) of the scored classes.
 
-    labels, probabilities: (…, n_codes), of one output or of many that list the same codes.
-    A class is positive where any of its codes is; its probability is the mean over its codes that
-    are there. Codes that are not scored are left out. A code may be several, joined by bars, and
-    then stands for every class that has one of them.
+    labels, probabilities: (…, n_codes), of one output or of several that list the same codes.
+    A class is positive where any of its codes is; its probability is the mean over those of its
+    codes that are listed. Codes that are not scored are ignored. An entry may consist of several
+    codes joined by bars; it then counts for every class that has one of them.
     """
     of_class = np.zeros((len(codes), N_CLASSES))
     for i, joined in enumerate(codes):
@@ -84,15 +84,15 @@ def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     positive = np.equal(labels, 1) @ of_class > 0
     total = np.zeros((*np.shape(probabilities)[:-1], N_CLASSES))
     with np.errstate(over="ignore"):
-        # One by one: a matrix product adds in an order that depends on the other columns, and
-        # answers that tie would tie no more.
+        # Added one by one: a matrix product adds in an order that depends on the other columns,
+        # which would break ties between equal probabilities.
         for i, k in np.argwhere(of_class):
             total[..., k] += np.asarray(probabilities)[..., i]
     return positive, total / np.maximum(of_class.sum(axis=0), 1)
 
 
 def _read_lines(path: str | Path) -> list[str]:
-    """The four lines of an output file, stripped; those that it lacks are empty."""
+    """The four lines of an output file, stripped; missing ones are empty."""
     try:
         text = read_bytes(path).decode(errors="replace")
     except FileNotFoundError:
@@ -107,7 +107,7 @@ def _codes(line: str) -> tuple[str, ...]:
 
 
 def _fields(line: str, count: int) -> list[str]:
-    """So many fields of a line; those that it lacks are empty."""
+    """The first `count` fields of a line; missing ones are empty."""
     fields = line.split(",")
     return fields if len(fields) == count else (fields + [""] * count)[:count]
 
