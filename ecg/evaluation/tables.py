@@ -1,4 +1,4 @@
-"""The papers' tables as text, with what was measured here under what was published."""
+"""The papers' tables as text, with the figures measured here below the published ones."""
 
 import textwrap
 
@@ -14,15 +14,15 @@ _NOTHING = "-"
 
 
 def tables_for(measured: Measured) -> list[str]:
-    """The text of each paper's table of which something has been measured."""
+    """The text of each paper's table that has a figure measured here."""
     texts = (format_table(table, measured) for table in read_tables())
     return [text for text in texts if text is not None]
 
 
 def format_table(table: Table, measured: Measured) -> str | None:
-    """The table in the paper's rows and columns, each row as published and as measured here.
+    """The table with the paper's rows and columns, each row as published and as measured here.
 
-    Lines have at most 120 characters. None where nothing of the table has been measured.
+    Lines have at most 120 characters. None where no figure of the table has been measured.
     """
     found = [
         [_find(table.method, row, column, measured) for column in table.columns]
@@ -39,7 +39,7 @@ def format_table(table: Table, measured: Measured) -> str | None:
 
 
 def _find(method, row: Row, column: Column, measured: Measured):
-    """What was measured for one cell; None where nothing was, or where it is not defined."""
+    """The measured score of a cell; None where there is none or it is not defined."""
     score = measured.get((method, row.variant, row.lead_set or column.lead_set, column.figure))
     return None if score is None or np.isnan(score[0]) else score
 
@@ -66,7 +66,7 @@ def _head(table, counts) -> list[str]:
 
 
 def _align(lines) -> list[str]:
-    """Lines of equal columns two spaces apart, words to the left and figures to the right."""
+    """Lines with columns two spaces apart, words aligned to the left and figures to the right."""
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     aligned = []
     for label, kind, *cells in lines:

@@ -1,4 +1,4 @@
-"""Probabilities of windows -> those of records -> labels; never an empty answer."""
+"""From the probabilities of windows to those of records and to labels, at least one a record."""
 
 from dataclasses import dataclass, field
 
@@ -10,25 +10,28 @@ from ecg.models.expected_score import climb
 from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM, read_weights
 from ecg.records.metrics import challenge_metric
 
-_TEMPERATURES = (0.5, 3.0)  # between which one is fitted
-_POSSIBLE_TEMPERATURES = (0.1, 10.0)  # beyond which probabilities are all but 0, 1 or 1/2
-# One number follows from few records, but from a handful it is chance.
+_TEMPERATURES = (0.5, 3.0)  # the limits of a fitted one
+_POSSIBLE_TEMPERATURES = (0.1, 10.0)  # beyond, probabilities are nearly all 0, 1 or 1/2
+# A single number can be fitted to few records, but with fewer than these it is mostly chance.
 _FEWEST_TO_CALIBRATE = 20
 
 
 @dataclass(frozen=True)
 class DecisionOptions:
-    """How windows make a record's answer.
+    """How the probabilities of windows become a record's labels.
 
-    vote: "mean" over the windows, or "any": a record has what any of its windows has.
-    rule: "fitted" thresholds per class, for the Challenge metric; "record_maximum": the record's
-    largest probability / divisor is its threshold for all classes; or "expected_score": the label
-    set of the largest expected Challenge score, see `ecg.models.expected_score`.
-    calibrated: whether a temperature is fitted to the probabilities before the rule, see
-    `calibrate`.
+    vote: "mean" over the windows, or "any" for the largest, so that a record has every class of any
+    of its windows.
+    rule: "fitted" for a threshold per class, fitted to the Challenge metric; "record_maximum" for
+    one threshold per record, its largest probability / divisor; "expected_score" for the label set
+    with the largest expected Challenge score, see `ecg.models.expected_score`.
+    calibrated: whether a temperature is fitted to the probabilities first, see `calibrate`.
+    divisor: of the rule "record_maximum".
     fitted_on: the "validation" records or the "training" records.
-    shrinkage: positive records at which a class's own threshold and the global one weigh alike.
-    n_candidates: thresholds tried, evenly spaced in log-odds between lowest and 1 - lowest.
+    shrinkage: number of positive records at which a class's threshold and the shared one have the
+    same weight.
+    n_candidates: number of thresholds tried, evenly spaced in log-odds.
+    lowest: the least threshold tried; the largest is 1 - lowest.
     """
 
     vote: str = "mean"
@@ -61,11 +64,11 @@ class DecisionOptions:
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """A rule with all that was fitted for it.
+    """A rule with the values fitted for it.
 
-    thresholds: (26,), probability from which a class is answered; (0,) where the rule needs none.
-    temperature: see `calibrate`. weights: (26, 26), the rewards that the rule is for, by default
-    the Challenge's.
+    thresholds: (26,), the least probability of each class's label; (0,) where the rule has none.
+    temperature: see `calibrate`.
+    weights: (26, 26), the reward matrix that the rule optimises; by default the Challenge's.
     Raises ValueError where these do not fit the rule.
     """
 
@@ -89,10 +92,10 @@ class Decision:
 
 
 def pool_windows(probabilities, n_windows, vote: str) -> np.ndarray:
-    """Probabilities (n_records, n_classes) of records whose windows stand one after another.
+    """Probabilities (n_records, n_classes) of records from those of their windows.
 
-    probabilities: (sum of n_windows, n_classes); n_windows: (n_records,), at least 1 each.
-    A vote of "any" takes each class's largest: it reaches a threshold where any window does.
+    probabilities: (sum of n_windows, n_classes), record after record; n_windows: (n_records,), at
+    least 1 each. The vote "any" takes each class's largest.
     """
     firsts = np.cumsum(n_windows) - n_windows
     if vote == "any":
@@ -101,23 +104,23 @@ def pool_windows(probabilities, n_windows, vote: str) -> np.ndarray:
 
 
 def calibrate(probabilities, temperature: float) -> np.ndarray:
-    """Probabilities of the same shape with their log-odds divided by the temperature.
+    """Divide the log-odds of the probabilities by the temperature; returns probabilities.
 
-    Above 1 it moves them towards 1/2. At 1 they stay the same to the last bit.
-    Temperature scaling: Guo et al., ICML 2017, here of each class's own log-odds.
+    A temperature above 1 moves them towards 1/2; 1 leaves them unchanged to the last bit.
+    Temperature scaling: Guo et al., ICML 2017, applied here to each class's log-odds.
     """
     if temperature == 1:
         return probabilities
-    # The same as by log-odds, but defined at probabilities of 0 and 1 too.
+    # Equal to scaling the log-odds, but defined for probabilities of 0 and 1 too.
     present, absent = probabilities ** (1 / temperature), (1 - probabilities) ** (1 / temperature)
     return present / (present + absent)
 
 
 def decide(probabilities, decision: Decision) -> np.ndarray:
-    """Labels (n_records, 26), bool, at least one a record.
+    """Labels (n_records, 26), bool, at least one for each record.
 
-    probabilities: (n_records, 26), by `calibrate` with the decision's temperature already.
-    By thresholds: probability >= threshold; sinus rhythm where none is.
+    probabilities: (n_records, 26), already calibrated with the decision's temperature.
+    With thresholds, a class is positive from its threshold on; sinus rhythm where none is.
     """
     if decision.options.rule == "expected_score":
         start = np.zeros(probabilities.shape, bool)
@@ -129,10 +132,10 @@ def decide(probabilities, decision: Decision) -> np.ndarray:
 
 
 def fit_decision(labels, probabilities, weights, options: DecisionOptions) -> Decision:
-    """The options' rule with what it needs, fitted to the Challenge metric on some records.
+    """Fit the options' rule to the Challenge metric of some records.
 
-    labels, probabilities: (n_records, 26), of the records to fit on; the probabilities as they
-    come, not calibrated. weights: the Challenge's matrix.
+    labels, probabilities: (n_records, 26), of those records; the probabilities are not calibrated
+    yet. weights: the Challenge's matrix.
     """
     temperature = fit_temperature(labels, probabilities) if options.calibrated else 1.0
     thresholds = np.empty(0)
@@ -143,30 +146,30 @@ def fit_decision(labels, probabilities, weights, options: DecisionOptions) -> De
 
 
 def fit_temperature(labels, probabilities) -> float:
-    """The temperature between 1/2 and 3 with the least mean cross-entropy over records and classes.
+    """The temperature from 1/2 to 3 with the least mean cross-entropy over records and classes.
 
     labels, probabilities: (n_records, n_classes). 1 where there are fewer than 20 records.
     """
     if len(labels) < _FEWEST_TO_CALIBRATE:
         return 1.0
-    # float32 knows no probability between 1 - 6e-8 and 1; unclipped, one that is certain and
-    # wrong would cost more than all others together.
+    # float32 has no probability between 1 - 6e-8 and 1; without clipping, a single wrong one of
+    # exactly 1 would cost more than all others together.
     log_odds = logit(np.clip(np.asarray(probabilities, float), 1e-7, 1 - 1e-7))
-    against = np.where(labels, -log_odds, log_odds)
+    log_odds_of_error = np.where(labels, -log_odds, log_odds)
 
-    # Convex in 1 / temperature, so that the minimum between the bounds is the only one.
+    # Convex in 1 / temperature, so the minimum within the bounds is unique.
     def cross_entropy(log_temperature):
-        return np.logaddexp(0, against * np.exp(-log_temperature)).mean()
+        return np.logaddexp(0, log_odds_of_error * np.exp(-log_temperature)).mean()
 
     bounds = np.log(_TEMPERATURES)
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
 def best_metric(labels, probabilities, weights, options: DecisionOptions) -> float:
-    """The Challenge metric of these records, thresholds being the best that all classes share.
+    """The Challenge metric of these records with the best threshold shared by all classes.
 
-    It ranks epochs, so it stands for the rule "expected_score" too, whose own metric would need a
-    temperature in each. By "record_maximum" it is that of the rule's labels.
+    It ranks epochs. The rule "expected_score" uses it too, since its own labels would need a
+    temperature in each epoch. For "record_maximum" it is the metric of the rule's labels.
     """
     if options.rule == "record_maximum":
         outputs = _reaching(_shares_of_maximum(probabilities, options), probabilities)
@@ -175,14 +178,14 @@ def best_metric(labels, probabilities, weights, options: DecisionOptions) -> flo
 
 
 def decision_to_dict(decision: Decision) -> dict:
-    """What `decision_from_dict` reads, for JSON; without the options and the weights."""
+    """The decision as a dict for JSON, without the options and the weights."""
     return {"thresholds": decision.thresholds.tolist(), "temperature": decision.temperature}
 
 
 def decision_from_dict(values: dict, options: DecisionOptions) -> Decision:
-    """The decision that `decision_to_dict` wrote, by the Challenge's weights.
+    """The decision of a dict from `decision_to_dict`, with the Challenge's weights.
 
-    Raises KeyError, TypeError or ValueError where a value is missing, of another kind, or does not
+    Raises KeyError, TypeError or ValueError where a value is missing, has another type, or does not
     fit the options' rule.
     """
     thresholds = np.array(values["thresholds"], float)
@@ -192,9 +195,10 @@ def decision_from_dict(values: dict, options: DecisionOptions) -> Decision:
 def _fit_thresholds(labels, probabilities, weights, options: DecisionOptions) -> np.ndarray:
     """Thresholds (n_classes,) that raise the Challenge metric on these records.
 
-    First the one threshold for all classes that scores best; then, the others held there, each
-    class's own best. A class's threshold is the mean of the two in log-odds, weighted by its
-    positive records against `options.shrinkage`, since a rare class's own is mostly chance.
+    First the best threshold shared by all classes; then, with the others kept at that, the best one
+    for each class. A class's threshold is the mean of the two in log-odds, weighted by its number
+    of positive records against `options.shrinkage`, since for a rare class the second is mostly
+    chance.
     labels, probabilities: (n_records, n_classes); weights: the Challenge's matrix.
     """
     n_classes = labels.shape[1]
@@ -208,14 +212,13 @@ def _fit_thresholds(labels, probabilities, weights, options: DecisionOptions) ->
         for value in candidates:
             trial[i] = value
             scores.append(_metric(labels, probabilities, trial, weights))
-        own = _best(candidates, scores)
-        trust = n_positive[i] / (n_positive[i] + options.shrinkage)
-        fitted[i] = trust * own + (1 - trust) * shared
+        weight = n_positive[i] / (n_positive[i] + options.shrinkage)
+        fitted[i] = weight * _best(candidates, scores) + (1 - weight) * shared
     return expit(fitted)
 
 
 def _shared_thresholds(labels, probabilities, weights, options) -> tuple[np.ndarray, list[float]]:
-    """Candidates in log-odds, and the Challenge metric with each as the threshold of all."""
+    """Candidates in log-odds, and the Challenge metric of each as the threshold of all classes."""
     bound = logit(1 - options.lowest)
     candidates = np.linspace(-bound, bound, options.n_candidates)
     return candidates, [_metric(labels, probabilities, value, weights) for value in candidates]
@@ -227,18 +230,18 @@ def _metric(labels, probabilities, log_odds, weights) -> float:
 
 
 def _reaching(thresholds, probabilities) -> np.ndarray:
-    """Labels by thresholds; sinus rhythm where no class reaches its own."""
+    """Labels by thresholds; sinus rhythm where no class reaches its threshold."""
     labels = probabilities >= thresholds
     labels[~labels.any(axis=1), SINUS_RHYTHM] = True
     return labels
 
 
 def _shares_of_maximum(probabilities, options) -> np.ndarray:
-    """Each record's own threshold (n_records, 1)."""
+    """The threshold of each record, (n_records, 1)."""
     return probabilities.max(axis=1, keepdims=True) / options.divisor
 
 
 def _best(candidates, scores) -> float:
-    # Of equally good candidates the middle one, which lies farthest from where the score drops.
+    # The middle one of equally good candidates, farthest from where the score drops.
     best = np.flatnonzero(np.isclose(scores, np.max(scores), rtol=0, atol=1e-12))
     return candidates[best[len(best) // 2]]

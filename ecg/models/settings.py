@@ -25,12 +25,12 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment asks of training.
+    """The settings of training.
 
-    epochs: at most so many, None for the method's own. cache: folder of prepared arrays, None for
-    a temporary one. workers: processes that read records. time_limit_h: hours for all models.
-    debug: whether errors keep their trace, see `ecg.runtime.command_line`. dask: address of a
-    scheduler, None for this machine alone.
+    epochs: an upper limit; None for the method's number. cache: folder for prepared arrays; None
+    for a temporary one. workers: processes that read records. time_limit_h: hours for all models.
+    debug: whether errors show their traceback, see `ecg.runtime.command_line`. dask: address of a
+    scheduler; None to use this machine only.
     """
 
     method: str = "multiscale_se"
@@ -46,7 +46,7 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of an environment; what it leaves out or empty has its default.
+    """The settings of an environment; variables that are missing or empty have their defaults.
 
     Raises SettingsError.
     """
