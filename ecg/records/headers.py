@@ -1,8 +1,8 @@
-"""Header text <-> `Header`: the one parser and writer, for both dialects of the Challenge.
+"""Parses and writes header files, in both dialects of the Challenge.
 
-The Challenge's downloads write `A0001.mat 16+24 1000/mV 16 0 28 -1716 0 I` and `#Age: 74`;
-PhysioNet 1.0.2 and later write `A0001.mat 16x1+24 1000.0(0)/mV …` and `# Age: 74`. Both are WFDB
-headers, so the rules and defaults here are those of the WFDB header format (header(5)).
+The Challenge's downloads have `A0001.mat 16+24 1000/mV 16 0 28 -1716 0 I` and `#Age: 74`; PhysioNet
+1.0.2 and later have `A0001.mat 16x1+24 1000.0(0)/mV …` and `# Age: 74`. Both are WFDB headers, so
+the rules and defaults are those of the WFDB header format (header(5)).
 """
 
 import math
@@ -14,11 +14,11 @@ import numpy as np
 
 from ecg.records.leads import canonical_lead
 
-DEFAULT_FS = 250.0  # Hz, where line 1 gives none (header(5))
+DEFAULT_FS = 250.0  # Hz, where line 1 has none (header(5))
 DEFAULT_GAIN = 200.0  # per unit, where the gain is missing or 0 (header(5))
-_LEAST_GAIN = 10.0  # per mV; below, a step is larger than many P waves: "1000/V" for "1000/mV"
+_LEAST_GAIN = 10.0  # per mV; below, one step exceeds many P waves, as with "1000/V" for "1000/mV"
 
-# mV in one of the unit; the keys are lower case because headers spell them mV, mv, MV.
+# The units in mV; keys in lower case, since headers spell them mV, mv and MV.
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
 
 _DIGITS = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -29,18 +29,19 @@ _COMMENT = re.compile(r"#\s*([A-Za-z]+)\s*:(.*)")
 
 
 class RecordError(ValueError):
-    """A header or signal file that breaks the format; the message names the record."""
+    """A header or signal file that does not follow the format; the message names the record."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says.
+    """The content of a header.
 
-    name: record id of line 1. fs: Hz. n_samples: samples per lead, None where line 1 has none.
-    leads: in the header's order, standard spelling; adc_gains (per mV) and baselines (ADC units)
-    follow them, a gain being NaN where the lead's unit is no voltage. files: of each
-    signal line. age: years or NaN. sex: "Male", "Female" or "Unknown". dx: codes, each once.
-    warnings: what can be read but is doubtful, a phrase each.
+    name: record id of line 1. fs: Hz. n_samples: samples per lead; None where line 1 has none.
+    leads: in the header's order and standard spelling.
+    adc_gains (per mV), baselines (ADC units), files: of each lead; a gain is NaN where the lead's
+    unit is not a voltage.
+    age: years or NaN. sex: "Male", "Female" or "Unknown". dx: codes, without duplicates.
+    warnings: a phrase for each value that is readable but doubtful.
     """
 
     name: str
@@ -57,9 +58,9 @@ class Header:
 
 
 def parse_header(text: str) -> Header:
-    """The `Header` of a header file's whole text, in any line ending.
+    """The `Header` of a header file's text, with any line endings.
 
-    Raises RecordError where line 1 or a signal line cannot be read.
+    Raises RecordError where line 1 or a signal line cannot be parsed.
     """
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
     body = [line for line in lines if line and not line.startswith("#")]
@@ -89,10 +90,10 @@ def parse_header(text: str) -> Header:
 
 
 def format_header(header: Header, recording, physionet: bool = False) -> str:
-    """A header file's text: of the Challenge's downloads, or as PhysioNet 1.0.3 writes them.
+    """The text of a header file, in the dialect of the Challenge's downloads or of PhysioNet 1.0.3.
 
-    recording: (n_leads, n_samples), int16, the digital values; first values and checksums are
-    theirs. Gains are per mV.
+    recording: (n_leads, n_samples), int16, the digital values, for the first values and checksums.
+    Gains are written per mV.
     """
     signal_format, mark = ("16x1+24", "# ") if physionet else ("16+24", "#")
     n_leads, n_samples = recording.shape
@@ -103,7 +104,7 @@ def format_header(header: Header, recording, physionet: bool = False) -> str:
         scale = str(float(gain)) if physionet else f"{gain:.12g}"
         if baseline or physionet:
             scale += f"({baseline:.0f})"
-        # header(5): the sum of all values as a signed number of 16 bits.
+        # header(5): the sum of all values as a signed 16-bit number.
         checksum = (int(values.sum(dtype=np.int64)) + 2**15) % 2**16 - 2**15
         lines.append(f"{file} {signal_format} {scale}/mV 16 0 {values[0]} {checksum} 0 {lead}")
     age = "NaN" if math.isnan(header.age) else f"{header.age:g}"
@@ -113,11 +114,11 @@ def format_header(header: Header, recording, physionet: bool = False) -> str:
 
 
 def read_dx(text: str) -> tuple[str, ...]:
-    """The diagnosis codes of a header's text, each once; empty where there is no `#Dx` line.
+    """The diagnosis codes of a header's text, without duplicates; empty without a `#Dx` line.
 
-    Scoring needs nothing else of a label file, so nothing else has to be readable.
+    Scoring needs nothing else of a label file, so the rest may be unreadable.
     """
-    # Comments end a header: what stands before the line of the first "#" is not looked at.
+    # Comments are at the end of a header, so lines before the first "#" are skipped.
     first = text.rfind("\n", 0, text.find("#")) + 1
     lines = [line for line in text[first:].splitlines() if "dx" in line.lower()]
     return _parse_dx(_comments(lines).get("dx", ""))
@@ -136,8 +137,8 @@ def _parse_record_line(line: str) -> tuple[str, int, float, int | None]:
     fs = DEFAULT_FS
     if len(fields) > 1:
         fs = _number(name, "sampling rate", re.split(r"[/(]", fields[1])[0])
-    # header(5): 0 stands for "not known". The signal file says it better, so anything else that
-    # is no count costs the record nothing.
+    # header(5): 0 means unknown. The number follows from the signal file as well, so an unreadable
+    # one is no error.
     n_samples = int(fields[2]) if len(fields) > 2 and _COUNT.fullmatch(fields[2]) else 0
     return name, n_leads, fs, n_samples or None
 
@@ -149,7 +150,7 @@ def _parse_signal_line(name: str, line: str) -> dict:
         raise RecordError(
             f"{name}: expected 'FILE format gain … lead' in a signal line, found '{line}'"
         )
-    # A lead name in the gain's place is a line that leaves the gain out.
+    # With three fields, the third is the lead's name and the gain is missing.
     gain_field = _GAIN.fullmatch(fields[2]) if len(fields) > 3 else None
     if len(fields) > 3 and not gain_field:
         raise RecordError(f"{name}: unreadable gain '{fields[2]}' in '{line}'")
@@ -167,7 +168,7 @@ def _parse_signal_line(name: str, line: str) -> dict:
 
 
 def _gain_doubt(written: float, per_mv: float) -> str:
-    """What is doubtful about a gain as the header writes it; empty where nothing is."""
+    """What is doubtful about a gain in a header; empty where nothing is."""
     if written == 0:
         return f"a gain of 0, read as {DEFAULT_GAIN:g} per unit"
     if written < 0:
@@ -178,7 +179,7 @@ def _gain_doubt(written: float, per_mv: float) -> str:
 
 
 def _warnings(signals: list[dict]) -> tuple[str, ...]:
-    """The doubts about a header's signal lines, each with the leads that it is about."""
+    """The doubts about a header's signal lines, each with the leads concerned."""
     doubts: dict[str, list[str]] = {}
     seen = set()
     for signal in signals:
@@ -193,7 +194,7 @@ def _warnings(signals: list[dict]) -> tuple[str, ...]:
 
 
 def _comments(lines) -> dict[str, str]:
-    """Lower-case keys -> text of the `#Key: text` lines; repeated ones joined by commas."""
+    """Lower-case keys -> text of the `#Key: text` lines; texts of the same key joined by commas."""
     comments = {}
     for line in lines:
         match = _COMMENT.match(line.strip())
@@ -216,13 +217,13 @@ def _parse_sex(text: str) -> str:
 
 @lru_cache(4096)
 def _parse_dx(text: str) -> tuple[str, ...]:
-    # "Unknown" and the like are no codes: every SNOMED CT identifier is a number.
+    # SNOMED CT identifiers are numbers; "Unknown" and the like are not codes.
     codes = (code.strip() for code in text.split(","))
     return tuple(dict.fromkeys(code for code in codes if code.isdigit()))
 
 
-def _number(name: str, what: str, text: str) -> float:
+def _number(name: str, field: str, text: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise RecordError(f"{name}: expected a number as {what}, found '{text}'")
+        raise RecordError(f"{name}: expected a number as {field}, found '{text}'")
     return value

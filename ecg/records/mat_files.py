@@ -1,8 +1,8 @@
-"""MATLAB files of version 4 to 7 -> the one matrix of numbers that a record has in them.
+"""Reads a record's matrix from a MATLAB file of version 4 to 7.
 
-Read here, and not by scipy, whose reader some broken files of version 5 end the process of
-(`benchmarks/fuzzing.py`), and which takes what memory a file claims. Of a file just what is asked
-for is read, whatever it claims. The formats: MathWorks, "MAT-File Format".
+scipy's reader is not used: some broken files of version 5 crash the process in it
+(`benchmarks/fuzzing.py`), and it allocates whatever size a file claims. Here only the requested
+part of a file is read. The formats: MathWorks, "MAT-File Format".
 """
 
 import os
@@ -22,14 +22,14 @@ _V5_TYPES = {
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
 }  # fmt: skip
 _MATRIX, _COMPRESSED = 14, 15  # types of version 5's elements
-_NUMBERS = range(6, 16)  # its classes of arrays of numbers
-_COMPLEX = 0x0800  # its flag
+_NUMBERS = range(6, 16)  # version 5's classes of numeric arrays
+_COMPLEX = 0x0800  # version 5's flag
 _V4_HEADER, _V5_HEADER = 20, 128  # bytes
 _HDF5 = b"\x89HDF"
 _MOST_ROWS = 1024  # leads; a file that claims more holds something else
-_LONGEST_NAME = 64  # bytes, of variables; MATLAB's own limit is 63 characters
+_LONGEST_NAME = 64  # bytes, of a variable; MATLAB's limit is 63 characters
 _ANOTHER = "expected a MATLAB file of version 4 to 7, found another"
-_PIECE = 2**16  # bytes, passed over at a time
+_CHUNK = 2**16  # bytes, skipped or decompressed at a time
 
 Read = Callable[[int], bytes]
 
@@ -37,8 +37,8 @@ Read = Callable[[int], bytes]
 def read_matrix(path: Path, key: str, n_columns: int | None = None) -> np.ndarray:
     """The matrix `key` (n_rows, n_columns) of a file, in its stored type, or its first columns.
 
-    Raises RecordError naming the file where it has no such matrix, is cut short or broken, or is no
-    regular file.
+    Raises RecordError naming the file where it has no such matrix, is truncated or broken, or is
+    not a regular file.
     """
     try:
         descriptor = open_regular(path)
@@ -60,7 +60,7 @@ def read_matrix(path: Path, key: str, n_columns: int | None = None) -> np.ndarra
             start = read(_V4_HEADER)
             if start.startswith(_HDF5) or b"MATLAB 7.3" in start:
                 raise RecordError("expected a MATLAB file of version 4 to 7, found 7.3")
-            # Version 5 begins with a text, in which none of the first four bytes is 0.
+            # Version 5 begins with text: none of its first four bytes is 0.
             find = _find_v4 if 0 in start[:4] else _find_v5
             shape, dtype, read_data = find(start, read, key)
             return _read_columns(shape, dtype, read_data, n_columns)
@@ -71,7 +71,7 @@ def read_matrix(path: Path, key: str, n_columns: int | None = None) -> np.ndarra
 def _read_columns(
     shape: tuple[int, int], dtype: np.dtype, read: Read, n_columns: int | None
 ) -> np.ndarray:
-    """The first columns, which stand one after another."""
+    """The first `n_columns` columns, which are stored one after another."""
     n_rows, stored = shape
     if not 1 <= n_rows <= _MOST_ROWS or stored < 0:
         raise RecordError(f"expected a matrix of leads x samples, found one of {n_rows} x {stored}")
@@ -82,12 +82,12 @@ def _read_columns(
         raise RecordError(
             f"its header promises {n_rows} leads x {stored} samples: {error}"
         ) from error
-    # A copy, as what stands in bytes cannot be written to.
+    # A copy, as an array that views bytes is read-only.
     return np.array(np.frombuffer(content, dtype)).reshape(wanted, n_rows).T
 
 
 def _find_v4(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dtype, Read]:
-    """Shape, type and what reads the data of the matrix of that name in a file of version 4."""
+    """Shape, type and reader of the matrix `key` in a file of version 4."""
     while True:
         order = "<" if struct.unpack("<i", start[:4])[0] in range(10_000) else ">"
         kind, n_rows, n_columns, imaginary, name_length = struct.unpack(f"{order}5i", start)
@@ -102,12 +102,12 @@ def _find_v4(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dt
             return (n_rows, n_columns), dtype, read
         if min(n_rows, n_columns) < 0:
             raise RecordError(f"expected a matrix, found one of {n_rows} x {n_columns}")
-        _pass_over(read, n_rows * n_columns * dtype.itemsize * (2 if imaginary else 1))
+        _skip(read, n_rows * n_columns * dtype.itemsize * (2 if imaginary else 1))
         start = _next(read, _V4_HEADER, key)
 
 
 def _find_v5(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dtype, Read]:
-    """The same of a file of version 5, 6 or 7."""
+    """The same in a file of version 5, 6 or 7."""
     try:
         mark = read(_V5_HEADER - len(start))[-2:]
     except RecordError as error:
@@ -126,11 +126,11 @@ def _find_v5(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dt
             found = _matrix(inner, order, key)
             if found is not None:
                 return found
-        _pass_over(read, element.left)
+        _skip(read, element.left)
 
 
 def _matrix(read: Read, order: str, key: str) -> tuple[tuple[int, int], np.dtype, Read] | None:
-    """The same of a matrix's element; None where it has another name."""
+    """The same of an element that holds a matrix; None where its name is not `key`."""
     flags, dimensions, name = (_part(read, order) for _ in range(3))
     if name.decode("latin-1") != key:
         return None
@@ -150,7 +150,7 @@ def _matrix(read: Read, order: str, key: str) -> tuple[tuple[int, int], np.dtype
 
 
 def _part(read: Read, order: str) -> bytes:
-    """Content of a short element within a matrix, with its padding passed over."""
+    """The content of a short element within a matrix, without its padding."""
     _, size, small = _tag(read, order)
     if small is not None:
         return small
@@ -160,10 +160,10 @@ def _part(read: Read, order: str) -> bytes:
 
 
 def _tag(read: Read, order: str) -> tuple[int, int, bytes | None]:
-    """Type, size and, where it is in the tag itself, content of an element."""
+    """Type, size and, if it is in the tag itself, content of an element."""
     tag = read(8)
     kind, size = struct.unpack(f"{order}2I", tag)
-    if kind >> 16:  # at most four bytes, which stand in the tag
+    if kind >> 16:  # at most four bytes, inside the tag
         kind, size = kind & 0xFFFF, kind >> 16
         if size > 4:
             raise RecordError("expected at most 4 bytes in a tag")
@@ -172,7 +172,7 @@ def _tag(read: Read, order: str) -> tuple[int, int, bytes | None]:
 
 
 class _Element:
-    """The bytes of an element, none beyond its end."""
+    """Reads the bytes of an element, none beyond its end."""
 
     def __init__(self, read: Read, size: int):
         self.source, self.left = read, size
@@ -186,22 +186,22 @@ class _Element:
 
 
 def _decompressed(element: _Element) -> Read:
-    """What reads the bytes that an element has compressed, no more than are asked for."""
-    stream, waiting = zlib.decompressobj(), b""
+    """A reader of the compressed bytes of an element, which decompresses no more than requested."""
+    stream, pending = zlib.decompressobj(), b""
 
     def read(n_bytes: int) -> bytes:
-        nonlocal waiting
+        nonlocal pending
         content = bytearray()
         while len(content) < n_bytes:
-            if not waiting and element.left:
-                waiting = element.read(min(element.left, _PIECE))
+            if not pending and element.left:
+                pending = element.read(min(element.left, _CHUNK))
             try:
-                piece = stream.decompress(waiting, n_bytes - len(content))
+                chunk = stream.decompress(pending, n_bytes - len(content))
             except zlib.error as error:
                 raise RecordError(f"broken compression: {error}") from error
-            ended = not piece and not element.left
-            waiting = stream.unconsumed_tail
-            content += piece
+            ended = not chunk and not element.left
+            pending = stream.unconsumed_tail
+            content += chunk
             if ended or (stream.eof and len(content) < n_bytes):
                 raise RecordError(f"expected {n_bytes} bytes more, found {len(content)}")
         return bytes(content)
@@ -220,7 +220,7 @@ def _next(read: Read, n_bytes: int, key: str) -> bytes:
         raise RecordError(f"expected a variable '{key}', found none") from error
 
 
-def _pass_over(read: Read, n_bytes: int) -> None:
+def _skip(read: Read, n_bytes: int) -> None:
     while n_bytes > 0:
-        read(min(n_bytes, _PIECE))
-        n_bytes -= _PIECE
+        read(min(n_bytes, _CHUNK))
+        n_bytes -= _CHUNK

@@ -1,4 +1,4 @@
-"""Record files <-> `Record`: reading and writing them, digital values -> mV."""
+"""Reads a record's files into a `Record` in mV, and writes them."""
 
 import io
 import math
@@ -14,16 +14,16 @@ from ecg.records.mat_files import read_matrix
 from ecg.runtime.files import written_whole
 from ecg.signals.preprocessing import check_fs, window_length
 
-# Digital values that stand for a missing sample: WFDB's for format 16, and int32's lowest.
+# Digital values of a missing sample: WFDB's for format 16, and the lowest of int32.
 _MISSING = (-32768, -(2**31))
 
 
 @dataclass(frozen=True)
 class PrintedMeasurements:
-    """What the cardiograph itself measured and stored with the recording; None where it did not.
+    """Measurements that the cardiograph stored with the recording; None where it did not.
 
-    heart_rate_bpm: beats a minute. pr_ms, qrs_ms, qt_ms, qtc_ms: ms; the formula behind the QTc is
-    the machine's. qrs_axis_deg: in the frontal plane, degrees.
+    heart_rate_bpm: beats per minute. pr_ms, qrs_ms, qt_ms, qtc_ms: ms; the QTc's formula is the
+    machine's. qrs_axis_deg: in the frontal plane, degrees.
     """
 
     heart_rate_bpm: float | None = None
@@ -41,10 +41,11 @@ NOTHING_PRINTED = PrintedMeasurements()
 class Record:
     """One ECG.
 
-    signal: (n_leads, n_samples), float32, mV, NaN where a sample is missing; leads name its rows
-    in standard spelling. fs: Hz. age: years or NaN. sex: "Male", "Female" or "Unknown".
-    dx: SNOMED CT codes of the header. warnings: what is doubtful about the file. notes: what was
-    done to the signal while it was read. printed: the cardiograph's own measurements.
+    signal: (n_leads, n_samples), float32, mV, NaN where a sample is missing.
+    leads: the names of its rows in standard spelling. fs: Hz.
+    age: years or NaN. sex: "Male", "Female" or "Unknown". dx: SNOMED CT codes of the header.
+    warnings: what is doubtful about the file. notes: what was changed in the signal when it was
+    read. printed: the cardiograph's measurements.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Record:
 def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
     """The record of a header and its signal file, or its first `duration_s` seconds.
 
-    Raises RecordError naming the file where either cannot be read.
+    Raises RecordError naming the file that cannot be read.
     """
     try:
         header = parse_header(read_header_text(files.header))
@@ -77,7 +78,7 @@ def to_record(header: Header, recording, duration_s: float | None = None) -> Rec
     """The record of a header and its raw digital values, or its first `duration_s` seconds.
 
     recording: (n_leads, n_samples), numbers, rows in the header's lead order.
-    Raises RecordError where the array is none of that, or where a lead's unit is no voltage.
+    Raises RecordError for any other array, or where no lead's unit is a voltage.
     """
     recording = np.asanyarray(recording)
     if recording.dtype.kind not in "iuf":
@@ -105,11 +106,11 @@ def to_record(header: Header, recording, duration_s: float | None = None) -> Rec
 
 
 def _to_millivolts(recording, adc_gains, baselines) -> np.ndarray:
-    """Signal (n_leads, n_samples), mV, float32, each lead in one piece; NaN where one is missing.
+    """The signal (n_leads, n_samples), mV, float32, C-ordered; NaN where a sample is missing.
 
-    adc_gains: per mV; baselines: of each lead, in the recording's unit.
+    adc_gains: per mV; baselines: in the recording's unit; one for each lead.
     """
-    # Whole numbers of so few digits are exact in float32, so that it gives what float64 would.
+    # Integers this small are exact in float32, so the result is the same as with float64.
     scales = np.array([adc_gains, baselines])[:, :, None]
     small = recording.dtype.kind in "iu" and recording.dtype.itemsize <= 2
     exact = small and ((np.abs(scales) < 2**16) & (scales == np.rint(scales))).all()
@@ -130,9 +131,9 @@ def _to_millivolts(recording, adc_gains, baselines) -> np.ndarray:
 
 
 def select_leads(record: Record, leads) -> np.ndarray:
-    """Signal (len(leads), n_samples), mV, of these leads in this order; absent ones are NaN.
+    """The signal (len(leads), n_samples), mV, of these leads in this order; NaN for absent ones.
 
-    The record's own array where it has just these.
+    The record's array itself where it has exactly these leads.
     """
     if record.leads == tuple(leads):
         return record.signal
@@ -145,9 +146,9 @@ def select_leads(record: Record, leads) -> np.ndarray:
 def read_recording(path: str | Path, n_samples: int | None = None, key: str = "val") -> np.ndarray:
     """Raw digital values (n_leads, n_samples) of a signal file, or the first `n_samples`.
 
-    A `.mat` file's matrix `key` as it is stored, see `ecg.records.mat_files`. Other WFDB formats go
-    through wfdb, missing samples as -32768; their header must stand beside them. Raises RecordError
-    naming the file where it is absent, cut short or of no known form.
+    Of a `.mat` file the matrix `key` as stored, see `ecg.records.mat_files`. Other WFDB formats are
+    read by wfdb, missing samples as -32768; their header must be beside them. Raises RecordError
+    naming the file where it is missing, truncated or of an unknown format.
     """
     path = Path(path)
     try:
@@ -161,20 +162,21 @@ def read_recording(path: str | Path, n_samples: int | None = None, key: str = "v
 
 
 def write_record(folder: Path, header: Header, recording, physionet: bool = False) -> None:
-    """Writes NAME.mat (MATLAB v4) and then NAME.hea, each whole or not at all.
+    """Write NAME.mat (MATLAB v4) and then NAME.hea, each whole or not at all.
 
-    recording: (n_leads, n_samples), int16. physionet: header in the dialect of PhysioNet 1.0.3.
+    recording: (n_leads, n_samples), int16. physionet: whether to write the header in the dialect of
+    PhysioNet 1.0.3.
     """
     content = io.BytesIO()
     savemat(content, {"val": recording}, format="4")
     text = format_header(header, recording, physionet)
-    for ending, part in ((".mat", content.getvalue()), (".hea", text.encode())):
-        with written_whole(folder / f"{header.name}{ending}") as unfinished:
-            unfinished.write_bytes(part)
+    for suffix, data in ((".mat", content.getvalue()), (".hea", text.encode())):
+        with written_whole(folder / f"{header.name}{suffix}") as unfinished:
+            unfinished.write_bytes(data)
 
 
 def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
-    # Imported here because it pulls in pandas and matplotlib, which no other record needs.
+    # Imported here because it imports pandas and matplotlib, which no other record needs.
     import wfdb
 
     header_path = path.with_suffix(".hea")
@@ -184,12 +186,12 @@ def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
             raise RecordError(f"{header_path}: expected signal files beside it, found '{file}'")
         if not path.with_name(file).is_file():
             raise RecordError(f"{path.with_name(file)}: expected a signal file, found none")
-    # wfdb refuses an end beyond the record's own, and takes none where that is not known.
+    # wfdb refuses an end beyond the record's, and any end where that is unknown.
     end = min(n_samples, header.n_samples) if n_samples and header.n_samples else None
     try:
         record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=end)
         recording = record.d_signal.astype(np.int32)
         recording[np.isnan(record.dac())] = _MISSING[0]
-    except Exception as error:  # as above, of wfdb
+    except Exception as error:  # wfdb raises errors of many types
         raise RecordError(f"{path}: unreadable WFDB record: {error}") from error
     return recording.T[:, :n_samples]
