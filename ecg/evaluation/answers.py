@@ -1,4 +1,4 @@
-"""Label files and outputs -> what a report tells of the answers: scores, curves, costs."""
+"""Scores, intervals, curves and costs of the output files for labelled records."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,17 +16,18 @@ from ecg.runtime.progress import track
 
 N_RESAMPLES = 200
 _INTERVAL = (2.5, 97.5)  # percentiles
-_CURVE_POINTS = 100  # at most, of a curve
-_BINS = 10  # of probabilities, evenly wide
+_CURVE_POINTS = 100  # of a curve, at most
+_BINS = 10  # of probabilities, of equal width
 _AGE_BANDS = ((0, 18), (18, 40), (40, 60), (60, 80), (80, np.inf))
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Records of one lead set with their answers.
+    """Records of one lead set with their labels and outputs.
 
-    files, sources, sexes: (n_records,), objects. lead_set: leads of the records. ages: years; fs:
-    Hz; NaN where unknown. labels, outputs: (n_records, 26), bool; probabilities (n_records, 26).
+    lead_set: number of leads. files, sources, sexes: (n_records,), objects.
+    ages, in years, and fs, in Hz: (n_records,), NaN where unknown.
+    labels, outputs: (n_records, 26), bool. probabilities: (n_records, 26).
     """
 
     lead_set: int
@@ -43,14 +44,14 @@ class Answered:
         return len(self.files)
 
     def part(self, chosen) -> "Answered":
-        """The records that are chosen, by number or by a bool for each."""
+        """The chosen records, by index or by a bool for each."""
         arrays = ("files", "sources", "sexes", "ages", "fs", "labels", "outputs", "probabilities")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and the range in which 95 % of resamples have it; NaN where it is not defined."""
+    """A figure and the interval that contains 95 % of its resamples; NaN where not defined."""
 
     value: float
     low: float
@@ -58,18 +59,19 @@ class Interval:
 
 
 def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[int, Answered]:
-    """Lead set -> its records below the folder, with their answers; the largest set first.
+    """Lead set -> its records below `label_folder` with their outputs, the largest set first.
 
-    A record whose header cannot be read but for its diagnoses counts as one of twelve leads whose
-    age, sex and rate are unknown.
-    Raises RecordError where there are none, FileNotFoundError naming a missing output file.
+    A record of whose header only the diagnoses can be read counts as one with twelve leads and
+    unknown age, sex and sampling rate.
+    Raises RecordError where there are no records, FileNotFoundError naming a missing output file.
     """
     files = find_records(label_folder)
     if not files:
         raise RecordError(f"{label_folder}: expected records (NAME.hea), found none")
-    outputs, probabilities = read_answers(Path(output_folder) / f"{one.name}.csv" for one in files)
-    headers = [_read_header(one) for one in track(files, len(files), "reading labels", 2)]
-    every = Answered(
+    paths = (Path(output_folder) / f"{file.name}.csv" for file in files)
+    outputs, probabilities = read_answers(paths)
+    headers = [_read_header(file) for file in track(files, len(files), "reading labels", 2)]
+    answered = Answered(
         lead_set=0,
         files=np.array(files, object),
         sources=np.full(len(files), "", object),
@@ -83,20 +85,20 @@ def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[i
     lead_sets = np.array([lead_set_for(header.leads) if header.leads else 12 for header in headers])
     by_lead_set = {}
     for lead_set in sorted(set(lead_sets.tolist()), reverse=True):
-        own = every.part(lead_sets == lead_set)
-        # Told apart within the lead set: where each has a folder, that is no source.
-        sources = np.array(sources_of(list(own.files)), object)
-        by_lead_set[lead_set] = replace(own, lead_set=lead_set, sources=sources)
+        group = answered.part(lead_sets == lead_set)
+        # Within the lead set, as a folder for each lead set is not a source.
+        sources = np.array(sources_of(list(group.files)), object)
+        by_lead_set[lead_set] = replace(group, lead_set=lead_set, sources=sources)
     return by_lead_set
 
 
 def summary(answered: Answered, weights) -> dict[str, float]:
-    """The Challenge's five figures."""
+    """The Challenge's five metrics."""
     return score(answered.labels, answered.outputs, answered.probabilities, weights).summary
 
 
 def always_sinus(answered: Answered) -> Answered:
-    """The same records, each answered sinus rhythm and nothing else, for certain."""
+    """The same records, each answered as sinus rhythm only, with probability 1."""
     outputs = np.zeros_like(answered.outputs)
     outputs[:, SINUS_RHYTHM] = True
     return replace(answered, outputs=outputs, probabilities=outputs.astype(float))
@@ -105,32 +107,32 @@ def always_sinus(answered: Answered) -> Answered:
 def intervals(
     answered: Answered, weights, other: Answered | None = None, seed: int = 0
 ) -> Iterator[dict[str, Interval]]:
-    """The five figures, of 200 resamples of the records with replacement (bootstrap percentiles).
+    """Bootstrap intervals of the five metrics, from 200 resamples of the records.
 
-    other: other answers for the same records; then a second dict follows: what the figures of
-    `answered` have more than those, record by record on the same resamples.
+    other: other outputs for the same records; a second dict then follows, with the differences
+    between the metrics of `answered` and of `other` on the same resamples.
     """
     rng = np.random.default_rng(seed)
     draws = [rng.integers(len(answered), size=len(answered)) for _ in range(N_RESAMPLES)]
-    own = [summary(answered.part(draw), weights) for draw in draws]
+    resampled = [summary(answered.part(draw), weights) for draw in draws]
     whole = summary(answered, weights)
-    yield {name: _interval(whole[name], [one[name] for one in own]) for name in whole}
+    yield {name: _interval(whole[name], [scores[name] for scores in resampled]) for name in whole}
     if other is not None:
-        others = [summary(other.part(draw), weights) for draw in draws]
+        other_resampled = [summary(other.part(draw), weights) for draw in draws]
         other_whole = summary(other, weights)
         yield {
             name: _interval(
                 whole[name] - other_whole[name],
-                [one[name] - two[name] for one, two in zip(own, others, strict=True)],
+                [a[name] - b[name] for a, b in zip(resampled, other_resampled, strict=True)],
             )
             for name in whole
         }
 
 
 def lost_scores(answered: Answered, weights) -> np.ndarray:
-    """What each record (n_records,) takes from the Challenge metric by not being answered right.
+    """The loss of each record (n_records,) in the Challenge metric against a correct answer.
 
-    They add up to 1 - the metric; below 0 where an answer is rewarded more than the truth.
+    The sum is 1 - the metric; negative where an answer is rewarded more than the truth.
     """
     correct = _rewards(answered.labels, answered.labels, weights)
     sinus = _rewards(answered.labels, always_sinus(answered).outputs, weights)
@@ -140,7 +142,10 @@ def lost_scores(answered: Answered, weights) -> np.ndarray:
 
 
 def groups_of(answered: Answered) -> dict[str, dict[str, np.ndarray]]:
-    """What records are told apart by -> value -> the records (n_records,), bool, that have it."""
+    """Property -> value -> which records have it (n_records,), bool.
+
+    The properties are source, sex, age and sampling rate.
+    """
     ages, fs = answered.ages, answered.fs
     bands = {_band_name(low, high): (low <= ages) & (ages < high) for low, high in _AGE_BANDS}
     rates = {f"{rate:g} Hz": fs == rate for rate in np.unique(fs[np.isfinite(fs)])}
@@ -151,33 +156,40 @@ def groups_of(answered: Answered) -> dict[str, dict[str, np.ndarray]]:
         "sampling rate": rates | {"unknown": np.isnan(fs)},
     }
     return {
-        what: {value: chosen for value, chosen in values.items() if chosen.any()}
-        for what, values in groups.items()
+        name: {value: chosen for value, chosen in values.items() if chosen.any()}
+        for name, values in groups.items()
     }
 
 
 def confusion_costs(answered: Answered, weights) -> np.ndarray:
-    """(26, 26), in records: on the diagonal what each class gained, beside it, below 0, what was
-    lost by wrongly giving the column's class where the row's was true. A record's parts add up to
-    one at most; pairs that it has and was given both are no confusion."""
+    """Gains and losses of the outputs (26, 26), in records.
+
+    On the diagonal the gain of each class; elsewhere, at most 0, the loss by wrongly predicting the
+    column's class where the row's was true. A record contributes one at most. A pair of classes
+    that are both true and both predicted is not a confusion.
+    """
     labels, outputs = answered.labels, answered.outputs
-    share = 1 / _involved(labels, outputs)
+    share = 1 / _count_classes(labels, outputs)
     right = share @ (labels & outputs)
     wrong = labels.T.astype(float) @ (share[:, None] * (outputs & ~labels))
     return np.diag(right * np.diag(weights)) - wrong * (1 - weights)
 
 
 def roc_curve(label, probability) -> np.ndarray:
-    """Points (n_points, 2), false and true positive rate, from (0, 0) to (1, 1); label
-    (n_records,), bool, with both kinds."""
+    """Points (n_points, 2), false and true positive rate, from (0, 0) to (1, 1).
+
+    label: (n_records,), bool, with both values.
+    """
     true, false = _counts_above(label, probability)
     return _thinned(np.stack([false / false[-1], true / true[-1]], axis=1))
 
 
 def precision_recall_curve(label, probability) -> np.ndarray:
-    """Points (n_points, 2), recall and precision, of the probabilities at which recall rises,
-    highest first; between two points the precision is the second's. label (n_records,), bool, with
-    a positive one."""
+    """Points (n_points, 2), recall and precision, at each threshold where the recall rises.
+
+    From the highest threshold down; between two points the precision is that of the second.
+    label: (n_records,), bool, at least one of them true.
+    """
     true, false = _counts_above(label, probability)
     rising = np.flatnonzero(np.diff(true)) + 1
     true, false = true[rising], false[rising]
@@ -185,18 +197,18 @@ def precision_recall_curve(label, probability) -> np.ndarray:
 
 
 def calibration(labels, probabilities) -> np.ndarray:
-    """(n_bins, 3) of probabilities in bins of a tenth: their number, mean, and share of labels that
-    are true; NaN where a bin is empty."""
+    """Calibration (10, 3) in bins of width 0.1: number of probabilities, their mean, share of true
+    labels; the latter two are NaN for an empty bin."""
     labels, probabilities = np.ravel(labels), np.ravel(probabilities)
     bins = np.minimum((probabilities * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
     sums = (np.bincount(bins, values, _BINS) for values in (probabilities, labels))
     with np.errstate(invalid="ignore"):
-        return np.stack([counts, *(one / counts for one in sums)], axis=1)
+        return np.stack([counts, *(total / counts for total in sums)], axis=1)
 
 
 def calibration_error(labels, probabilities) -> float:
-    """Mean distance between probability and share of true labels, over the bins by their size."""
+    """The mean distance between probability and share of true labels, bins weighted by size."""
     counts, expected, observed = calibration(labels, probabilities).T
     filled = counts > 0
     return float(np.average(np.abs(expected - observed)[filled], weights=counts[filled]))
@@ -221,25 +233,25 @@ def _interval(value: float, resampled: list[float]) -> Interval:
 
 
 def _rewards(labels, outputs, weights) -> np.ndarray:
-    """The reward (n_records,) of each record, as the Challenge metric adds them up."""
-    return ((labels @ weights) * outputs).sum(axis=1) / _involved(labels, outputs)
+    """The reward (n_records,) of each record in the Challenge metric, before normalisation."""
+    return ((labels @ weights) * outputs).sum(axis=1) / _count_classes(labels, outputs)
 
 
-def _involved(labels, outputs) -> np.ndarray:
-    """Classes that each record (n_records,) has or was given, at least 1."""
+def _count_classes(labels, outputs) -> np.ndarray:
+    """The number of classes (n_records,) that are true or predicted in each record, at least 1."""
     return np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
 
 
 def _counts_above(label, probability) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives at each distinct probability, highest first, and none before."""
+    """Numbers of true and false positives at each distinct threshold, from "none" downwards."""
     order = np.argsort(-probability, kind="stable")
     last = np.append(np.diff(probability[order]) != 0, True)
-    true, false = (np.cumsum(kind[order])[last] for kind in (label, ~label))
+    true, false = (np.cumsum(truth[order])[last] for truth in (label, ~label))
     return np.concatenate([[0], true]), np.concatenate([[0], false])
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:
-    """At most _CURVE_POINTS + 1 of the points, evenly spread along the curve, both ends too."""
+    """At most _CURVE_POINTS + 1 of the points, evenly spread along the curve, with both ends."""
     if len(points) <= _CURVE_POINTS:
         return points
     length = np.concatenate([[0], np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1))])

@@ -1,5 +1,4 @@
-"""Work in other processes: reading ahead, and long jobs, each in a process of its own, on this
-machine or on those of a Dask cluster."""
+"""Work in other processes: reading ahead, and long jobs on this machine or a Dask cluster."""
 
 import contextlib
 import itertools
@@ -21,25 +20,24 @@ from ecg.runtime.files import naming
 
 # Each process computes on one core.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-_AHEAD = 4  # tasks a process: enough that none waits, few enough to hold their results
+_AHEAD = 4  # tasks per process: enough that none waits, few enough to keep their results in memory
 _END = object()
 _SHM = "/dev/shm"  # where Linux keeps the semaphores of processes
-_ANSWER_S = 30  # s in which a cluster, or a tool, is to answer
-_JOB_GIB = 8  # of a GPU's memory, for a training; an estimate, twice the maps of 12 leads
-_MOST_ON_A_GPU = 5  # trainings: there are no more lead sets
-_ON_WORKER = threading.Lock()  # a worker of a cluster does one job at a time, whatever its threads
+_TIMEOUT_S = 30  # for the answer of a cluster or a tool
+_JOB_GIB = 8  # of GPU memory for a training: an estimate, twice the feature maps of 12 leads
+_MOST_ON_A_GPU = 5  # trainings, as there are five lead sets
+_ON_WORKER = threading.Lock()  # a cluster's worker does one job at a time, whatever its threads
 
 
 def read_ahead(
     function: Callable, tasks: Sequence, workers: int, lost: Callable | None = None
 ) -> Iterator:
-    """function(task) of each task, in their order, by `workers` processes that are a bounded number
-    of tasks ahead of what was taken.
+    """Yield function(task) of each task, in order, from `workers` processes that work ahead.
 
-    joblib.Parallel goes on to the last task however slowly its results are taken. The processes
-    import the function's module and nothing else. One worker: no other process. Where a process is
-    killed, what was under way is done again; lost: task -> what stands for the result of one whose
-    process is killed a second time, alone.
+    They are ahead of the consumer by a bounded number of tasks, whereas joblib.Parallel runs all
+    tasks however slowly its results are consumed. The processes import the function's module only.
+    With one worker no process is started. If a process is killed, its unfinished tasks are redone.
+    lost: task -> the result for a task whose process is killed again when it runs alone.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -67,8 +65,8 @@ def read_ahead(
                 executor.shutdown(kill_workers=True)
                 result = alone(function, first, lost)
                 executor = _readers(workers)
-                again = [one for one, _ in pending]
-                pending = deque((one, _submit(executor, function, one)) for one in again)
+                unfinished = [task for task, _ in pending]
+                pending = deque((task, _submit(executor, function, task)) for task in unfinished)
             yield result
     finally:
         for _, future in pending:
@@ -77,7 +75,7 @@ def read_ahead(
 
 
 def alone(function: Callable, task, lost: Callable | None):
-    """function(task) by a process of its own; lost(task) where that is killed, if there is such."""
+    """function(task) in a new process; if that is killed, lost(task) where `lost` is given."""
     with _readers(1) as executor:
         try:
             return executor.submit(function, task).result()
@@ -92,7 +90,7 @@ def _readers(workers: int) -> loky.ProcessPoolExecutor:
 
 
 def _submit(executor, function: Callable, task) -> Future:
-    """The task's future; one that says so where a process of the executor was killed before."""
+    """The task's future; a failed one if a process of the executor has been killed."""
     try:
         return executor.submit(function, task)
     except loky.BrokenProcessPool as error:
@@ -103,8 +101,11 @@ def _submit(executor, function: Callable, task) -> Future:
 
 @contextlib.contextmanager
 def on_cluster(address: str | None):
-    """A client of the Dask scheduler there, to which joblib sends its tasks within the block; None
-    without an address. Raises ValueError where no scheduler answers, or it has no workers."""
+    """Connect to the Dask scheduler at this address; joblib runs its tasks there within the block.
+
+    Yields the client, or None without an address. Raises ValueError where no scheduler answers or
+    it has no workers.
+    """
     if address is None:
         yield None
         return
@@ -113,12 +114,12 @@ def on_cluster(address: str | None):
     except ImportError as error:
         raise ValueError("ECG_DASK: run pip install -r requirements-dask.txt") from error
     try:
-        client = Client(address, timeout=_ANSWER_S)
+        client = Client(address, timeout=_TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise ValueError(f"ECG_DASK: expected a Dask scheduler at {address}, found none") from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=_ANSWER_S)
+            client.wait_for_workers(1, timeout=_TIMEOUT_S)
         except TimeoutError as error:
             raise ValueError(f"ECG_DASK: expected workers of {address}, found none") from error
         with joblib.parallel_config("dask", client=client):
@@ -126,21 +127,21 @@ def on_cluster(address: str | None):
 
 
 def n_workers(client) -> int:
-    """How many workers a cluster has, at least 1."""
+    """The number of a cluster's workers, at least 1."""
     return max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
 
 
 def run_jobs(
     function: Callable, jobs: Iterable, n_at_once: int | None = None, client=None
 ) -> Iterator[tuple]:
-    """(job, function(job)) of each job as it ends, `n_at_once` of them at a time.
+    """Yield (job, function(job)) of each job as it finishes, each job in a new process.
 
-    Each sees one GPU, where there are any, and has its share of the CPU cores. None: as many as
-    `jobs_at_once` says. A job's memory ends with its process: what a backend keeps of one training
-    would add up over hundreds. After an
-    error no further job starts; it is raised when those under way have ended. client: of a cluster
-    that does the jobs, see `on_cluster`, a worker one at a time; a job whose worker is lost is done
-    again by another.
+    The process releases its memory at its end, as what a backend keeps of each training would add
+    up over hundreds. It sees one GPU, where there are any, and has its share of the CPU cores.
+    After an error no further job starts; the error is raised once the running ones have finished.
+    n_at_once: jobs side by side; None for `jobs_at_once`.
+    client: of a cluster that runs the jobs, one at a time on each worker, see `on_cluster`; another
+    worker redoes a job whose worker is lost.
     """
     jobs = list(jobs)
     if not jobs:
@@ -166,11 +167,11 @@ def run_jobs(
 
 
 def jobs_at_once() -> int:
-    """How many trainings run side by side on this machine.
+    """The number of trainings that run side by side on this machine.
 
-    Several share a GPU where its memory and the cores that feed it allow: one that trains a single
-    network waits for the host most of the time, and for every compilation. Without a GPU it is one,
-    which has all cores.
+    Several share a GPU as far as its memory and the cores that feed it allow: with a single
+    training, the GPU waits most of the time for the host, and during every compilation. Without a
+    GPU it is one, with all cores.
     """
     gpus = _visible_gpus()
     if not gpus:
@@ -181,32 +182,32 @@ def jobs_at_once() -> int:
 
 
 def _visible_gpus() -> list[tuple[str, int]]:
-    """(what CUDA_VISIBLE_DEVICES calls it, its memory in GiB) of each NVIDIA GPU, as the driver's
-    own tool tells; none without that tool."""
+    """(name for CUDA_VISIBLE_DEVICES, memory in GiB) of each NVIDIA GPU, according to nvidia-smi;
+    empty without that tool."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=_ANSWER_S
+        process = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
         )
-        memory_gib = [int(line) // 1024 for line in told.stdout.split()]
+        memory_gib = [int(line) // 1024 for line in process.stdout.split()]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
         return [(str(i), size) for i, size in enumerate(memory_gib)]
-    # They may be named by number or by identity: of the smallest memory is safe for all.
-    return [(name, min(memory_gib)) for name in named.split(",") if name]
+    # Named by number or by UUID, so the least memory is assumed for each.
+    return [(name, min(memory_gib)) for name in visible.split(",") if name]
 
 
 def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) -> Iterator[tuple]:
-    # By the client and not by joblib, which does the work itself where a cluster has one thread.
+    # By the client, as joblib runs the jobs locally where a cluster has one thread.
     from distributed import as_completed as as_completed_there
     from distributed import wait
 
     waiting, running, done = iter(jobs), {}, as_completed_there()
 
     def start() -> None:
-        # As many as there are workers now: they may come and go.
+        # As many as there are workers now, since workers come and go.
         n_more = int(min(n_at_once, n_workers(client))) - len(running)
         for job in itertools.islice(waiting, max(n_more, 0)):
             future = client.submit(_run_on_worker, function, job, pure=False)
@@ -217,7 +218,7 @@ def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) ->
         start()
         for future in done:
             result, job = future.result(), running.pop(future)
-            # What nobody holds is not computed again where the worker that has it is lost.
+            # A released result is not computed again when the worker that holds it is lost.
             del future
             start()
             yield job, result
@@ -227,10 +228,10 @@ def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) ->
 
 
 def _run_on_worker(function: Callable, job):
-    """function(job) in a new process of this worker's, on the threads and the GPU that it has."""
+    """function(job) in a new process of this worker, with the worker's threads and GPU."""
     from distributed import get_worker
 
-    # Workers are daemons as a rule, which multiprocessing forbids to have processes; these end with
+    # Workers are usually daemons, which multiprocessing forbids to start processes; these end with
     # their worker, see `_end_with_parent`.
     multiprocessing.current_process()._config["daemon"] = False
     share = None, get_worker().state.nthreads
@@ -239,7 +240,7 @@ def _run_on_worker(function: Callable, job):
 
 
 def _cancel_after_error(done: Future, threads: ThreadPoolExecutor) -> None:
-    # Called by the thread that ran the job, before it could take the next one.
+    # Called by the thread that ran the job, before it takes the next one.
     if not done.cancelled() and done.exception() is not None:
         threads.shutdown(wait=False, cancel_futures=True)
 
@@ -255,13 +256,13 @@ def _run_alone(function: Callable, job, free: queue.SimpleQueue):
 
 
 def _process(initializer=None, *arguments) -> ProcessPoolExecutor:
-    # A new one: a fork of a process in which TensorFlow has started hangs.
+    # Spawned, as a fork of a process in which TensorFlow has started hangs.
     with naming(_SHM):
         return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
 
 
 def _take_share(gpu: str | None, n_cores: int) -> None:
-    """Leaves this process one GPU, and TensorFlow some cores, before they are looked for."""
+    """Restrict this process to one GPU and TensorFlow to some cores, before it looks for them."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -269,6 +270,6 @@ def _take_share(gpu: str | None, n_cores: int) -> None:
 
 
 def _end_with_parent() -> None:
-    # A killed parent cannot end its processes, and they would train on, unseen.
+    # A killed parent cannot end its processes, which would go on training unnoticed.
     multiprocessing.parent_process().join()
     os._exit(1)

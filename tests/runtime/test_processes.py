@@ -205,7 +205,7 @@ def test_without_an_address_there_is_no_cluster():
 
 def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(processes, "_ANSWER_S", 1)
+    monkeypatch.setattr(processes, "_TIMEOUT_S", 1)
     told = r"ECG_DASK: expected a Dask scheduler at tcp://127\.0\.0\.1:9, found none"
     with pytest.raises(ValueError, match=told), on_cluster("tcp://127.0.0.1:9"):
         pass
