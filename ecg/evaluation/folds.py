@@ -148,7 +148,7 @@ def run_fold(fold: Fold) -> None:
     trainer = Trainer(fold.run, find_devices(), len(kept))
     model = fit(trainer, dataset, kept, start=start)
     outputs, probabilities = answer_dataset(model, dataset, held_out)
-    training = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
+    training = {name: model.training_log[name] for name in ("epochs", "best_epoch")}
     training["temperature"] = model.decision.temperature
     training["seconds"] = round(time.monotonic() - started)
     with written_whole(fold.file, lasting=True) as unfinished:

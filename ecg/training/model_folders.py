@@ -139,7 +139,7 @@ def _train(
     left_s = time_limit_s - (time.monotonic() - started)
     all_records = np.arange(len(dataset))
     model = fit(trainer, dataset, all_records, left_s, start, checkpoint.stage("records"))
-    model = replace(model, evidence=model.evidence | {"training_key": checkpoint.key})
+    model = replace(model, training_log=model.training_log | {"training_key": checkpoint.key})
     save_model(model, training.folder)
     return _scores_line(model)
 
@@ -166,29 +166,29 @@ def _work_folder(model_directory: Path) -> Iterator[Path]:
 def _is_trained(folder: Path, run: TrainingRun, key: str) -> bool:
     """Whether the folder holds the model that the run would produce; prints a line if so."""
     try:
-        evidence = load_trained_model(folder, run.lead_set).evidence
+        log = load_trained_model(folder, run.lead_set).training_log
     except ModelFolderError:
         return False
     # A model that was cut by the time limit gets its remaining epochs.
-    if evidence.get("training_key") != key or _was_cut(evidence):
+    if log.get("training_key") != key or _was_cut(log):
         return False
     print(f"{run.lead_set} leads: already trained, kept", flush=True)
     return True
 
 
-def _was_cut(evidence: dict | None) -> bool:
-    return bool(evidence) and (evidence["cut_by_time_limit"] or _was_cut(evidence["start"]))
+def _was_cut(log: dict | None) -> bool:
+    return bool(log) and (log["cut_by_time_limit"] or _was_cut(log["start"]))
 
 
 def _scores_line(model: TrainedModel) -> str:
-    scores = model.evidence["validation_scores"].items()
+    scores = model.training_log["validation_scores"].items()
     figures = ", ".join(
         f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in scores
     )
     part = (
         "on its training records, too few to set some aside"
-        if model.evidence["validated_on_training_records"]
-        else f"on {model.evidence['n_validation']} validation records"
+        if model.training_log["validated_on_training_records"]
+        else f"on {model.training_log['n_validation']} validation records"
     )
-    cut = "; cut by the time limit" if _was_cut(model.evidence) else ""
+    cut = "; cut by the time limit" if _was_cut(model.training_log) else ""
     return f"{model.lead_set} leads, {part}: {figures}{cut}"

@@ -259,7 +259,7 @@ def test_a_method_that_is_stopped_comes_to_the_same_model(
         fitted(method, dataset, devices=devices, checkpoint=checkpoint)
     stopped = fitted(method, dataset, devices=devices, checkpoint=checkpoint)
     assert_same_weights(whole, stopped)
-    assert whole.evidence["history"] == stopped.evidence["history"]
+    assert whole.training_log["history"] == stopped.training_log["history"]
     np.testing.assert_array_equal(whole.decision.thresholds, stopped.decision.thresholds)
     assert whole.decision.temperature == stopped.decision.temperature
 
@@ -330,10 +330,10 @@ def test_a_training_stopped_in_any_of_its_stages_comes_to_the_same_model(
 
 def histories(model) -> list[dict]:
     """Of its stages, the last one first."""
-    found, evidence = [], model.evidence
-    while evidence is not None:
-        found.append(evidence["history"])
-        evidence = evidence["start"]
+    found, log = [], model.training_log
+    while log is not None:
+        found.append(log["history"])
+        log = log["start"]
     return found
 
 
@@ -370,9 +370,9 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
     model = fitted(method, dataset, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
     line = "epoch 2: expected a finite loss, found inf"
     assert f"{line}; starting again at 0.002" in capsys.readouterr().out
-    assert model.evidence["slower_because"] == line
+    assert model.training_log["slower_because"] == line
     assert model.method == method
-    rate = model.evidence["learning_rate"]
+    rate = model.training_log["learning_rate"]
     assert rate == pytest.approx(0.002)
     # Nothing is left of the first attempt.
     assert_same_weights(
