@@ -143,7 +143,7 @@ class Trainer:
             stage,
             options=replace(stage.options, learning_rate=rate),
             time_limit_s=stage.time_limit_s - (time.monotonic() - began),
-            checkpoint=stage.checkpoint and stage.checkpoint.stage("slower"),
+            checkpoint=stage.checkpoint and stage.checkpoint.for_stage("slower"),
         )
         try:
             log = self._attempt(retry, dataset, indices, start, validate)

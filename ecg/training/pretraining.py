@@ -18,12 +18,12 @@ from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
 from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import (
-    UNFINISHED,
+    UNFINISHED_PREFIX,
     Dataset,
+    dataset_bytes,
     find_dataset,
     prepare_dataset,
     read_dataset,
-    size_of,
 )
 from ecg.training.epochs import Stage
 from ecg.training.fit import Start, Trainer
@@ -52,9 +52,9 @@ def simulated_dataset(
     place = cache / f"simulated-{_cache_key(n_records, preparation)}"
     dataset = find_dataset(place)
     if dataset is None:
-        n_bytes = n_records * _RECORD_BYTES + size_of(n_records, preparation)
+        n_bytes = n_records * _RECORD_BYTES + dataset_bytes(n_records, preparation)
         check_room(make_folder(cache), n_bytes, f"{n_records} simulated records")
-        with temporary_folder(cache, UNFINISHED) as made:
+        with temporary_folder(cache, UNFINISHED_PREFIX) as made:
             records = made / "records"
             simulate_folder(records, n_records, _SEED, workers=workers)
             move_whole(prepare_dataset(records, preparation, made, workers).folder, place)
@@ -83,7 +83,7 @@ def pretrain(
             f"{method.name}, {name}, {lead_set} leads",
             options,
             time_limit_s - (time.monotonic() - started),
-            checkpoint and checkpoint.stage(name.split()[0]),
+            checkpoint and checkpoint.for_stage(name.split()[0]),
         )
         log = trainer.train(stage, simulated, all_records, start)
         before = None if start is None else start.log

@@ -48,7 +48,7 @@ def dataset() -> Dataset:
     return Dataset(
         folder=Path("made up"),
         data=random.normal(size=(N_RECORDS, 12, N_SAMPLES)).astype(np.float32),
-        first=np.arange(N_RECORDS),
+        first_window=np.arange(N_RECORDS),
         n_windows=np.ones(N_RECORDS, int),
         names=np.array([f"T{i}" for i in range(N_RECORDS)]),
         sources=np.repeat(["A", "B"], N_RECORDS // 2),
