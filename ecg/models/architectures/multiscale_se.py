@@ -18,11 +18,11 @@ Differs from the paper
   because the cost of a block grows with width squared x kernel: with 32 filters in each of the last
   three blocks, the last one, 5 x 27 on 12 leads, would need two thirds of the multiply-adds, and
   training would take twice as long.
-- The default method goes beyond the paper (results in docs/results.md): a dense layer of
-  the record's measurements joins the features of the branches before the last layer
-  (`measured_width`); the features of the branches have dropout; the network is pretrained on simulated records;
-  AdamW has a warm-up and a cosine schedule over few epochs; and the decision is the label set of
-  the largest expected score. The variant "published" has none of these.
+- The default method goes beyond the paper (results in docs/results.md): a dense layer of the
+  record's measurements joins the features of the branches before the last layer (`measured_width`);
+  the features of the branches have dropout; the network is pretrained on simulated records; AdamW
+  has a warm-up and a cosine schedule over few epochs; and the decision is the label set of the
+  largest expected score. The variant "published" has none of these.
 - A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU; the text does not give
   the order of figure 1. Where the shape changes, the shortcut is first sliced to the stride and
   then projected by a 1 x 1 convolution, because a strided 1 x 1 convolution of a one-channel input
@@ -58,9 +58,9 @@ class MultiscaleSEOptions:
 
     widths: filters of the five blocks. large_kernel: samples of the kernel in blocks 1 and 2.
     time_kernels: those in blocks 3 to 5. steps: n for each branch, which takes every n-th sample;
-    without any, the network has no signal and sees the measurements alone. squeeze_ratio: channels per unit of the
-    squeeze-and-excitation bottleneck; None for no squeeze-and-excitation. dropout: rate of spatial
-    dropout. feature_dropout: rate of dropout on the features of the branches.
+    without any, the network has no signal and sees the measurements alone. squeeze_ratio: channels
+    per unit of the squeeze-and-excitation bottleneck; None for no squeeze-and-excitation. dropout:
+    rate of spatial dropout. feature_dropout: rate of dropout on the features of the branches.
     measured_width: number of features from the record's measurements (`ecg.signals.measurements`),
     a second input; None, as published, for no such input. measured_noise, measured_dropout: see
     `ecg.models.layers.embed_measurements`. demographics: whether age and sex are added to the
