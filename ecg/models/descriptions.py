@@ -42,15 +42,14 @@ def find_models(folder: str | Path) -> list[int]:
         return [lead_set for lead_set in LEAD_SETS if lead_set not in missing]
     for lead_set in LEAD_SETS:
         if model_paths(folder, lead_set)[1].exists():
-            read_description(folder, lead_set)
+            read_description(folder, lead_set)  # raises for another format or a damaged file
     raise ModelFolderError(
         f"{folder}: expected a folder with trained models (such as 12_leads.json), found none"
     )
 
 
 def missing_models(folder: str | Path) -> list[int]:
-    """The lead sets that the folder has no model for, or one that is incomplete or of another
-    format."""
+    """The lead sets without a usable model in the folder: missing, incomplete or another format."""
     return [lead_set for lead_set in LEAD_SETS if not _has_model(folder, lead_set)]
 
 

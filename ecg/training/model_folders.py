@@ -102,7 +102,7 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
 
 
 def train_model(training: ModelTraining) -> str:
-    """Trains and saves one model in a new process; returns a line with its scores."""
+    """Trains and saves one model, reading the datasets anew; returns a line with its scores."""
     dataset = read_dataset(training.dataset)
     simulated = None if training.simulated is None else read_dataset(training.simulated)
     return _train(training, dataset, simulated, find_devices())

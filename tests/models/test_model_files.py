@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecg.models.decisions import Decision, DecisionOptions, decide
-from ecg.models.descriptions import ModelFolderError, missing_models
+from ecg.models.descriptions import ModelFolderError, find_models, missing_models
 from ecg.models.method import method_to_dict
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model
 from ecg.models.registry import METHODS, find_method, method_from_dict
@@ -327,3 +327,10 @@ def test_a_filter_that_cannot_be_is_refused(folder, band_order):
         ModelFolderError, match=r"2_leads\.json: unreadable: .*band_order: expected 1"
     ):
         load_trained_model(folder, 2)
+
+
+def test_a_folder_of_another_version_is_refused_with_both_formats(folder):
+    for path in folder.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
+    with pytest.raises(ModelFolderError, match=r"leads\.json: .* format 5, found format 4"):
+        find_models(folder)
