@@ -88,7 +88,7 @@ def one_by_one(model: Predictor, records, outputs: Path) -> tuple[float, float, 
     """Seconds a record: the loop, the bare forward way, the loop with `model.predict`."""
     network = model.model.network
     record = read_record(records[0], METHOD.preparation.duration_s)
-    inputs = record_inputs(record, model.model.lead_set, METHOD.preparation, network.input)
+    inputs = record_inputs(record, model.input_options)
     window = {name: values[:1] for name, values in inputs.items()}
     forward, compiled = bare_forward(network, window), network.predict_on_batch
     answer_one_by_one(model, records[:5], outputs)

@@ -1,4 +1,4 @@
-"""The default method with one of its choices changed: what `benchmarks.recipe` compares."""
+"""The candidates that `benchmarks.recipe` compares: the default method with one choice changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from ecg.training.batches import Bags
 from ecg.training.dataset import Dataset
 from ecg.training.fit import Start, Trainer, fit
 
-DEFAULT = "default"  # the recipe as it is
+DEFAULT = "default"  # the unchanged recipe
 
 
 def _unchanged(method: Method) -> Method:
@@ -26,10 +26,10 @@ def _unchanged(method: Method) -> Method:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One choice of the recipe, changed.
+    """A change of one choice of the recipe.
 
-    change: of the method. variant: "default" or "published", of which it is a change. trainer: of
-    the stage on real records. fit: in place of `ecg.training.fit.fit`.
+    change: maps the method to the changed one. variant: of the method that is changed, "default" or
+    "published". trainer: class for the stage on real records. fit: replaces `ecg.training.fit.fit`.
     """
 
     change: Callable[[Method], Method] = _unchanged
@@ -40,8 +40,8 @@ class Candidate:
     def method(self, name: str, preset: str, n_simulated: int | None = None) -> Method:
         """The candidate's method.
 
-        n_simulated: where given, the default variant is first trained on that many simulated
-        records, in the full preset's stages; the published one never is.
+        n_simulated: where given, the default variant is pretrained on that many simulated records,
+        in the stages of the full preset; the published variant is never pretrained.
         """
         method = find_method(name, preset, self.variant)
         if n_simulated is not None and self.variant == "default":
@@ -50,8 +50,8 @@ class Candidate:
         return self.change(method)
 
     @property
-    def is_a_method(self) -> bool:
-        """Whether it is trained as any other method, and differs by `method` alone."""
+    def changes_method_only(self) -> bool:
+        """Whether the candidate differs in `method` only, with the usual trainer and `fit`."""
         return replace(self, change=_unchanged, variant="default") == Candidate()
 
 
@@ -59,14 +59,14 @@ class Candidate:
 
 
 def _times(factor: float, part: str, name: str) -> Callable[[Method], Method]:
-    """The change of a number, or of each of several, to so many times as much; 0 stays 0."""
+    """A change that multiplies an option, a number or a tuple of numbers; 0 stays 0."""
 
-    def times(number):
+    def scale(number):
         return max(round(factor * number), min(number, 1))
 
     def change(method):
         value = getattr(getattr(method, part), name)
-        scaled = tuple(map(times, value)) if isinstance(value, tuple) else times(value)
+        scaled = tuple(map(scale, value)) if isinstance(value, tuple) else scale(value)
         return changed(part, **{name: scaled})(method)
 
     return change
@@ -85,10 +85,11 @@ def _without_measurements(method: Method) -> Method:
 
 
 class ChangedBags(Bags):
-    """Training batches that `change` has changed.
+    """Training batches, each modified by `change`.
 
-    change: (bags, chosen, inputs, labels, weights, random) -> (inputs, labels, weights). chosen:
-    the records' positions in the dataset; labels, weights: those of the targets, (batch, 26) each.
+    change: (bags, records, inputs, labels, weights, random) -> (inputs, labels, weights). records:
+    positions of the batch's records in the dataset. labels, weights: (batch, 26) each, of the
+    targets. random: a generator.
     """
 
     def __init__(self, change: Callable, *arguments):
@@ -105,7 +106,9 @@ class ChangedBags(Bags):
         return inputs, np.stack([labels, weights], axis=-1, dtype=np.float32)
 
 
-def _batches(change: Callable) -> type[Trainer]:
+def _changing_batches(change: Callable) -> type[Trainer]:
+    """A trainer whose batches are modified, see `ChangedBags`."""
+
     class ChangedBatchesTrainer(Trainer):
         def make_batches(self, *arguments) -> Bags:
             return ChangedBags(change, *arguments)
@@ -113,14 +116,17 @@ def _batches(change: Callable) -> type[Trainer]:
     return ChangedBatchesTrainer
 
 
-def _on_signal(change: Callable) -> type[Trainer]:
-    """A trainer on batches whose signals (batch, bag, n_leads, n_samples) are changed."""
+def _changing_signals(change: Callable) -> type[Trainer]:
+    """A trainer whose batches have modified signals.
 
-    def of_batch(bags, chosen, inputs, labels, weights, random):
+    change: (signals (batch, bag_size, n_leads, n_samples), random) -> signals of the same shape.
+    """
+
+    def change_batch(bags, records, inputs, labels, weights, random):
         signal = change(inputs["signal"], random).astype(np.float32)
         return inputs | {"signal": signal}, labels, weights
 
-    return _batches(of_batch)
+    return _changing_batches(change_batch)
 
 
 def _scale_amplitude(signal, random):
@@ -134,17 +140,17 @@ def _drop_leads(signal, random):
 def _stretch_time(signal, random):
     time, stretched = np.arange(signal.shape[-1]), np.zeros_like(signal)
     for record, factor in enumerate(random.uniform(0.9, 1.1, len(signal))):
-        places = time[time * factor <= time[-1]] * factor
-        before = places.astype(int)
-        after, share = np.minimum(before + 1, time[-1]), places - before
-        own = signal[record]
-        moved = own[..., before] * (1 - share) + own[..., after] * share
-        stretched[record, ..., : len(places)] = moved
+        source = time[time * factor <= time[-1]] * factor  # samples, with fractions
+        before = source.astype(int)
+        after, fraction = np.minimum(before + 1, time[-1]), source - before
+        original = signal[record]
+        interpolated = original[..., before] * (1 - fraction) + original[..., after] * fraction
+        stretched[record, ..., : len(source)] = interpolated
     return stretched
 
 
 def _crop(signal, random):
-    """Six to ten of the ten seconds, from anywhere."""
+    """Crops of 6 to 10 of the 10 seconds, from a random position; zeros fill the rest."""
     cropped, n_samples = np.zeros_like(signal), signal.shape[-1]
     for record, length in enumerate(random.integers(6 * n_samples // 10, n_samples, len(signal))):
         first = random.integers(0, n_samples - length + 1)
@@ -152,31 +158,36 @@ def _crop(signal, random):
     return cropped
 
 
-def _mix_up(bags, chosen, inputs, labels, weights, random):
-    """Pairs of records, weighted by beta(0.3, 0.3); Zhang et al. 2018, arXiv:1710.09412."""
+def _mix_up(bags, records, inputs, labels, weights, random):
+    """Mixup of pairs of records with shares from beta(0.3, 0.3).
+
+    Source: Zhang et al. 2018, arXiv:1710.09412.
+    """
     share = random.beta(0.3, 0.3, len(labels)).astype(np.float32)
     other = random.permutation(len(labels))
 
     def mix(values):
-        own = share.reshape(-1, *[1] * (values.ndim - 1))
-        return own * values + (1 - own) * values[other]
+        shares = share.reshape(-1, *[1] * (values.ndim - 1))
+        return shares * values + (1 - shares) * values[other]
 
     return {name: mix(values) for name, values in inputs.items()}, mix(labels), weights
 
 
-def _mask_unlabelled(bags, chosen, inputs, labels, weights, random):
-    """No weight for the classes that none of its source's records has, of those trained on."""
-    sources, known = bags.dataset.sources[bags.indices], bags.dataset.labels[bags.indices]
-    of_chosen = bags.dataset.sources[chosen]
-    labelled = {name: known[sources == name].any(axis=0) for name in np.unique(of_chosen)}
-    return inputs, labels, weights * np.array([labelled[name] for name in of_chosen])
+def _mask_unlabelled(bags, records, inputs, labels, weights, random):
+    """Weight 0 for classes that no training record of the record's source has."""
+    sources, all_labels = bags.dataset.sources[bags.indices], bags.dataset.labels[bags.indices]
+    batch_sources = bags.dataset.sources[records]
+    labelled = {
+        source: all_labels[sources == source].any(axis=0) for source in np.unique(batch_sources)
+    }
+    return inputs, labels, weights * np.array([labelled[source] for source in batch_sources])
 
 
 # Losses and training ---------------------------------------------------------------------------
 
 
 class _AveragingTrainer(Trainer):
-    """Averages the weights exponentially over the steps; Keras puts the averages in at the end."""
+    """Keeps an exponential moving average of the weights, which Keras restores at the end."""
 
     def make_optimizer(self, options, n_steps):
         return keras.optimizers.AdamW(
@@ -188,17 +199,17 @@ class _AveragingTrainer(Trainer):
 
 
 class _SoftMetric(keras.losses.Loss):
-    """1 - the Challenge score, where probabilities stand for answers."""
+    """1 - Challenge metric, with probabilities in place of binary outputs."""
 
     def __init__(self):
         super().__init__(dtype="float32")
         self.weights = read_weights().astype(np.float32)
 
     def call(self, targets, logits):
-        labels, answers = targets[..., 0], ops.sigmoid(logits)[:, 0]
-        involved = ops.sum(labels + answers - labels * answers, axis=1)
-        rewards = ops.sum(ops.matmul(labels, self.weights) * answers, axis=1)
-        return 1 - rewards / ops.maximum(involved, 1.0)
+        labels, outputs = targets[..., 0], ops.sigmoid(logits)[:, 0]
+        union = ops.sum(labels + outputs - labels * outputs, axis=1)
+        rewards = ops.sum(ops.matmul(labels, self.weights) * outputs, axis=1)
+        return 1 - rewards / ops.maximum(union, 1.0)
 
 
 class _SoftMetricTrainer(Trainer):
@@ -209,7 +220,7 @@ class _SoftMetricTrainer(Trainer):
 def _fit_with_soft_metric(
     trainer: Trainer, dataset: Dataset, indices, start: Start | None = None
 ) -> TrainedModel:
-    """`fit`, then up to five more epochs, at a tenth of the rate, on the soft Challenge metric."""
+    """`fit`, then up to five more epochs on the soft Challenge metric, at a tenth of the rate."""
     first, method = fit(trainer, dataset, indices, start=start), trainer.run.method
     epochs, rate = min(5, method.training.epochs), 0.1 * method.training.learning_rate
     method = changed("training", epochs=epochs, learning_rate=rate)(method)
@@ -218,22 +229,22 @@ def _fit_with_soft_metric(
     return fit(second, dataset, indices, start=start)
 
 
-_TRAINING, _SIGNAL = partial(changed, "training"), partial(changed, "augmentation")
-# Those that ask for a change of the signal path have no meaning without it.
-ON_SIGNAL = {
+_TRAINING, _AUGMENTATION = partial(changed, "training"), partial(changed, "augmentation")
+# Candidates that only make sense for networks with a signal.
+NEEDS_SIGNAL = {
     "as published": Candidate(variant="published"),
     "measurements alone": Candidate(changed("network", steps=())),
     "without measurements": Candidate(_without_measurements),
-    "measurements not first": Candidate(changed("pretraining", measured_epochs=0)),
+    "without measurements-only stage": Candidate(changed("pretraining", measured_epochs=0)),
     "mV instead of z-score": Candidate(changed("preparation", scale="mV")),
     "windows over the whole record": Candidate(changed("preparation", max_windows=6)),
-    "shift up to 1 s": Candidate(_SIGNAL(shift_s=1.0)),
-    "noise of 5 %": Candidate(_SIGNAL(noise=0.05)),
-    "time stretch 10 %": Candidate(trainer=_on_signal(_stretch_time)),
-    "amplitudes 20 %": Candidate(trainer=_on_signal(_scale_amplitude)),
-    "lead dropout 15 %": Candidate(trainer=_on_signal(_drop_leads)),
-    "crops of 6 to 10 s": Candidate(trainer=_on_signal(_crop)),
-    "feature dropout, none": Candidate(changed("network", feature_dropout=0.0)),
+    "shift up to 1 s": Candidate(_AUGMENTATION(shift_s=1.0)),
+    "noise of 5 %": Candidate(_AUGMENTATION(noise=0.05)),
+    "time stretch 10 %": Candidate(trainer=_changing_signals(_stretch_time)),
+    "amplitudes 20 %": Candidate(trainer=_changing_signals(_scale_amplitude)),
+    "lead dropout 15 %": Candidate(trainer=_changing_signals(_drop_leads)),
+    "crops of 6 to 10 s": Candidate(trainer=_changing_signals(_crop)),
+    "without feature dropout": Candidate(changed("network", feature_dropout=0.0)),
     "half the width": Candidate(_times(0.5, "network", "widths")),
     "twice the width": Candidate(_times(2, "network", "widths")),
 }
@@ -245,15 +256,15 @@ CANDIDATES = {
     "twice the measured width": Candidate(_times(2, "network", "measured_width")),
     "half the epochs": Candidate(_times(0.5, "training", "epochs")),
     "twice the epochs": Candidate(_times(2, "training", "epochs")),
-    "rate without warm-up": Candidate(_TRAINING(warmup_share=0.0)),
+    "without warm-up": Candidate(_TRAINING(warmup_share=0.0)),
     "rate halved on plateau, best epoch": Candidate(
         _TRAINING(schedule="plateau", optimizer="adam", best="loss", epochs=60)
     ),
-    "weights averaged": Candidate(trainer=_AveragingTrainer),
-    "classes weigh alike": Candidate(changed("loss", class_weights="equal")),
-    "unlabelled classes masked": Candidate(trainer=_batches(_mask_unlabelled)),
-    "mixup": Candidate(trainer=_batches(_mix_up)),
+    "weight averaging": Candidate(trainer=_AveragingTrainer),
+    "equal class weights": Candidate(changed("loss", class_weights="equal")),
+    "unlabelled classes masked": Candidate(trainer=_changing_batches(_mask_unlabelled)),
+    "mixup": Candidate(trainer=_changing_batches(_mix_up)),
     "age and sex": Candidate(changed("network", demographics=True)),
     "soft metric at the end": Candidate(fit=_fit_with_soft_metric),
-    **ON_SIGNAL,
+    **NEEDS_SIGNAL,
 }

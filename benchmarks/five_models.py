@@ -64,7 +64,7 @@ def main() -> None:
             model = fit(trainer, dataset, np.arange(len(dataset)))
             save_model(model, folder / "model")
             wall += time.perf_counter() - started
-            compute += EPOCHS * -(-model.evidence["n_training"] // batch) * seconds
+            compute += EPOCHS * -(-model.training_log["n_training"] // batch) * seconds
     print(
         f"five models, {options.records:,} records, {EPOCHS} epochs: {wall:.0f} s, "
         f"{wall / compute:.2f} times the {compute:.0f} s of preparation and steps "

@@ -276,7 +276,7 @@ def noise_dataset(sizes: Sizes, file: Path) -> Dataset:
     return Dataset(
         folder=file.parent,
         data=np.memmap(file, np.float32, "r", shape=(n, n_leads, n_samples)).view(np.ndarray),
-        first=np.arange(n),
+        first_window=np.arange(n),
         n_windows=np.ones(n, int),
         names=np.arange(n).astype(str),
         sources=np.full(n, "noise"),

@@ -1,26 +1,27 @@
-"""What each choice of the default recipe is worth: one of them changed at a time.
+"""Measures what each choice of the default recipe contributes, by changing one at a time.
 
     python -m benchmarks.recipe DATA OUT --leads 12 2 --seeds 0 1 2 [--candidate NAME …]
     python -m benchmarks.recipe DATA OUT --measurements --leads 12 2 --seeds 0 1 2
     ECG_PRESET=demo python -m benchmarks.recipe DATA OUT --simulated 600
 
-Each candidate (`benchmarks.candidates`) is cross-validated twice on the records: on random folds,
-split anew for each seed, and leaving out one source at a time. Everything that a candidate chooses
-or fits (epoch, calibration, decision) is chosen within a fold's training records. With
---measurements the networks see no signal: minutes instead of hours, for choices that do not concern
-it.
+Each candidate (`benchmarks.candidates`) is cross-validated twice: on random folds, split anew for
+each seed, and leaving out one source at a time. Everything that a candidate selects or fits (epoch,
+calibration, decision) is based on the training records of the fold alone. With --measurements the
+networks see no signal, which takes minutes instead of hours and suffices for choices that do not
+concern the signal.
 
 ECG_PRESET, ECG_EPOCHS, ECG_CACHE and ECG_WORKERS apply. The narrow networks of the preset "demo"
-are not trained on simulated records (pretraining.n_records is 0); --simulated N trains them on N
-records in the full preset's stages, all but "as published". Candidates that are equal to the
-default, because of the preset or ECG_EPOCHS, are named and left out.
+are not pretrained on simulated records; --simulated N pretrains them on N records in the stages of
+the full preset, all but "as published". Candidates that the preset or ECG_EPOCHS makes equal to the
+default are listed and skipped.
 
-OUT/recipe.csv holds a row for each candidate, lead set, seed and split; existing rows are not
-computed again. A row's key depends on the method, the records and the number of folds, but not on
-the code: after a change of code, take another OUT. Rows with other keys stay in the file and out of
-the table. AUROC and AUPRC by source are means over the sources of at least 40 records, nan where
-there is none; the Challenge metric is that of all records together. In the table, differences to
-the default are taken seed by seed and marked * where larger than twice their standard error.
+OUT/recipe.csv has a row for each candidate, lead set, seed and split; rows that exist already are
+not computed again. The key of a row depends on the method, the records and the number of folds, but
+not on the code: after a change of the code, use another OUT. Rows with other keys stay in the file
+but are left out of the table. AUROC and AUPRC by source are means over the sources with at least 40
+records, nan without such a source; the Challenge metric is computed on all records together. In
+the table, differences from the default are paired by seed and marked * where larger than twice
+their standard error.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from benchmarks.candidates import CANDIDATES, DEFAULT, ON_SIGNAL, Candidate
+from benchmarks.candidates import CANDIDATES, DEFAULT, NEEDS_SIGNAL, Candidate
 from ecg.evaluation.folds import split_dataset
 from ecg.models.devices import find_devices
 from ecg.models.method import Method, method_to_dict, with_epochs
@@ -49,15 +50,15 @@ from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset
 from ecg.training.pretraining import pretrain, pretraining_method, simulated_for
 
 METHOD = "multiscale_se"
-SMALLEST_SOURCE = 40  # records
+MIN_SOURCE_RECORDS = 40
 FIGURES = ("AUROC", "AUPRC", "Challenge metric")
-HEAD = ("candidate", "network", "leads", "seed", "split", *FIGURES, "key")
+COLUMNS = ("candidate", "network", "leads", "seed", "split", *FIGURES, "key")
 
 
 class Bench:
-    """One folder of records, cross-validated candidate by candidate.
+    """Cross-validates candidates on one folder of records.
 
-    measured: whether the networks see the measurements alone. n_simulated: see `Candidate.method`.
+    measurements_only: whether the networks see no signal. n_simulated: see `Candidate.method`.
     """
 
     def __init__(
@@ -65,37 +66,37 @@ class Bench:
         data: Path,
         cache: Path,
         settings: Settings,
-        measured: bool = False,
+        measurements_only: bool = False,
         n_simulated: int | None = None,
     ):
         self.data, self.cache, self.settings = data, cache, settings
-        self.measured, self.n_simulated = measured, n_simulated
+        self.measurements_only, self.n_simulated = measurements_only, n_simulated
         self.devices, self.starts = find_devices(), {}
-        self.records = self._prepare(self.method(CANDIDATES[DEFAULT]))
+        self.dataset = self._prepare(self.method(CANDIDATES[DEFAULT]))
 
     def method(self, candidate: Candidate) -> Method:
-        """The candidate's method, at the preset and with the epochs of the settings."""
+        """The candidate's method, with the preset and epochs of the settings."""
         method = candidate.method(METHOD, self.settings.preset, self.n_simulated)
-        if self.measured:
+        if self.measurements_only:
             method = replace(method, network=replace(method.network, steps=()))
         return with_epochs(method, self.settings.epochs)
 
     def is_default(self, candidate: Candidate) -> bool:
-        """Whether it is equal to the recipe without its change."""
-        return candidate.is_a_method and self.method(candidate) == self.method(Candidate())
+        """Whether the candidate is equal to the default."""
+        return candidate.changes_method_only and self.method(candidate) == self.method(Candidate())
 
     def key(self, candidate: Candidate, n_folds: int | None) -> str:
-        """Changes with all that a candidate's figures depend on, but for what a row says itself."""
-        records = [self.records.fingerprint, self.records.sources.tolist()]
+        """A key of everything that a row's figures depend on, apart from its other columns."""
+        records = [self.dataset.fingerprint, self.dataset.sources.tolist()]
         text = json.dumps([method_to_dict(self.method(candidate)), records, n_folds])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def scores(self, candidate: Candidate, lead_set: int, seed: int, n_folds: int | None) -> dict:
-        """The figures of one cross-validation; n_folds: None leaves out a source at a time."""
+        """The figures of one cross-validation; n_folds: None to leave out one source at a time."""
         run = TrainingRun(self.method(candidate), lead_set, seed)
         dataset = self._prepare(run.method)
         labels, outputs = dataset.labels, np.zeros_like(dataset.labels)
-        of_folds = []
+        fold_scores = []
         for split in split_dataset(dataset, n_folds, seed):
             keras.backend.clear_session()
             held_out = split.held_out
@@ -103,12 +104,12 @@ class Bench:
             trainer = candidate.trainer(run, self.devices, len(split.kept))
             model = candidate.fit(trainer, dataset, split.kept, start=start)
             outputs[held_out], probabilities = answer_dataset(model, dataset, held_out)
-            if n_folds is not None or len(held_out) >= SMALLEST_SOURCE:
+            if n_folds is not None or len(held_out) >= MIN_SOURCE_RECORDS:
                 scores = score(labels[held_out], outputs[held_out], probabilities, read_weights())
-                of_folds.append(scores.summary)
+                fold_scores.append(scores.summary)
             print(f"  fold {split.name} of {len(held_out)} records", flush=True)
         means = {
-            name: macro_mean(np.array([scores[name] for scores in of_folds])) for name in FIGURES
+            name: macro_mean(np.array([scores[name] for scores in fold_scores])) for name in FIGURES
         }
         return means | {"Challenge metric": challenge_metric(labels, outputs, read_weights())}
 
@@ -116,8 +117,8 @@ class Bench:
         return prepare_dataset(self.data, method.preparation, self.cache, self.settings.workers)
 
     def _start(self, run: TrainingRun) -> Start | None:
-        """The start of all folds, shared by the candidates that are pretrained alike."""
-        method, n_records = run.method, len(self.records)
+        """The start of all folds, shared by candidates with the same pretraining."""
+        method, n_records = run.method, len(self.dataset)
         if not method.pretraining.n_records:
             return None
         batch_size = method.training.scaled_to(n_records).batch_size
@@ -130,34 +131,35 @@ class Bench:
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """The rows that `write_rows` wrote, none where there is no file.
+    """The rows that `write_rows` wrote; none where the file does not exist.
 
-    Raises ValueError where the file holds anything else.
+    Raises ValueError where the file has other columns.
     """
     if not file.exists():
         return []
     with open(file, newline="") as text:
         lines = list(csv.reader(text))
-    if lines[:1] != [list(HEAD)] or any(len(line) != len(HEAD) for line in lines):
-        raise ValueError(f"{file}: expected rows of {', '.join(HEAD)}; found others")
-    return [dict(zip(HEAD, line, strict=True)) for line in lines[1:]]
+    if lines[:1] != [list(COLUMNS)] or any(len(line) != len(COLUMNS) for line in lines):
+        raise ValueError(f"{file}: expected rows of {', '.join(COLUMNS)}; found others")
+    return [dict(zip(COLUMNS, line, strict=True)) for line in lines[1:]]
 
 
 def write_rows(file: Path, rows: list[dict[str, str]]) -> None:
-    """Writes all of the rows, or leaves the file as it was."""
+    """Writes all rows, or leaves the file unchanged if interrupted."""
     with written_whole(file) as unfinished, open(unfinished, "w", newline="") as text:
-        writer = csv.DictWriter(text, HEAD)
+        writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """Mean and standard deviation over seeds of each figure, and the difference to `DEFAULT`."""
+    """Mean and standard deviation over seeds of each figure, and the difference from `DEFAULT`."""
     lines = []
     for setting in dict.fromkeys((row["network"], row["leads"], row["split"]) for row in rows):
-        own = [row for row in rows if (row["network"], row["leads"], row["split"]) == setting]
         by_name = {}
-        for row in own:
+        for row in rows:
+            if (row["network"], row["leads"], row["split"]) != setting:
+                continue
             figures = [float(row[name]) for name in FIGURES]
             by_name.setdefault(row["candidate"], {})[row["seed"]] = np.array(figures)
         lines += ["", f"{setting[0]}, {setting[1]} leads, {setting[2]}"]
@@ -199,21 +201,26 @@ def _run(options: argparse.Namespace) -> None:
     rows = read_rows(file)
     with dataset_cache(settings.cache, options.out) as cache:
         bench = Bench(options.data, cache, settings, options.measurements, options.simulated)
-        # What is wrong with the records shows before training starts.
+        # Show errors in the records before training starts.
         for n_folds in splits.values():
-            split_dataset(bench.records, n_folds, options.seeds[0])
-        same = [n for n in options.candidate if n != DEFAULT and bench.is_default(CANDIDATES[n])]
-        if same:
-            print(f"left out, equal to the default: {', '.join(same)}", flush=True)
+            split_dataset(bench.dataset, n_folds, options.seeds[0])
+        skipped = [
+            name
+            for name in options.candidate
+            if name != DEFAULT and bench.is_default(CANDIDATES[name])
+        ]
+        if skipped:
+            print(f"skipped, equal to the default: {', '.join(skipped)}", flush=True)
         keys = {
             (name, split): bench.key(CANDIDATES[name], n_folds)
-            for name in _with_meaning(options.measurements)
+            for name in _candidates(options.measurements)
             for split, n_folds in splits.items()
         }
         network = "measurements alone" if options.measurements else settings.preset
-        names = [name for name in options.candidate if name not in same]
-        cells = itertools.product(options.leads, names, options.seeds, splits)
-        for lead_set, name, seed, split in cells:
+        names = [name for name in options.candidate if name not in skipped]
+        for lead_set, name, seed, split in itertools.product(
+            options.leads, names, options.seeds, splits
+        ):
             row = {
                 "candidate": name,
                 "network": network,
@@ -224,8 +231,8 @@ def _run(options: argparse.Namespace) -> None:
             }
             if any(row.items() <= other.items() for other in rows):
                 continue
-            found = bench.scores(CANDIDATES[name], lead_set, seed, splits[split])
-            rows.append(row | {figure: f"{found[figure]:.4f}" for figure in FIGURES})
+            scores = bench.scores(CANDIDATES[name], lead_set, seed, splits[split])
+            rows.append(row | {figure: f"{scores[figure]:.4f}" for figure in FIGURES})
             print(rows[-1], flush=True)
             write_rows(file, rows)
     print(table([row for row in rows if row["key"] == keys.get((row["candidate"], row["split"]))]))
@@ -245,15 +252,19 @@ def _parse(arguments) -> argparse.Namespace:
         "--folds", type=whole_number(2, below=2**32), default=5, help="of the random split"
     )
     parser.add_argument("--candidate", nargs="+", metavar="NAME", help="default: all")
-    parser.add_argument("--measurements", action="store_true", help="networks without the signal")
+    parser.add_argument(
+        "--measurements",
+        action="store_true",
+        help="train on measurements alone, without the signal",
+    )
     parser.add_argument(
         "--simulated",
         type=whole_number(1, below=2**32),
         metavar="N",
-        help="records seen first; default: the preset's",
+        help="simulated records for pretraining; default: the preset's",
     )
     options = parser.parse_args(arguments)
-    known = _with_meaning(options.measurements)
+    known = _candidates(options.measurements)
     unknown = [name for name in options.candidate or [] if name not in known]
     if unknown:
         parser.error(
@@ -264,8 +275,8 @@ def _parse(arguments) -> argparse.Namespace:
     return options
 
 
-def _with_meaning(measured: bool) -> list[str]:
-    return [name for name in CANDIDATES if not (measured and name in ON_SIGNAL)]
+def _candidates(measurements_only: bool) -> list[str]:
+    return [name for name in CANDIDATES if not (measurements_only and name in NEEDS_SIGNAL)]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ecg.runtime.files import written_whole
 from ecg.training.dataset import Dataset, read_dataset
 from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset, fit
 from ecg.training.pretraining import pretrain, pretraining_method
-from ecg.training.splits import by_source, k_folds
+from ecg.training.splits import k_folds, leave_one_source_out
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def split_dataset(dataset: Dataset, n_folds: int | None, seed: int) -> list[Spli
     Raises ValueError where the dataset has too few records or sources.
     """
     if n_folds is None:
-        return [Split(*parts) for parts in by_source(dataset.sources)]
+        return [Split(*parts) for parts in leave_one_source_out(dataset.sources)]
     folds = k_folds(dataset.labels, n_folds, seed)
     return [Split(str(i), kept, held_out) for i, (kept, held_out) in enumerate(folds, start=1)]
 
@@ -148,7 +148,7 @@ def run_fold(fold: Fold) -> None:
     trainer = Trainer(fold.run, find_devices(), len(kept))
     model = fit(trainer, dataset, kept, start=start)
     outputs, probabilities = answer_dataset(model, dataset, held_out)
-    training = {name: model.evidence[name] for name in ("epochs", "best_epoch")}
+    training = {name: model.training_log[name] for name in ("epochs", "best_epoch")}
     training["temperature"] = model.decision.temperature
     training["seconds"] = round(time.monotonic() - started)
     with written_whole(fold.file, lasting=True) as unfinished:

@@ -1,1 +1,1 @@
-"""A method as data with all its options, its network and decision, a trained model that answers."""
+"""Methods as data, their networks and decisions, and trained models that predict."""

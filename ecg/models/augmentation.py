@@ -1,7 +1,7 @@
-"""Random changes of a training batch, as Keras layers at the network's entry.
+"""Data augmentation, as Keras layers in front of the network.
 
-There is no vertical flip: it turns the heart's electrical axis around, which would make a label
-such as left or right axis deviation wrong (CQUPT_ECG 2020, section 3.1.2).
+There is no vertical flip: it reverses the heart's electrical axis, so that a label such as left or
+right axis deviation would be wrong (CQUPT_ECG 2020, section 3.1.2).
 """
 
 import math
@@ -13,12 +13,12 @@ from keras import layers, ops
 
 @dataclass(frozen=True)
 class AugmentationOptions:
-    """How far training windows are changed; the defaults leave them as they are.
+    """How training windows are augmented; by default they are not.
 
-    shift_s: seconds, the largest shift in time, either way. noise: standard deviation of Gaussian
-    noise in the input's unit, up to 1. erase_s: seconds, the longest stretch that is erased.
-    Source: CQUPT_ECG 2020, section 3.1.2, shifts and adds noise, Triology 2020, section 3.6,
-    erases too; neither gives a size.
+    shift_s: the largest shift in time, in either direction. noise: standard deviation of Gaussian
+    noise in the input's unit, up to 1. erase_s: the longest stretch that is set to 0.
+    Source: CQUPT_ECG 2020, section 3.1.2 (shift, noise) and Triology 2020, section 3.6 (erasing
+    too); neither gives a size.
     """
 
     shift_s: float = 0.0
@@ -34,11 +34,11 @@ class AugmentationOptions:
 
 
 def augment(signal, options: AugmentationOptions, fs: float):
-    """Signal behind the layers that the options ask for; the signal itself where they ask for none.
+    """Shift each window, add noise and erase a stretch, as far as the options ask for it.
 
-    signal: Keras tensor (batch, n_leads, n_samples), a window per row; fs: Hz. Each row is changed
-    in its own way, all its leads alike but for the noise: shifted, then noise, then erased. The
-    layers act in training only and compute in float32.
+    signal: Keras tensor (batch, n_leads, n_samples); fs: Hz. Each window gets random changes of its
+    own; shift and erased stretch are the same for all its leads. Active in training only; computed
+    in float32. Returns the signal itself where the options ask for nothing.
     Raises ValueError for a shift or an erased stretch that is not shorter than the window.
     """
     n_samples = signal.shape[-1]
@@ -57,7 +57,10 @@ def augment(signal, options: AugmentationOptions, fs: float):
 
 
 class _RandomChange(layers.Layer):
-    """Signals (batch, n_leads, n_samples), changed by up to `max_samples`, in training alone."""
+    """Changes signals (batch, n_leads, n_samples) at random, in training only.
+
+    max_samples: the largest shift, or the longest stretch that is erased.
+    """
 
     def __init__(self, max_samples: int, name=None):
         super().__init__(dtype="float32", name=name)
@@ -65,33 +68,32 @@ class _RandomChange(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, signal, training=False):
-        """The changed signals in training, the signals themselves otherwise."""
+        """The changed signals in training, else the signals themselves."""
         return self._change(signal) if training else signal
 
 
 class RandomShift(_RandomChange):
-    """Signals (batch, n_leads, n_samples), each moved in time by up to `max_samples` either way.
+    """Shifts each signal in time by up to `max_samples` in either direction.
 
-    Uniform over the whole numbers; the leads of a row move together, and zeros come in.
+    The shift is a uniform whole number, the same for all leads; zeros fill the gap.
     """
 
     def _change(self, signal):
         n_samples = signal.shape[-1]
         rows = (ops.shape(signal)[0], 1, 1)
-        later = keras.random.randint(
+        shift = keras.random.randint(
             rows, -self.max_samples, self.max_samples + 1, seed=self.seed_generator
         )
-        source = ops.arange(n_samples) - later
+        source = ops.arange(n_samples) - shift
         inside = (source >= 0) & (source < n_samples)
-        moved = ops.take_along_axis(signal, ops.clip(source, 0, n_samples - 1), axis=-1)
-        return ops.where(inside, moved, 0.0)
+        shifted = ops.take_along_axis(signal, ops.clip(source, 0, n_samples - 1), axis=-1)
+        return ops.where(inside, shifted, 0.0)
 
 
 class RandomErasing(_RandomChange):
-    """Signals (batch, n_leads, n_samples), each with one stretch of up to `max_samples` set to 0.
+    """Sets one stretch of up to `max_samples` to 0 in each signal, in all leads.
 
-    Its length is uniform over the whole numbers from 0, its place uniform over those where it
-    fits; it spans all leads.
+    Its length is a uniform whole number from 0, its start uniform over those where it fits.
     """
 
     def _change(self, signal):
@@ -100,7 +102,7 @@ class RandomErasing(_RandomChange):
         length = ops.cast(
             keras.random.randint(rows, 0, self.max_samples + 1, seed=self.seed_generator), "float32"
         )
-        place = keras.random.uniform(rows, dtype="float32", seed=self.seed_generator)
-        start = ops.floor(place * (n_samples - length + 1))
+        share = keras.random.uniform(rows, dtype="float32", seed=self.seed_generator)
+        start = ops.floor(share * (n_samples - length + 1))
         time = ops.arange(n_samples, dtype="float32")
         return ops.where((time >= start) & (time < start + length), 0.0, signal)

@@ -1,4 +1,4 @@
-"""The devices that Keras's backend finds, and the precision to train with on them."""
+"""The GPUs that Keras's backend finds, and the precision to train with."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-# Compute capabilities of NVIDIA GPUs from which on tensor units take the type.
+# Lowest compute capabilities of NVIDIA GPUs whose tensor cores support the type.
 _BFLOAT16_FROM = (8, 0)
 _FLOAT16_FROM = (7, 0)
 _CACHE_FLAG = "--tf_xla_persistent_cache_directory"
@@ -17,23 +17,26 @@ _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
 @dataclass(frozen=True)
 class Devices:
-    """gpus: a description each. precision: a Keras dtype policy for training. jit_compile: for
-    `keras.Model.compile`."""
+    """What to train on.
+
+    gpus: a description of each. precision: Keras dtype policy for training. jit_compile: argument
+    of `keras.Model.compile`.
+    """
 
     gpus: tuple[str, ...]
     precision: str
     jit_compile: bool | str
 
     def __str__(self):
-        place = ", ".join(self.gpus) or "no GPU, CPU only"
+        gpus = ", ".join(self.gpus) or "no GPU, CPU only"
         backend = keras.backend.backend()
-        return f"devices: {place}; backend: {backend}; training precision: {self.precision}"
+        return f"devices: {gpus}; backend: {backend}; training precision: {self.precision}"
 
 
 def find_devices() -> Devices:
-    """The machine's GPUs, with TensorFlow's memory growth switched on.
+    """Finds the GPUs and chooses the precision, see `choose_precision`.
 
-    See `choose_precision`.
+    Switches on TensorFlow's memory growth. Raises ValueError for an unsupported backend.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -49,16 +52,16 @@ def find_devices() -> Devices:
     return Devices(
         gpus=tuple(f"{name} (compute capability {major}.{minor})" for name, (major, minor) in gpus),
         precision=choose_precision([capability for _, capability in gpus], _cpu_flags(), backend),
-        # Without it jax would not compile at all; on the CPU, XLA only adds to the start.
+        # JAX compiles nothing without it; TensorFlow on a CPU only starts more slowly with XLA.
         jit_compile="auto" if gpus or backend == "jax" else False,
     )
 
 
 def prepare_to_train(devices: Devices) -> None:
-    """Settings of the backend for processes that train.
+    """Configures the backend of a process that trains.
 
-    On a CPU TensorFlow would rewrite each graph before its first step, for half of the time that a
-    short training takes, without making the steps faster.
+    On a CPU TensorFlow would optimise each graph before its first step, which takes half of the
+    time of a short training and makes no step faster.
     """
     if keras.backend.backend() == "tensorflow" and not devices.gpus:
         import tensorflow as tf
@@ -67,10 +70,10 @@ def prepare_to_train(devices: Devices) -> None:
 
 
 def keep_compiled(folder: Path) -> None:
-    """Lets XLA keep what it compiles in the folder, for this process and those it starts.
+    """Makes XLA cache compiled programs in the folder, for this process and those it starts.
 
-    On a GPU a network can take minutes to compile; later models of the same shapes, folds and
-    resumed trainings find it there.
+    On a GPU a network can take minutes to compile; folds, resumed trainings and models of the same
+    shapes reuse the compiled program.
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
@@ -79,31 +82,32 @@ def keep_compiled(folder: Path) -> None:
     if not any(flag.startswith(_CACHE_FLAG) for flag in flags):
         os.environ["TF_XLA_FLAGS"] = " ".join([*flags, f"{_CACHE_FLAG}={folder}"])
     if keras.backend.backend() == "jax":
-        import jax  # has read its variables already
+        import jax  # read the environment when Keras imported it
 
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        # By default it keeps what took a second; a network's start is many that take less.
+        # By default JAX keeps only what took a second; a network consists of many smaller programs.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def choose_precision(capabilities, cpu_flags=frozenset(), backend: str = "tensorflow") -> str:
-    """Keras dtype policy for GPUs of these compute capabilities, (major, minor) each; without any,
-    for a CPU with these flags.
+    """The Keras dtype policy to train with.
 
-    Mixed where every GPU has tensor units for bfloat16, or else float16, or the CPU multiplies
-    bfloat16 and the backend makes use of that: jax does not on a CPU. Otherwise float32.
+    "mixed_bfloat16" where all GPUs have tensor cores for it, else "mixed_float16" where they have
+    those. Without a GPU "mixed_bfloat16" where the CPU multiplies bfloat16 and the backend uses
+    that, which JAX does not. Otherwise "float32".
+    capabilities: compute capability (major, minor) of each GPU. cpu_flags: see `_cpu_flags`.
     """
     if not capabilities:
-        used = backend == "tensorflow" and _CPU_BFLOAT16 & set(cpu_flags)
-        return "mixed_bfloat16" if used else "float32"
+        supported = backend == "tensorflow" and _CPU_BFLOAT16 & set(cpu_flags)
+        return "mixed_bfloat16" if supported else "float32"
     if min(capabilities) < _FLOAT16_FROM:
         return "float32"
     return "mixed_bfloat16" if min(capabilities) >= _BFLOAT16_FROM else "mixed_float16"
 
 
 def _cpu_flags(file: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """The CPU's extensions by Linux's names; empty on other systems."""
+    """The CPU's instruction set extensions as Linux names them; empty on other systems."""
     try:
         lines = file.read_text().splitlines()
     except OSError:
@@ -117,7 +121,7 @@ def _tensorflow_gpus():
 
     gpus = []
     for gpu in tf.config.list_physical_devices("GPU"):
-        # TensorFlow settles this when it first uses the GPU and refuses a change afterwards.
+        # TensorFlow refuses a change once it has used the GPU.
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(gpu, True)
         details = tf.config.experimental.get_device_details(gpu)
@@ -128,7 +132,7 @@ def _tensorflow_gpus():
 
 
 def _jax_gpus():
-    # Otherwise JAX takes most of a GPU's memory when it first looks at it; others share the GPU.
+    # By default JAX would reserve most of the memory of a GPU, which other processes share.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 

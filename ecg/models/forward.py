@@ -1,4 +1,4 @@
-"""Inputs -> logits, by batches of one shape, so that a network is compiled once."""
+"""Logits of batches of any size, in one shape, so that a network is compiled only once."""
 
 from collections.abc import Iterable
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def logits_of(network, batches: Iterable[dict[str, np.ndarray]], size: int) -> np.ndarray:
-    """Logits (n_windows, n_classes), float64, of windows in batches of at most `size`.
+    """Logits (n_windows, n_classes), float64, of all windows in `batches`.
 
-    network: a compiled `keras.Model`. batches: name of an input -> (n, …), n from 1 to `size`; one
-    that is smaller is filled up with zeros.
+    network: a compiled `keras.Model`. batches: each maps the names of the inputs to arrays (n, …)
+    of 1 to `size` windows; smaller batches are filled up with zeros.
     """
-    answers = [_forward(network, batch, size) for batch in batches]
-    return np.concatenate(answers, dtype=float, casting="safe")
+    logits = [_forward(network, batch, size) for batch in batches]
+    return np.concatenate(logits, dtype=float, casting="safe")
 
 
 def _forward(network, batch: dict[str, np.ndarray], size: int) -> np.ndarray:
@@ -24,5 +24,5 @@ def _forward(network, batch: dict[str, np.ndarray], size: int) -> np.ndarray:
             )
             for name, values in batch.items()
         }
-    # `predict` would cost a hundred times the overhead, and leaks where it is called many times.
+    # `predict` has a hundred times the overhead and leaks memory over many calls.
     return np.asarray(network.predict_on_batch(batch))[:n_windows]

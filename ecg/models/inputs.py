@@ -1,7 +1,10 @@
-"""A record -> what a network takes of it. Without Keras, which processes that read ahead need not
-load."""
+"""The inputs of a network, from a record.
+
+Without Keras, so that processes that only read records need not load it.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,11 +17,25 @@ from ecg.signals.measurements import join_measurements, prepare_and_measure
 from ecg.signals.preprocessing import Preparation, prepare, window_length
 
 
-def network_inputs(names, signal, rhythm, waves, demographics) -> dict[str, np.ndarray]:
-    """Those of a network's inputs that it takes, float32, for training and answering alike.
+@dataclass(frozen=True)
+class InputOptions:
+    """What a network takes of a record.
 
-    "signal": as it is given; "measurements", (n, n_measurements): of rhythm (n, N_RHYTHM) and waves
-    (n, n_leads, N_WAVES), see `ecg.signals.measurements`; "demographics", (n, N_DEMOGRAPHICS).
+    lead_set: number of leads. preparation: of the signal. names: of the network's inputs, among
+    "signal", "measurements" and "demographics".
+    """
+
+    lead_set: int
+    preparation: Preparation
+    names: tuple[str, ...]
+
+
+def network_inputs(names, signal, rhythm, waves, demographics) -> dict[str, np.ndarray]:
+    """The inputs that a network takes, by name, float32; for training and prediction alike.
+
+    names: see `InputOptions`; values for other inputs may be None. "signal" is `signal` itself.
+    "measurements", (n, n_measurements), joins rhythm (n, N_RHYTHM) and waves (n, n_leads, N_WAVES),
+    see `ecg.signals.measurements`. "demographics": (n, N_DEMOGRAPHICS).
     """
     inputs = {}
     if "signal" in names:
@@ -30,36 +47,35 @@ def network_inputs(names, signal, rhythm, waves, demographics) -> dict[str, np.n
     return inputs
 
 
-def record_inputs(record: Record, lead_set: int, preparation: Preparation, names) -> dict:
-    """`network_inputs` of a record, a row for each of its windows.
+def record_inputs(record: Record, options: InputOptions) -> dict[str, np.ndarray]:
+    """The `network_inputs` of a record, with one row for each of its windows.
 
-    signal: (n_windows, lead_set, n_samples); the others are the record's own in every row.
-    Raises ValueError (RecordError where the record breaks the format) where its sampling rate is
-    out of range or none of the lead set's leads holds a signal.
+    signal: (n_windows, lead_set, n_samples). The other inputs describe the whole record, so their
+    rows are equal. Raises ValueError (RecordError where the record breaks the format) where the
+    sampling rate is out of range or none of the leads holds a signal.
     """
-    leads = LEAD_SETS[lead_set]
-    used = window_length(record.fs, preparation.duration_s)
-    signal = select_leads(record, leads)[:, :used]
+    preparation, leads = options.preparation, LEAD_SETS[options.lead_set]
+    n_samples = window_length(record.fs, preparation.duration_s)
+    signal = select_leads(record, leads)[:, :n_samples]
     rhythm = waves = None
-    if "measurements" in names:
-        windows, rhythm, waves = prepare_and_measure(signal, record.fs, preparation)
+    if "measurements" in options.names:
+        windows, *measured = prepare_and_measure(signal, record.fs, preparation)
+        rhythm, waves = (np.stack([values] * len(windows)) for values in measured)
     else:
         windows = prepare(signal, record.fs, preparation)
     if not windows.any():
         raise RecordError(f"expected a signal in one of the leads {', '.join(leads)}, found none")
-    of_record = (rhythm, waves, encode_demographics(record.age, record.sex))
-    rows = (None if one is None else np.stack([one] * len(windows)) for one in of_record)
-    return network_inputs(names, windows, *rows)
+    demographics = np.stack([encode_demographics(record.age, record.sex)] * len(windows))
+    return network_inputs(options.names, windows, rhythm, waves, demographics)
 
 
-def read_inputs(files: Sequence[RecordFiles], lead_set: int, preparation: Preparation, names):
-    """`record_inputs` of each record, or the error that says why there are none."""
-    return [_read_inputs(one, lead_set, preparation, names) for one in files]
+def read_inputs(files: Sequence[RecordFiles], options: InputOptions) -> list[dict | Exception]:
+    """Reads records; returns the `record_inputs` of each, or the error that prevented it."""
+    return [_read_inputs(record_files, options) for record_files in files]
 
 
-def _read_inputs(files: RecordFiles, lead_set, preparation, names) -> dict | Exception:
+def _read_inputs(files: RecordFiles, options: InputOptions) -> dict | Exception:
     try:
-        record = read_record(files, preparation.duration_s)
-        return record_inputs(record, lead_set, preparation, names)
-    except Exception as error:  # noqa: BLE001 - one bad record never costs the others
+        return record_inputs(read_record(files, options.preparation.duration_s), options)
+    except Exception as error:  # noqa: BLE001 - one bad record must not cost the others
         return error

@@ -1,7 +1,7 @@
-"""Blocks that several architectures share; each takes and returns a Keras tensor.
+"""Building blocks that several architectures share; each takes and returns a Keras tensor.
 
-Maps are (batch, rows, samples, channels): a row a lead where leads are kept apart, one row where
-they are channels.
+Feature maps are (batch, rows, samples, channels): one row per lead where the network keeps leads
+apart, a single row where leads are channels.
 """
 
 import math
@@ -10,27 +10,30 @@ from keras import layers, ops
 
 
 def normalise(x, name):
-    """x, batch-normalised."""
-    # The averages follow the weights within some ten steps: Keras's default of a hundred is longer
-    # than an epoch of a small data set.
+    """Batch normalisation."""
+    # The moving averages follow the weights within some ten steps; with Keras's default it would be
+    # a hundred, more than an epoch of a small dataset has.
     return layers.BatchNormalization(momentum=0.9, name=name)(x)
 
 
 def activate(x, name):
-    """ReLU of x batch-normalised: what a pre-activation network has before a weight layer."""
+    """Batch normalisation and ReLU, as before each weight layer of a pre-activation network."""
     return layers.ReLU(name=f"{name}_relu")(normalise(x, f"{name}_bn"))
 
 
 def convolve_time(x, width, kernel, stride, name):
-    """Maps (batch, rows, ceil(samples / stride), width); all rows share the kernel, of `kernel`
-    samples. There is no bias, as a batch normalisation follows."""
+    """Convolution over time, with a kernel of `kernel` samples that all rows share.
+
+    Returns maps (batch, rows, ceil(samples / stride), width). It has no bias, because a batch
+    normalisation follows.
+    """
     return layers.Conv2D(
         width, (1, kernel), strides=(1, stride), padding="same", use_bias=False, name=name
     )(x)
 
 
 def squeeze_excite(x, ratio, name):
-    """Maps (batch, rows, samples, channels) reweighted per channel, same shape.
+    """Squeeze-and-excitation: weigh the channels of the maps; the shape stays the same.
 
     ratio: channels per unit of the bottleneck. Source: Hu et al. 2018, arXiv:1709.01507, section 3.
     """
@@ -42,11 +45,11 @@ def squeeze_excite(x, ratio, name):
 
 
 def se_residual_block(x, convolutions, squeeze_ratio, name):
-    """Maps behind a pre-activation residual block with squeeze-and-excitation at its end.
+    """Pre-activation residual block that ends with squeeze-and-excitation.
 
-    convolutions: (width, kernel, stride) of each, over time, the last width being the block's.
-    Where they change the maps' shape, the shortcut leaves after the first activation, is averaged
-    over the stride and projected. Source: He et al. 2016, arXiv:1603.05027, section 4.
+    convolutions: (width, kernel, stride) of each convolution over time; the last width is that of
+    the block. Where the shape changes, the shortcut branches off after the first activation, is
+    average-pooled by the stride and projected. Source: He et al. 2016, arXiv:1603.05027, section 4.
     """
     stride = math.prod(stride for _, _, stride in convolutions)
     width = convolutions[-1][0]
@@ -61,22 +64,22 @@ def se_residual_block(x, convolutions, squeeze_ratio, name):
 
 
 def dual_pool(x, name):
-    """Mean and largest value over time, (batch, rows, 1, 2 * channels), of maps."""
+    """Mean and maximum of the maps over time, (batch, rows, 1, 2 * channels)."""
     window = (1, x.shape[2])
     mean = layers.AveragePooling2D(window, name=f"{name}_mean")(x)
-    largest = layers.MaxPooling2D(window, name=f"{name}_max")(x)
-    return layers.Concatenate(name=name)([mean, largest])
+    maximum = layers.MaxPooling2D(window, name=f"{name}_max")(x)
+    return layers.Concatenate(name=name)([mean, maximum])
 
 
 class BlurPool1D(layers.Layer):
-    """Every second sample of (batch, samples, channels), low-passed by [1, 2, 1] / 4 before.
+    """Low-pass filters (batch, samples, channels) by [1, 2, 1] / 4 and keeps every second sample.
 
-    Returns (batch, ceil(samples / 2), channels); the ends are mirrored. Needs 2 samples. Source:
-    Zhang 2019, arXiv:1904.11486, section 3.2.
+    Returns (batch, ceil(samples / 2), channels); the ends are mirrored. Needs at least 2 samples.
+    Source: Zhang 2019, arXiv:1904.11486, section 3.2.
     """
 
     def call(self, x):
-        """The blurred samples; Keras calls it."""
+        """The filtered samples; called by Keras."""
         n_samples = x.shape[1]
         padded = ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect")
         before, here, after = (padded[:, i : i + n_samples : 2] for i in range(3))
@@ -84,9 +87,11 @@ class BlurPool1D(layers.Layer):
 
 
 def embed_measurements(measurements, width, noise, dropout):
-    """Features (batch, width) of measurements (batch, n_measurements): dense, normalised, ReLU.
+    """Dense layer, batch normalisation and ReLU: measurements (batch, n_measurements) to features
+    (batch, width).
 
-    noise: standard deviation of what is added in training; dropout: share of features left out.
+    noise: standard deviation of the Gaussian noise added to the measurements in training. dropout:
+    rate on the features.
     """
     x = measurements
     if noise:
@@ -97,7 +102,7 @@ def embed_measurements(measurements, width, noise, dropout):
 
 
 def classify(features, n_classes):
-    """Logits (batch, n_classes), float32, by a dense layer: the last layer of every network."""
+    """The last layer of every network: a dense layer to logits (batch, n_classes), float32."""
     return layers.Dense(n_classes, dtype="float32", name="logits")(features)
 
 

@@ -1,4 +1,4 @@
-"""Records -> codes, labels, probabilities, by a trained model: one by one, or a folder's many."""
+"""Predicts with a trained model: codes, labels and probabilities of one record or of many."""
 
 import itertools
 import sys
@@ -15,7 +15,7 @@ from scipy.special import expit
 from ecg.models.decisions import calibrate, decide, pool_windows
 from ecg.models.devices import find_devices
 from ecg.models.forward import logits_of
-from ecg.models.inputs import read_inputs, record_inputs
+from ecg.models.inputs import InputOptions, read_inputs, record_inputs
 from ecg.models.model_files import TrainedModel, load_trained_model
 from ecg.records.diagnoses import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
 from ecg.records.discovery import RecordFiles
@@ -24,14 +24,14 @@ from ecg.records.record import Record, to_record
 from ecg.runtime.files import printable
 from ecg.runtime.processes import alone, read_ahead
 
-# Windows of several records that are answered together; on a GPU, to which each batch is a call,
-# more than on a CPU, whose cache they have to fit.
+# Windows, of several records. On a CPU a batch has to fit the cache; on a GPU larger batches save
+# calls.
 _BATCH, _BATCH_ON_GPU = 64, 512
 _CHUNK = 8  # records that a process reads at a time
 
 
 class Answer(NamedTuple):
-    """Equally long: SNOMED CT codes (both of a pair), labels 0/1, probabilities in [0, 1]."""
+    """SNOMED CT codes (both of a pair), their labels (0 or 1) and their probabilities."""
 
     codes: list[str]
     labels: list[int]
@@ -39,39 +39,43 @@ class Answer(NamedTuple):
 
 
 class Predictor:
-    """Answers records with one trained model; `n_unusable` counts those it could only guess.
+    """Answers records with a trained model, and always answers.
 
-    batch_size: windows of several records that go through the network together.
+    n_unusable: counts the records that it could only guess. batch_size: windows of several records
+    that go through the network together.
     """
 
     def __init__(self, model: TrainedModel, batch_size: int = _BATCH):
         self.model, self.batch_size = model, batch_size
+        self.input_options = InputOptions(
+            model.lead_set, model.method.preparation, tuple(model.network.input)
+        )
         self.n_unusable = 0
-        # XLA takes seconds to compile for the CPU and gains nothing on one record.
+        # On a CPU, XLA takes seconds to compile and gains nothing on a single record.
         model.network.compile(jit_compile="auto" if keras.backend.backend() == "jax" else False)
 
     def probabilities(self, record: Record) -> np.ndarray:
         """Calibrated probabilities (26,) of one record.
 
         Raises ValueError (RecordError where the record breaks the format) where its sampling rate
-        is out of range, no lead of the model holds a signal, or the network overflows on it.
+        is out of range, none of the model's leads holds a signal, or the network overflows on it.
         """
-        inputs = record_inputs(record, *self._what_it_takes)
-        # One window at a time, a fixed shape.
+        inputs = record_inputs(record, self.input_options)
+        # One window at a time, so that all batches have one shape.
         windows = (
             {name: values[i : i + 1] for name, values in inputs.items()}
             for i in range(_n_windows(inputs))
         )
-        return self._of_record(logits_of(self.model.network, windows, 1))
+        return self._to_probabilities(logits_of(self.model.network, windows, 1))
 
     def probabilities_of(self, records: Iterable[Record]) -> Iterator[np.ndarray | Exception]:
-        """`probabilities` of each record, or the error that it raises, many at a time."""
+        """The `probabilities` of each record, or the error raised; computed in batches."""
         inputs = ((None, self._inputs_or_error(record)) for record in records)
-        for _, outcome in _in_batches(self.model.network, inputs, self.batch_size):
-            yield self._of_record_or_error(outcome)
+        for _, logits_or_error in _in_batches(self.model.network, inputs, self.batch_size):
+            yield self._probabilities_or_error(logits_or_error)
 
     def answer(self, header_text: str, recording) -> Answer:
-        """The answer for a record given as the contract's `run_model` gets it.
+        """The answer for a record given as the Challenge's `run_model` receives it.
 
         header_text: the whole header; recording: raw digital values (n_leads, n_samples) in the
         header's lead order. Never fails on a record: see `answer_unusable`.
@@ -84,75 +88,68 @@ class Predictor:
             record = to_record(header, recording, duration_s)
             print_warnings(name, record.warnings)
             probabilities = self.probabilities(record)
-        except Exception as error:  # noqa: BLE001 - a caller takes any error for a blank answer,
-            # and that scores below sinus rhythm; so this one place lets nothing through.
+        except Exception as error:  # noqa: BLE001 - callers take an error for an empty answer,
+            # which scores below sinus rhythm, so nothing may pass here.
             return self.answer_unusable(name, error)
         return _to_answer(probabilities, decide(probabilities[None], self.model.decision)[0])
 
     def answer_files(
         self, files: Sequence[RecordFiles], workers: int = 1
     ) -> Iterator[tuple[RecordFiles, Answer]]:
-        """Each record and its answer, as `answer` gives it, in their order.
+        """Yields each record's files and its answer, equal to that of `answer`, in order.
 
-        `workers` processes read ahead, and windows are answered in batches of one shape, so that
-        many records take less time than one by one. Memory does not grow with their number. Never
-        fails on a record, either.
+        Faster than one by one: `workers` processes read ahead, and windows go through the network
+        in batches. Memory does not grow with the number of records. Never fails on a record.
         """
-        lead_set, preparation, names = self._what_it_takes
-        read = partial(read_inputs, lead_set=lead_set, preparation=preparation, names=names)
+        read = partial(read_inputs, options=self.input_options)
         chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
 
-        def lost(chunk) -> list:
+        def read_one_by_one(chunk) -> list:
+            """Results for a chunk whose reading process was killed."""
             if len(chunk) == 1:
                 return [RecordError("the process that read it was killed")]
-            return [one for files in chunk for one in alone(read, [files], lost)]
+            return [alone(read, [record], read_one_by_one)[0] for record in chunk]
 
-        inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers, lost))
-        outcomes = _in_batches(self.model.network, zip(files, inputs, strict=True), self.batch_size)
-        while together := list(itertools.islice(outcomes, self.batch_size)):
-            yield from self._answer_together(together)
+        inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers, read_one_by_one))
+        results = _in_batches(self.model.network, zip(files, inputs, strict=True), self.batch_size)
+        while batch := list(itertools.islice(results, self.batch_size)):
+            yield from self._answer_batch(batch)
 
     def answer_unusable(self, name: str, error: Exception) -> Answer:
-        """Sinus rhythm with the training prevalence as probabilities; says so on stderr."""
+        """Sinus rhythm, with the training prevalence as probabilities; says why on stderr."""
         reason = error if isinstance(error, ValueError) else f"unexpected {error!r}"
         line = printable(f"{name}: could not be read; answered as sinus rhythm: {reason}")
         print(line, file=sys.stderr, flush=True)
         self.n_unusable += 1
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
-    def _answer_together(self, outcomes) -> Iterator[tuple[RecordFiles, Answer]]:
-        """The answers for records and the logits of their windows, or why there are none."""
-        found = [self._of_record_or_error(outcome) for _, outcome in outcomes]
-        usable = [one for one in found if not isinstance(one, Exception)]
+    def _answer_batch(self, results) -> Iterator[tuple[RecordFiles, Answer]]:
+        """Yields the answer of each (record files, logits of its windows or error)."""
+        answers = [self._probabilities_or_error(logits_or_error) for _, logits_or_error in results]
+        usable = [answer for answer in answers if not isinstance(answer, Exception)]
         labels = iter(decide(np.stack(usable), self.model.decision) if usable else ())
-        for (files, _), one in zip(outcomes, found, strict=True):
-            if isinstance(one, Exception):
-                yield files, self.answer_unusable(files.name, one)
+        for (files, _), answer in zip(results, answers, strict=True):
+            if isinstance(answer, Exception):
+                yield files, self.answer_unusable(files.name, answer)
             else:
-                yield files, _to_answer(one, next(labels))
+                yield files, _to_answer(answer, next(labels))
 
     def _inputs_or_error(self, record: Record) -> dict | Exception:
         try:
-            return record_inputs(record, *self._what_it_takes)
+            return record_inputs(record, self.input_options)
         except ValueError as error:
             return error
 
-    def _of_record_or_error(self, outcome) -> np.ndarray | Exception:
-        if isinstance(outcome, Exception):
-            return outcome
+    def _probabilities_or_error(self, logits_or_error) -> np.ndarray | Exception:
+        if isinstance(logits_or_error, Exception):
+            return logits_or_error
         try:
-            return self._of_record(outcome)
+            return self._to_probabilities(logits_or_error)
         except RecordError as error:
             return error
 
-    @property
-    def _what_it_takes(self) -> tuple:
-        """What `record_inputs` wants to know."""
-        model = self.model
-        return model.lead_set, model.method.preparation, tuple(model.network.input)
-
-    def _of_record(self, logits) -> np.ndarray:
-        """Calibrated probabilities (26,) of a record, by the logits of its windows (n, 26)."""
+    def _to_probabilities(self, logits) -> np.ndarray:
+        """Calibrated probabilities (26,) of a record from the logits (n_windows, 26)."""
         if not np.isfinite(logits).all():
             raise RecordError("expected probabilities, the network found no finite ones")
         decision = self.model.decision
@@ -161,15 +158,15 @@ class Predictor:
 
 
 def print_warnings(name: str, warnings: Sequence[str]) -> None:
-    """Name on stderr, in one line, what is doubtful about a record that is answered anyhow."""
+    """Prints on stderr, in one line, what is doubtful about a record that is still answered."""
     if warnings:
         line = printable(f"{name}: warning: {'; '.join(warnings)}")
         print(line, file=sys.stderr, flush=True)
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
-    """The predictor of the lead set's model. Raises ModelFolderError."""
-    devices = find_devices()  # before the network takes all of a GPU's memory
+    """The predictor of a folder's model for the lead set. Raises ModelFolderError."""
+    devices = find_devices()  # first, or the network would take all of the GPU's memory
     model = load_trained_model(model_directory, lead_set)
     return Predictor(model, _BATCH_ON_GPU if devices.gpus else _BATCH)
 
@@ -183,11 +180,14 @@ def _to_answer(probabilities, labels) -> Answer:
 
 
 def _in_batches(network, records: Iterable[tuple], size: int) -> Iterator[tuple]:
-    """(key, logits (n_windows, 26)) of each (key, inputs), in their order; of (key, error) the
-    error. Windows of neighbours go through the network together."""
-    waiting, answered = deque(), deque()  # records, and windows of the first of these
+    """Yields (key, logits (n_windows, 26)) for each (key, inputs) in `records`, in order.
 
-    def windows():
+    Batches of `size` windows span several records. A (key, error) is passed on as it is.
+    """
+    waiting = deque()  # (key, error, n_windows) of records that are not yielded yet
+    logits = deque()  # of windows, from the first waiting record on
+
+    def read_windows():
         for key, inputs in records:
             error = inputs if isinstance(inputs, Exception) else None
             n_windows = 0 if error else _n_windows(inputs)
@@ -195,14 +195,14 @@ def _in_batches(network, records: Iterable[tuple], size: int) -> Iterator[tuple]
             for i in range(n_windows):
                 yield {name: values[i] for name, values in inputs.items()}
 
-    left = windows()
-    while batch := list(itertools.islice(left, size)):
-        stacked = {name: np.stack([one[name] for one in batch]) for name in batch[0]}
-        answered.extend(logits_of(network, [stacked], size))
-        while waiting and waiting[0][2] <= len(answered):
+    windows = read_windows()
+    while batch := list(itertools.islice(windows, size)):
+        stacked = {name: np.stack([window[name] for window in batch]) for name in batch[0]}
+        logits.extend(logits_of(network, [stacked], size))
+        while waiting and waiting[0][2] <= len(logits):
             key, error, n_windows = waiting.popleft()
-            yield key, error or np.stack([answered.popleft() for _ in range(n_windows)])
-    for key, error, _ in waiting:  # behind the last window
+            yield key, error or np.stack([logits.popleft() for _ in range(n_windows)])
+    for key, error, _ in waiting:  # errors behind the last window
         yield key, error
 
 

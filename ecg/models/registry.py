@@ -1,11 +1,13 @@
 """The five published systems by name, and methods from JSON.
 
-What all have beyond their papers, whose own choices stand at the heads of the architectures:
-training starts with the output bias at the log-odds of each class's frequency; signals in mV have
-the mean of each window removed and are held within 20 mV; an answer without any class is sinus
-rhythm; fitted thresholds are one for all classes and each class's own, the latter trusted as far as
-the class is frequent. Where nothing else is said the rate is halved when the validation loss
-stalls, and training ends when the best epoch is long past.
+Each architecture's module says how it differs from its paper. All five have in common:
+- Training starts with the output bias at the log-odds of each class's frequency.
+- The mean of each window is removed from signals in mV, and they are clipped to 20 mV.
+- An answer without any class becomes sinus rhythm.
+- Fitted thresholds combine one threshold for all classes with one for each class, weighted by how
+  frequent the class is.
+- Unless stated otherwise, the learning rate is halved when the validation loss stalls, and training
+  stops ten epochs after the best one.
 """
 
 import dataclasses
@@ -23,7 +25,7 @@ from ecg.models.method import Method, System
 from ecg.models.training_options import PretrainingOptions, SelectionOptions, TrainingOptions
 from ecg.signals.preprocessing import Preparation
 
-_LARGEST = 4096  # of all numbers in a description: widths, layers, Hz, windows
+_MAX_VALUE = 4096  # of any number in a description: widths, layers, Hz, windows
 
 METHODS: dict[str, System] = {
     name: import_module(f"{architectures.__name__}.{name}").SYSTEM for name in architectures.NAMES
@@ -31,10 +33,11 @@ METHODS: dict[str, System] = {
 
 
 def find_method(name: str, preset: str = "full", variant: str = "default") -> Method:
-    """The method of that name at its own size ("full") or as a narrow copy ("demo").
+    """The method of that name.
 
-    variant: "default", "published", or a row of the paper's tables, see `METHODS[name].variants`.
-    Raises ValueError listing the known ones.
+    preset: "full", or "demo" for a narrow network and a short training. variant: "default",
+    "published" or an ablation from the paper's tables, see `METHODS[name].variants`.
+    Raises ValueError for an unknown name, preset or variant, listing the known ones.
     """
     if name not in METHODS:
         raise ValueError(f"expected a method among {', '.join(METHODS)}; found '{name}'")
@@ -47,13 +50,13 @@ def source_module(method: Method) -> str:
 
 
 def build_network(method: Method, n_leads: int, n_classes: int) -> keras.Model:
-    """The method's untrained network for that many leads."""
+    """The method's untrained network for `n_leads` leads."""
     build = METHODS[method.architecture].build
     return build(method.network, n_leads, method.preparation.n_samples, n_classes)
 
 
 def method_from_dict(values: dict) -> Method:
-    """The method that `method_to_dict` wrote, lists being tuples again.
+    """The method from a dict of `method_to_dict`, also after a JSON round trip.
 
     Raises ValueError where a part, an option or the architecture is missing or unknown.
     """
@@ -75,7 +78,7 @@ def method_from_dict(values: dict) -> Method:
 
 
 def _read(part: type, values: dict):
-    # A default may change; a trained model has to stay what it was.
+    # Defaults may change later, but a trained model must not.
     missing = {option.name for option in dataclasses.fields(part)} - values.keys()
     if missing:
         raise KeyError(", ".join(sorted(missing)))
@@ -83,7 +86,7 @@ def _read(part: type, values: dict):
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     for option, kind in get_type_hints(part).items():
-        if not _is_of(values[option], kind):
+        if not _has_type(values[option], kind):
             raise ValueError(
                 f"{part.__name__}: {option}: expected {kind}, found {values[option]!r}"
             )
@@ -92,28 +95,30 @@ def _read(part: type, values: dict):
     return part(**values)
 
 
-def _is_of(value, kind) -> bool:
-    """Whether a value from JSON is of an option's type: a plain one, a tuple, or a union of these.
-    Numbers have to be finite."""
+def _has_type(value, kind) -> bool:
+    """Whether a value from JSON has an option's type: a plain one, a tuple, or a union of these.
+
+    Numbers must be finite.
+    """
     arguments = get_args(kind)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple):
             return False
         if arguments[-1] is Ellipsis:
-            return all(_is_of(item, arguments[0]) for item in value)
-        return len(value) == len(arguments) and all(map(_is_of, value, arguments))
+            return all(_has_type(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(_has_type, value, arguments))
     if arguments:
-        return any(_is_of(value, argument) for argument in arguments)
+        return any(_has_type(value, argument) for argument in arguments)
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is kind
 
 
 def _check_sizes(part: type, values: dict) -> None:
-    """Refuses what would only fill the memory: a description may come from anywhere."""
+    """Raises ValueError for sizes that would fill the memory: the file may come from anywhere."""
     for name, value in values.items():
         for size in value if isinstance(value, tuple) else (value,):
-            if isinstance(size, int | float) and size > _LARGEST:
+            if isinstance(size, int | float) and size > _MAX_VALUE:
                 raise ValueError(
-                    f"{part.__name__}: {name}: expected at most {_LARGEST}, found {size}"
+                    f"{part.__name__}: {name}: expected at most {_MAX_VALUE}, found {size}"
                 )

@@ -1,10 +1,10 @@
-"""Options of how a method is trained, which are a part of it as its network is."""
+"""Options of training, which are a part of a method."""
 
 import math
 from dataclasses import dataclass, replace
 
-_RECORDS_A_BATCH = 600  # training records for each record of a batch, see `scaled_to`
-_MOST_RATE_GROWTH = 2.0
+_MAX_RATE_GROWTH = 2.0
+_TRAINING_RECORDS_PER_BATCH_RECORD = 600  # see `scaled_to`
 _CHOICES = {
     "optimizer": ("adam", "adamw"),
     "schedule": ("plateau", "step", "cosine"),
@@ -16,17 +16,19 @@ _CHOICES = {
 class TrainingOptions:
     """How a network is trained; the defaults are AIRCAS_MEL1's (2021, section 2.3).
 
-    batch_size: records a step; accumulation_steps: steps whose gradients make one update;
-    bag_size: windows of a record in a step. optimizer: "adam", or "adamw" with Keras's weight
-    decay of .004. clip_norm: the largest norm of an update's gradient; None: any. schedule:
-    learning_rate is multiplied by lr_factor after lr_patience epochs without a lower validation
-    loss ("plateau"), or once after lr_patience epochs ("step"), or follows half a cosine to 0 step
-    by step ("cosine"), before which it climbs for the share warmup_share of all steps. best: the
-    weights kept are those of the epoch of the lowest validation "loss" or the highest
-    "challenge_metric", or of the "last" epoch. stop_patience: epochs without a better one until
-    training stops; None: never. validation_share: of the records, set aside for all that; with
-    validation_by_source, of each source's. largest_batch_size: to which the batch grows with the
-    number of training records, see `scaled_to`; None: batch_size is used whatever their number.
+    epochs: at most. batch_size: records per step. accumulation_steps: steps whose mean gradient
+    makes one update. bag_size: windows of each record in a step.
+    optimizer: "adam", or "adamw" with Keras's weight decay of 0.004. clip_norm: the norm to which
+    gradients are clipped; None for no clipping.
+    schedule: "plateau" multiplies learning_rate by lr_factor after lr_patience epochs without a
+    lower validation loss; "step" does so once, after lr_patience epochs; "cosine" warms up linearly
+    for the first warmup_share of all steps, then follows half a cosine to 0.
+    best: which weights are kept, those of the epoch of lowest validation "loss" or of highest
+    "challenge_metric", or those of the "last" epoch. stop_patience: epochs without improvement
+    after which training stops; None for never.
+    validation_share: share of the records set aside for validation; with validation_by_source, the
+    share of each source. largest_batch_size: limit to which the batch grows with the number of
+    training records, see `scaled_to`; None for a fixed batch_size.
     """
 
     epochs: int = 60
@@ -74,28 +76,30 @@ class TrainingOptions:
                 )
 
     def scaled_to(self, n_training: int) -> "TrainingOptions":
-        """The options with the batch and learning rate for so many training records.
+        """The options with batch size and learning rate adapted to the number of training records.
 
-        Where `largest_batch_size` is given, the batch is the power of two nearest to a 600th of the
-        records, between batch_size and that; a GPU is idle on small batches, and a small data set
-        needs many steps. The rate grows with the square root of the batch, which keeps the noise of
-        Adam's updates alike (Malladi et al. 2022, arXiv:2205.10287), to at most twice its value.
+        With a `largest_batch_size`, the batch size is the power of two nearest to 1/600 of the
+        records, from batch_size to that limit: small batches leave a GPU idle, but a small dataset
+        needs many steps. The learning rate grows with the square root of the batch size, which
+        preserves the noise of Adam's updates (Malladi et al. 2022, arXiv:2205.10287), up to twice
+        its value.
         """
         if self.largest_batch_size is None:
             return self
-        nearest = 2 ** round(math.log2(max(n_training / _RECORDS_A_BATCH, 1)))
+        nearest = 2 ** round(math.log2(max(n_training / _TRAINING_RECORDS_PER_BATCH_RECORD, 1)))
         batch_size = max(min(nearest, self.largest_batch_size), self.batch_size)
-        growth = min(math.sqrt(batch_size / self.batch_size), _MOST_RATE_GROWTH)
+        growth = min(math.sqrt(batch_size / self.batch_size), _MAX_RATE_GROWTH)
         return replace(self, batch_size=batch_size, learning_rate=growth * self.learning_rate)
 
 
 @dataclass(frozen=True)
 class PretrainingOptions:
-    """How a network learns from simulated records first; by default there are none.
+    """How a network is pretrained on simulated records; by default it is not.
 
-    n_records: all simulated sources in turn. epochs, batch_size and learning_rate take the place
-    of the training's own; all the rest is the same. measured_epochs: before those, of the part of
-    the network that sees the measurements alone; 0 for none.
+    n_records: number of simulated records, from all simulated sources in turn; 0 for no
+    pretraining. epochs, batch_size, learning_rate: replace those of `TrainingOptions`, whose other
+    options apply to pretraining too. measured_epochs: epochs of a first stage that trains only the
+    part of the network that sees the measurements; 0 for none.
     """
 
     n_records: int = 0
@@ -118,11 +122,12 @@ class PretrainingOptions:
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """What is left out of training; the defaults leave out nothing.
+    """Which records are left out of training; by default none.
 
-    scored_only: records with none of the 26 classes. sinus_left_out: this share, drawn at random,
-    of the records with no class but sinus rhythm. deviation_mv: records with a lead whose
-    standard deviation is not between these two (a dead lead, a loose electrode).
+    scored_only: leaves out records with none of the 26 classes. sinus_left_out: share of the
+    records with no class but sinus rhythm that is left out, drawn at random. deviation_mv: leaves
+    out records with a lead whose standard deviation is outside these limits (a dead lead, a loose
+    electrode).
     """
 
     scored_only: bool = False

@@ -195,7 +195,7 @@ def _sheet(files) -> dict:
 
 def _stages(description: dict) -> dict[str, dict]:
     """Return the training history of each stage by name, in order of training."""
-    stage, stages = description["evidence"], []
+    stage, stages = description["training_log"], []
     while stage:
         stages.insert(0, stage["history"])
         stage = stage.get("start")
@@ -205,7 +205,7 @@ def _stages(description: dict) -> dict[str, dict]:
 
 def _card(description: dict) -> dict:
     """Return the model card: what the model is and how it was trained, name -> text."""
-    method, training = description["method"], description["evidence"]
+    method, training = description["method"], description["training_log"]
     decision, preparation = method["decision"], method["preparation"]
     temperature = description["decision"].get("temperature")
     return {

@@ -1,1 +1,1 @@
-"""Many records -> one trained model for each lead set."""
+"""From a folder of records to one trained model for each lead set."""

@@ -1,4 +1,4 @@
-"""A network over one window -> the network that is trained, over bags of a record's windows."""
+"""The network that is trained: the network of one window, applied to bags of a record's windows."""
 
 import keras
 from keras import ops
@@ -9,11 +9,11 @@ from ecg.models.augmentation import AugmentationOptions, augment
 def bag_network(
     network: keras.Model, bag_size: int, augmentation: AugmentationOptions, fs: float
 ) -> keras.Model:
-    """Model from bags to the logits of each window, (batch, bag_size, n_classes).
+    """Model from bags of windows to the logits of each window, (batch, bag_size, n_classes).
 
-    It shares the weights of `network`, and its inputs, but for signal: (batch, bag_size, n_leads,
-    n_samples) at fs Hz, which is augmented in training. Every window of a record goes with the
-    record's other inputs.
+    It shares the weights of `network` and has the same inputs, except that signal is (batch,
+    bag_size, n_leads, n_samples), at fs Hz, and augmented in training. A record's other inputs are
+    repeated for each of its windows.
     """
     bags, inputs = {}, {}
     for name, single in network.input.items():

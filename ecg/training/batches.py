@@ -134,7 +134,7 @@ def _read(dataset: Dataset, names, leads, records, windows) -> dict[str, np.ndar
     """The inputs of these records; windows: window numbers (n_records, bag_size)."""
     signal = None
     if "signal" in names:
-        rows = dataset.first[records, None] + windows
+        rows = dataset.first_window[records, None] + windows
         signal = dataset.data[rows[..., None], leads]
     return network_inputs(
         names,

@@ -1,4 +1,4 @@
-"""What a training that is stopped goes on from: its state after each epoch, in a file."""
+"""Checkpoints: a training's state after each epoch, from which it resumes if interrupted."""
 
 import contextlib
 import json
@@ -14,17 +14,17 @@ import numpy as np
 
 from ecg.runtime.files import written_whole
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_READ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _ARRAYS = ("network", "optimizer", "best")
 
 
 @dataclass(frozen=True)
-class State:
-    """A training's state after an epoch.
+class TrainingState:
+    """State of a training after an epoch.
 
-    history: figure -> its value after each epoch. seconds: that these took. callbacks: name ->
-    attribute -> number or None. network, optimizer: their variables, random seeds among them.
-    best: the best epoch's weights, if one is looked for.
+    history: values of each metric after each epoch. seconds: time trained so far. callbacks: number
+    or None by name of callback and attribute. network, optimizer: values of their variables, which
+    include random seeds. best: weights of the best epoch, where the best one is kept.
     """
 
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -36,11 +36,11 @@ class State:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs that are over."""
+        """Number of epochs trained."""
         return len(self.history.get("loss", ()))
 
     def set_variables(self, network: keras.Model) -> None:
-        """Gives its variables to the network and its optimiser, both of them built."""
+        """Sets the variables of the network and of its optimiser; both must be built."""
         for variable, value in zip(network.variables, self.network, strict=True):
             variable.assign(value)
         for variable, value in zip(network.optimizer.variables, self.optimizer, strict=True):
@@ -49,22 +49,25 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training keeps its state. file: `NAME.npz`. key: of all that the training depends
-    on; the state of another key is not taken up."""
+    """File for a training's state.
+
+    file: `NAME.npz`. key: stands for everything that the training depends on; a state that was
+    written with another key is ignored.
+    """
 
     file: Path
     key: str
 
-    def stage(self, name: str) -> "Checkpoint":
-        """That of a part of the training, in a file of its own."""
+    def for_stage(self, name: str) -> "Checkpoint":
+        """The checkpoint of a stage of the training, in another file."""
         return Checkpoint(self.file.with_name(f"{self.file.stem}.{name}.npz"), self.key)
 
-    def write(self, state: State) -> None:
-        """Keeps the state in place of the one before."""
+    def write(self, state: TrainingState) -> None:
+        """Replaces the file by one with this state."""
         arrays = {
             f"{name}.{i}": array for name in _ARRAYS for i, array in enumerate(getattr(state, name))
         }
-        facts = {
+        metadata = {
             "key": self.key,
             "sizes": {name: len(getattr(state, name)) for name in _ARRAYS},
             "history": state.history,
@@ -72,64 +75,70 @@ class Checkpoint:
             "callbacks": state.callbacks,
         }
         with written_whole(self.file, lasting=True) as unfinished:
-            np.savez(unfinished, facts=json.dumps(facts), **arrays)
+            np.savez(unfinished, metadata=json.dumps(metadata), **arrays)
 
-    def read(self) -> State | None:
-        """The state that was kept last; None where there is none of this key, or it is damaged."""
+    def read(self) -> TrainingState | None:
+        """The state in the file; None where there is none with this key or it is damaged."""
         with (
-            contextlib.suppress(*_DAMAGE),
-            open(self.file, "rb") as file,  # numpy would leave it open where it is damaged
+            contextlib.suppress(*_READ_ERRORS),
+            open(self.file, "rb") as file,  # numpy leaves damaged files open
             np.load(file, allow_pickle=False) as stored,
         ):
-            facts = json.loads(str(stored["facts"]))
-            if facts.pop("key") == self.key:
-                sizes = facts.pop("sizes")
+            metadata = json.loads(str(stored["metadata"]))
+            if metadata.pop("key") == self.key:
+                sizes = metadata.pop("sizes")
                 arrays = {
                     name: [stored[f"{name}.{i}"] for i in range(sizes[name])] for name in _ARRAYS
                 }
-                return State(**facts, **arrays)
+                return TrainingState(**metadata, **arrays)
         return None
 
 
-class Keeper(keras.callbacks.Callback):
-    """The last of a training's callbacks: sets back what the others were, and keeps the state.
+class CheckpointCallback(keras.callbacks.Callback):
+    """Restores the other callbacks when training starts, and writes a checkpoint after each epoch.
 
-    checkpoint: None keeps the history alone. state: what the training goes on from, its start at
-    the latest. started: when its first epoch would have begun, had it not been stopped, s.
-    followed: name -> callback, and the names of its attributes that change, numbers or None.
-    best: the callback whose best weights are kept, if any.
+    Has to be the last callback. checkpoint: None to record the history only. state: the state to
+    resume from. started: start of the training on the monotonic clock (s), moved back by the time
+    it was trained before. tracked: a callback by name, with the names of its attributes that
+    change, each a number or None. best: the callback that keeps the best weights, if any.
     """
 
-    def __init__(self, checkpoint: Checkpoint | None, state: State, started, followed, best=None):
+    def __init__(
+        self, checkpoint: Checkpoint | None, state: TrainingState, started, tracked, best=None
+    ):
         super().__init__()
         self.checkpoint, self.state, self.started = checkpoint, state, started
-        self.followed, self.best = followed, best
+        self.tracked, self.best = tracked, best
         self.history = {name: list(values) for name, values in state.history.items()}
 
     def on_train_begin(self, logs=None):
-        """Keras's callbacks forget here what they knew."""
+        """Restores the callbacks' attributes, which Keras has just reset."""
         for name, attributes in self.state.callbacks.items():
             for attribute, value in attributes.items():
-                setattr(self.followed[name][0], attribute, value)
+                setattr(self.tracked[name][0], attribute, value)
         if self.best is not None and self.state.best:
             self.best.best_weights = list(self.state.best)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds the epoch to the history and keeps the state."""
+        """Adds the epoch to the history and writes the checkpoint."""
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         if self.checkpoint is None:
             return
         network = self.model
-        state = State(
+        state = TrainingState(
             self.history,
             time.monotonic() - self.started,
             {
                 name: {attribute: getattr(callback, attribute) for attribute in attributes}
-                for name, (callback, attributes) in self.followed.items()
+                for name, (callback, attributes) in self.tracked.items()
             },
-            [keras.ops.convert_to_numpy(one) for one in network.variables],
-            [keras.ops.convert_to_numpy(one) for one in network.optimizer.variables],
+            _to_numpy(network.variables),
+            _to_numpy(network.optimizer.variables),
             () if self.best is None else self.best.best_weights,
         )
         self.checkpoint.write(state)
+
+
+def _to_numpy(variables) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]

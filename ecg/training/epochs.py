@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from ecg.models.training_options import TrainingOptions
-from ecg.training.checkpoints import Checkpoint, Keeper, State
+from ecg.training.checkpoints import Checkpoint, CheckpointCallback, TrainingState
 from ecg.training.optimizers import FlatAdam
 
 # Steps and executions between two checks of the loss; each check waits for its step.
@@ -67,7 +67,7 @@ def run_epochs(
     """
     options, label, checkpoint = stage.options, stage.label, stage.checkpoint
     _reset(network.optimizer, options.learning_rate)
-    state = (checkpoint and checkpoint.read()) or State()
+    state = (checkpoint and checkpoint.read()) or TrainingState()
     if state.n_epochs:
         print(f"{label}: resumed after epoch {state.n_epochs}/{options.epochs}", flush=True)
         state.set_variables(network)
@@ -79,7 +79,7 @@ def run_epochs(
     callbacks = [_Finite(label), schedule, lines]
     if validate is not None:
         callbacks.insert(0, _Validation(validate))
-    followed = {"schedule": (schedule, _FOLLOWED[options.schedule])}
+    tracked = {"schedule": (schedule, _TRACKED[options.schedule])}
     best = None
     if options.best != "last":
         best = keras.callbacks.EarlyStopping(
@@ -89,18 +89,18 @@ def run_epochs(
             restore_best_weights=True,
         )
         callbacks.append(best)
-        followed["best"] = (best, ("best", "wait", "best_epoch", "stopped_epoch"))
-    keeper = Keeper(checkpoint, state, started, followed, best)
+        tracked["best"] = (best, ("best", "wait", "best_epoch", "stopped_epoch"))
+    checkpoint_callback = CheckpointCallback(checkpoint, state, started, tracked, best)
     stopped = state.callbacks.get("best", {}).get("stopped_epoch")
     network.fit(
         batches,
         initial_epoch=options.epochs if stopped else state.n_epochs,
         epochs=options.epochs,
         shuffle=False,  # the batches shuffle themselves, by the seed
-        callbacks=[*callbacks, keeper],
+        callbacks=[*callbacks, checkpoint_callback],
         verbose=0,
     )
-    n_epochs = len(keeper.history["loss"])
+    n_epochs = len(checkpoint_callback.history["loss"])
     return {
         "epochs": n_epochs,
         "best_epoch": n_epochs if best is None else best.best_epoch + 1,
@@ -108,7 +108,7 @@ def run_epochs(
         "learning_rate": options.learning_rate,
         "cut_by_time_limit": lines.cut,
         "seconds": round(time.monotonic() - started, 1),
-        "history": keeper.history,
+        "history": checkpoint_callback.history,
     }
 
 
@@ -160,7 +160,7 @@ def _schedule(
 
 
 # The attributes of the schedules' callbacks that change, by schedule.
-_FOLLOWED = {"plateau": ("best", "wait"), "step": (), "cosine": ()}
+_TRACKED = {"plateau": ("best", "wait"), "step": (), "cosine": ()}
 
 
 class _Cosine(keras.callbacks.Callback):

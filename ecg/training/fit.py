@@ -143,7 +143,7 @@ class Trainer:
             stage,
             options=replace(stage.options, learning_rate=rate),
             time_limit_s=stage.time_limit_s - (time.monotonic() - began),
-            checkpoint=stage.checkpoint and stage.checkpoint.stage("slower"),
+            checkpoint=stage.checkpoint and stage.checkpoint.for_stage("slower"),
         )
         try:
             log = self._attempt(retry, dataset, indices, start, validate)
@@ -229,7 +229,7 @@ def fit(
         decision = fit_decision(truth, probabilities, reward, method.decision)
     probabilities = calibrate(probabilities, decision.temperature)
     scores = score(truth, decide(probabilities, decision), probabilities, reward).summary
-    evidence = {
+    training_log = {
         "data_fingerprint": dataset.fingerprint,
         "n_training": len(selected),
         "n_validation": len(validation),
@@ -244,7 +244,7 @@ def fit(
         },
     }
     prevalence = dataset.labels[kept].mean(axis=0)
-    return TrainedModel(network, method, lead_set, decision, prevalence, evidence)
+    return TrainedModel(network, method, lead_set, decision, prevalence, training_log)
 
 
 def answer_dataset(model: TrainedModel, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:

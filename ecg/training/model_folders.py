@@ -1,4 +1,4 @@
-"""Trains a model folder: one method, one lead set after another, on all records of a folder."""
+"""Trains one method on a folder of records: a model for each lead set, all in one model folder."""
 
 import contextlib
 import math
@@ -26,14 +26,15 @@ from ecg.training.dataset import Dataset, prepare_dataset, read_dataset
 from ecg.training.fit import Trainer, TrainingError, TrainingRun, fit
 from ecg.training.pretraining import pretrain, simulated_for
 
-_WORK = ".training"  # in the model folder, until the training is finished
+_WORK_FOLDER = ".training"  # in the model folder, until training is finished
 
 
 @dataclass(frozen=True)
 class ModelTraining:
-    """The training of one model of a folder, for a process of its own.
+    """The training of one model; can be sent to another process.
 
-    dataset, simulated: their folders. folder: where the model goes.
+    dataset, simulated: folders of the prepared records, see `read_dataset`; simulated is None
+    without pretraining. folder: where the model is saved. time_limit_s: for all its stages.
     """
 
     run: TrainingRun
@@ -45,12 +46,12 @@ class ModelTraining:
 
 
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
-    """Trains the lead sets that the settings name, on all records below `data_directory`.
+    """Trains a model for each lead set of the settings, on all records below `data_directory`.
 
-    All share one prepared dataset; the time limit is shared evenly among the models still to train.
-    If the same training was interrupted before, it resumes: finished models are kept, and the
-    unfinished one goes on after its last epoch. On a cluster or on GPUs the models are trained side
-    by side, see `ecg.runtime.processes.jobs_at_once`.
+    The time limit is divided evenly among the models that are still to train. If the same training
+    was interrupted before, it resumes: finished models are kept, and the unfinished one continues
+    after its last epoch. On a cluster or on GPUs several models are trained at once, see
+    `ecg.runtime.processes.jobs_at_once`.
     Raises TrainingError while another training is using the model folder.
     """
     started = time.monotonic()
@@ -65,9 +66,10 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
         simulated = simulated_for(method, cache, settings.workers)
         runs = [TrainingRun(method, lead_set, settings.seed) for lead_set in settings.lead_sets]
         keys = {run: training_key(run, dataset, simulated, devices) for run in runs}
-        missing = [run for run in runs if not _is_trained(model_directory, run, keys[run])]
+        to_train = [run for run in runs if not _is_trained(model_directory, run, keys[run])]
 
-        def training(run: TrainingRun, n_rounds: int) -> ModelTraining:
+        def plan(run: TrainingRun, n_rounds: int) -> ModelTraining:
+            """The training of a model in the first of `n_rounds` equal parts of the time left."""
             left_s = settings.time_limit_h * 3600 - (time.monotonic() - started)
             return ModelTraining(
                 run,
@@ -80,15 +82,15 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
 
         if devices.jit_compile:
             keep_compiled(cache / "compiled")
-        at_once = jobs_at_once() if client is None else n_workers(client)
-        if client is None and at_once < 2:
-            for i, run in enumerate(missing):
-                task = training(run, len(missing) - i)
-                print(_train(task, dataset, simulated, devices), flush=True)
+        n_at_once = jobs_at_once() if client is None else n_workers(client)
+        if client is None and n_at_once < 2:
+            for i, run in enumerate(to_train):
+                training = plan(run, len(to_train) - i)
+                print(_train(training, dataset, simulated, devices), flush=True)
         else:
-            n_rounds = math.ceil(len(missing) / at_once)
-            tasks = [training(run, n_rounds) for run in missing]
-            for _, scores in run_jobs(train_model, tasks, client=client):
+            n_rounds = math.ceil(len(to_train) / n_at_once)
+            trainings = [plan(run, n_rounds) for run in to_train]
+            for _, scores in run_jobs(train_model, trainings, client=client):
                 print(scores, flush=True)
     missing = missing_models(model_directory)
     if missing:
@@ -100,7 +102,7 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
 
 
 def train_model(training: ModelTraining) -> str:
-    """Trains and saves one model, and returns a line of its scores; for a process of its own."""
+    """Trains and saves one model, reading the datasets anew; returns a line with its scores."""
     dataset = read_dataset(training.dataset)
     simulated = None if training.simulated is None else read_dataset(training.simulated)
     return _train(training, dataset, simulated, find_devices())
@@ -109,7 +111,7 @@ def train_model(training: ModelTraining) -> str:
 def training_key(
     run: TrainingRun, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
-    """A key of everything that a model depends on, the code that trains it included."""
+    """A key of everything that the trained model depends on, including the code."""
     dependencies = [
         run.lead_set,
         method_to_dict(run.method),
@@ -127,32 +129,39 @@ def training_key(
 def _train(
     training: ModelTraining, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
-    """Trains on the simulated records, where there are any, then on the records."""
+    """Pretrains on the simulated records, if any, trains on the records, and saves the model.
+
+    Returns a line with its scores.
+    """
     started = time.monotonic()
     checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
-    keras.backend.clear_session()  # frees the memory of the model before
+    keras.backend.clear_session()  # frees the memory of the previous model
     trainer = Trainer(training.run, devices, len(dataset))
     start = None
     if simulated is not None:
-        # The real records count most, so they get at least half of the time.
+        # Real records matter most, so they get at least half of the time.
         start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
     left_s = time_limit_s - (time.monotonic() - started)
     all_records = np.arange(len(dataset))
-    model = fit(trainer, dataset, all_records, left_s, start, checkpoint.stage("records"))
-    model = replace(model, evidence=model.evidence | {"training_key": checkpoint.key})
+    model = fit(trainer, dataset, all_records, left_s, start, checkpoint.for_stage("records"))
+    model = replace(model, training_log=model.training_log | {"training_key": checkpoint.key})
     save_model(model, training.folder)
     return _scores_line(model)
 
 
 @contextlib.contextmanager
 def _work_folder(model_directory: Path) -> Iterator[Path]:
-    """A folder for the state of the training, removed when it is finished or holds nothing."""
-    with held(model_directory) as alone:
-        if alone is False:
+    """A folder for checkpoints and prepared records.
+
+    Removed when training is finished, or interrupted before it wrote any file. Locks the model
+    folder; raises TrainingError where another training holds the lock.
+    """
+    with held(model_directory) as locked:
+        if locked is False:  # None without locks
             raise TrainingError(f"{model_directory}: another training is using this folder")
-        for leftover in model_directory.glob(".*_leads.*"):  # of a training that was killed
+        for leftover in model_directory.glob(".*_leads.*"):  # from a training that was killed
             leftover.unlink()
-        work = model_directory / _WORK
+        work = model_directory / _WORK_FOLDER
         work.mkdir(exist_ok=True)
         try:
             yield work
@@ -166,29 +175,29 @@ def _work_folder(model_directory: Path) -> Iterator[Path]:
 def _is_trained(folder: Path, run: TrainingRun, key: str) -> bool:
     """Whether the folder holds the model that the run would produce; prints a line if so."""
     try:
-        evidence = load_trained_model(folder, run.lead_set).evidence
+        log = load_trained_model(folder, run.lead_set).training_log
     except ModelFolderError:
         return False
-    # A model that was cut by the time limit gets its remaining epochs.
-    if evidence.get("training_key") != key or _was_cut(evidence):
+    # A model that was cut by the time limit is trained again, with all its epochs.
+    if log.get("training_key") != key or _was_cut(log):
         return False
     print(f"{run.lead_set} leads: already trained, kept", flush=True)
     return True
 
 
-def _was_cut(evidence: dict | None) -> bool:
-    return bool(evidence) and (evidence["cut_by_time_limit"] or _was_cut(evidence["start"]))
+def _was_cut(log: dict | None) -> bool:
+    return bool(log) and (log["cut_by_time_limit"] or _was_cut(log["start"]))
 
 
 def _scores_line(model: TrainedModel) -> str:
-    scores = model.evidence["validation_scores"].items()
+    scores = model.training_log["validation_scores"].items()
     figures = ", ".join(
         f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in scores
     )
-    part = (
-        "on its training records, too few to set some aside"
-        if model.evidence["validated_on_training_records"]
-        else f"on {model.evidence['n_validation']} validation records"
+    scored_on = (
+        "on the training records, which are too few to set some aside"
+        if model.training_log["validated_on_training_records"]
+        else f"on {model.training_log['n_validation']} validation records"
     )
-    cut = "; cut by the time limit" if _was_cut(model.evidence) else ""
-    return f"{model.lead_set} leads, {part}: {figures}{cut}"
+    cut = "; cut by the time limit" if _was_cut(model.training_log) else ""
+    return f"{model.lead_set} leads, {scored_on}: {figures}{cut}"

@@ -1,22 +1,22 @@
-"""Adam over all of a network's variables at once."""
+"""Adam on a single vector of all of a network's variables."""
 
 import math
 
 import keras
 from keras import ops
 
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7  # Keras's own defaults
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
 
 
 class FlatAdam(keras.optimizers.Optimizer):
-    """Adam, whose gradients and moments are one vector rather than an array for each variable.
+    """Adam with gradients and moments as one vector instead of an array for each variable.
 
-    The same updates as of `keras.optimizers.Adam`, and of `AdamW` where there is a weight decay, by
-    a graph that TensorFlow traces sooner, as it does not repeat them for each variable.
+    Makes the same updates as `keras.optimizers.Adam`, or as `AdamW` with a weight decay. TensorFlow
+    traces it faster, because no operation is repeated for each variable.
 
-    learning_rate: first value. weight_decay: share of each variable, times the rate, that an update
-    takes off. clip_norm: largest norm of an update's gradient; None for any. accumulation_steps:
-    steps whose mean gradient makes one update.
+    learning_rate: initial value. weight_decay: each update subtracts learning rate x weight_decay x
+    variable. clip_norm: norm to which the gradient is clipped; None for no clipping.
+    accumulation_steps: steps whose mean gradient makes one update.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class FlatAdam(keras.optimizers.Optimizer):
         self.accumulation_steps = accumulation_steps
 
     def build(self, variables):
-        """Adds the moments of these variables; Keras calls it."""
+        """Creates the moments of the variables; called by Keras."""
         if self.built:
             return
         super().build(variables)
@@ -35,25 +35,26 @@ class FlatAdam(keras.optimizers.Optimizer):
         self.mean = self.add_variable((n_numbers,), name="mean")
         self.square = self.add_variable((n_numbers,), name="square")
         if self.accumulation_steps > 1:
-            self.gathered = self.add_variable((n_numbers,), name="gathered")
+            self.accumulated = self.add_variable((n_numbers,), name="accumulated")
 
     def apply(self, grads, trainable_variables=None):
-        """Takes one step by the gradients, in the variables' order; Keras calls it."""
+        """Takes one step with the gradients, in the order of the variables; called by Keras."""
         if not self.built:
             self.build(list(trainable_variables))
-        gradient = ops.concatenate([ops.reshape(ops.cast(one, "float32"), (-1,)) for one in grads])
+        flat = [ops.reshape(ops.cast(gradient, "float32"), (-1,)) for gradient in grads]
+        gradient = ops.concatenate(flat)
         self.iterations.assign_add(1)
         if self.accumulation_steps == 1:
             self._update(gradient)
             return
-        gathered = self.gathered + gradient
+        accumulated = self.accumulated + gradient
         due = ops.equal(self.iterations % self.accumulation_steps, 0)
         due = ops.cast(due, "float32")
-        self._update(gathered / self.accumulation_steps, due)
-        self.gathered.assign(gathered * (1 - due))
+        self._update(accumulated / self.accumulation_steps, due)
+        self.accumulated.assign(accumulated * (1 - due))
 
     def _update(self, gradient, due=1.0) -> None:
-        """An update by a gradient vector; one that changes nothing where `due` is 0, not 1."""
+        """Updates the variables by a gradient vector; has no effect where `due` is 0, not 1."""
         if self.clip_norm is not None:
             norm = ops.sqrt(ops.sum(ops.square(gradient)))
             gradient = gradient * (self.clip_norm / ops.maximum(norm, self.clip_norm))
@@ -67,9 +68,9 @@ class FlatAdam(keras.optimizers.Optimizer):
         self.square.assign(square)
         change = rate * scale * mean / (ops.sqrt(square) + _EPSILON)
         end = 0
-        for variable in self._trainable_variables:  # as Keras's base class keeps them
+        for variable in self._trainable_variables:  # set by Keras's base class
             start, end = end, end + math.prod(variable.shape)
-            own = ops.reshape(change[start:end], variable.shape)
+            step = ops.reshape(change[start:end], variable.shape)
             if self.decay:
-                own = own + variable * (rate * self.decay)
-            variable.assign_sub(own)
+                step = step + variable * (rate * self.decay)
+            variable.assign_sub(step)

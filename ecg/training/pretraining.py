@@ -1,4 +1,4 @@
-"""Training on simulated records, before a network sees real ones."""
+"""Pretraining on simulated records, before a network is trained on real ones."""
 
 import math
 import time
@@ -18,23 +18,23 @@ from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
 from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import (
-    UNFINISHED,
+    UNFINISHED_PREFIX,
     Dataset,
+    dataset_bytes,
     find_dataset,
     prepare_dataset,
     read_dataset,
-    size_of,
 )
 from ecg.training.epochs import Stage
 from ecg.training.fit import Start, Trainer
 
-# The simulation's seed, the same for every training; large, so that nobody picks it for a test set.
+# The simulation's seed, the same for every training; an unusual number that no test set will have.
 _SEED = 882_530
 _RECORD_BYTES = 210_000  # of a simulated record's files
 
 
 def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
-    """The simulated records that the method's networks are trained on first, if it uses any."""
+    """The simulated records for the method's pretraining; None where it has none."""
     n_records = method.pretraining.n_records
     if not n_records:
         return None
@@ -44,21 +44,22 @@ def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
 def simulated_dataset(
     n_records: int, preparation: Preparation, cache: Path, workers: int
 ) -> Dataset:
-    """The dataset of `n_records` simulated records, found in `cache` or made there.
+    """The dataset of `n_records` simulated records, from the cache or simulated and prepared anew.
 
-    workers: processes that make it. Meanwhile the records themselves take some 210 kB each.
-    Raises OSError where there is not enough disk space for them.
+    workers: processes that simulate and prepare. Until they are prepared, simulated records take
+    some 210 kB each. Raises OSError where there is not enough disk space.
     """
-    place = cache / f"simulated-{_cache_key(n_records, preparation)}"
-    dataset = find_dataset(place)
+    folder = cache / f"simulated-{_cache_key(n_records, preparation)}"
+    dataset = find_dataset(folder)
     if dataset is None:
-        n_bytes = n_records * _RECORD_BYTES + size_of(n_records, preparation)
+        n_bytes = n_records * _RECORD_BYTES + dataset_bytes(n_records, preparation)
         check_room(make_folder(cache), n_bytes, f"{n_records} simulated records")
-        with temporary_folder(cache, UNFINISHED) as made:
-            records = made / "records"
+        with temporary_folder(cache, UNFINISHED_PREFIX) as unfinished:
+            records = unfinished / "records"
             simulate_folder(records, n_records, _SEED, workers=workers)
-            move_whole(prepare_dataset(records, preparation, made, workers).folder, place)
-        dataset = read_dataset(place)
+            prepared = prepare_dataset(records, preparation, unfinished, workers)
+            move_whole(prepared.folder, folder)
+        dataset = read_dataset(folder)
     return dataset
 
 
@@ -68,10 +69,10 @@ def pretrain(
     time_limit_s: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> Start:
-    """Trains the trainer's network on all simulated records; `fit` goes on from the result.
+    """Trains the trainer's network on all simulated records; returns the start for `fit`.
 
-    The weights are those of the last epoch. time_limit_s, checkpoint: see
-    `ecg.training.epochs.Stage`; each stage has a checkpoint of its own. Raises TrainingError.
+    The weights are those of the last epoch. time_limit_s: for all stages. checkpoint: each stage
+    has one of its own, see `Checkpoint.for_stage`. Raises TrainingError.
     """
     started = time.monotonic()
     method, lead_set = trainer.run.method, trainer.run.lead_set
@@ -83,7 +84,7 @@ def pretrain(
             f"{method.name}, {name}, {lead_set} leads",
             options,
             time_limit_s - (time.monotonic() - started),
-            checkpoint and checkpoint.stage(name.split()[0]),
+            checkpoint and checkpoint.for_stage(name.split()[0]),
         )
         log = trainer.train(stage, simulated, all_records, start)
         before = None if start is None else start.log
@@ -93,7 +94,8 @@ def pretrain(
     start = None
     if method.pretraining.measured_epochs:
         # The part of the network that sees the measurements trains in seconds. Trained together
-        # with the signal's part from the beginning it would learn little: that part fits faster.
+        # with the part that sees the signal from the start, it would learn little, because the
+        # latter fits faster.
         alone = replace(method, network=replace(method.network, steps=()))
         run = replace(trainer.run, method=alone)
         part = Trainer(run, trainer.devices, len(simulated))
@@ -104,18 +106,18 @@ def pretrain(
 
 
 def pretraining_method(method: Method, batch_size: int = 1) -> Method:
-    """The method as it is trained on simulated records: equal methods end with equal weights.
+    """The method as it is pretrained: methods for which it is equal get equal weights.
 
-    batch_size: of the training that follows.
+    batch_size: of the training on real records that follows.
     """
     return replace(method, training=_options(method, batch_size), decision=DecisionOptions())
 
 
 def _options(method: Method, batch_size: int) -> TrainingOptions:
-    """How the whole network is trained on simulated records.
+    """Options for training the whole network on simulated records.
 
-    In batches at least as large as those of the training that follows: where they are equal, one
-    compiled training step serves both.
+    Batches are at least as large as those of the training that follows, so that one compiled
+    training step can serve both.
     """
     pretraining = method.pretraining
     growth = max(batch_size / pretraining.batch_size, 1.0)
@@ -130,7 +132,7 @@ def _options(method: Method, batch_size: int) -> TrainingOptions:
 
 
 def _extended(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
-    """Weights of the whole network with which it answers like its trained part."""
+    """Weights of the whole network with which its outputs equal those of its trained part."""
     weights = {layer.name: layer.get_weights() for layer in network.layers}
     *layers, output = part.layers
     weights |= {layer.name: layer.get_weights() for layer in layers}
@@ -142,6 +144,6 @@ def _extended(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
 
 
 def _cache_key(n_records: int, preparation: Preparation) -> str:
-    """Changes with what is asked for, and with the code of simulation and preparation."""
-    makers = "ecg.simulation.recordings", "ecg.training.dataset"
-    return cache_key([asdict(preparation), n_records, _SEED], *makers)[:16]
+    """A key of the records, the preparation, and the code of both."""
+    modules = "ecg.simulation.recordings", "ecg.training.dataset"
+    return cache_key([asdict(preparation), n_records, _SEED], *modules)[:16]

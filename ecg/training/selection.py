@@ -1,4 +1,4 @@
-"""Which of the records set aside for training a method trains on."""
+"""Selection of the training records that a method trains on."""
 
 import numpy as np
 
@@ -7,18 +7,21 @@ from ecg.records.diagnoses import SINUS_RHYTHM
 
 
 def select_records(labels, lead_deviation_mv, options: SelectionOptions, seed) -> np.ndarray:
-    """Positions, ascending, of the records that the options leave in.
+    """Positions, ascending, of the records that are not left out by the options.
 
-    labels: (n_records, 26) bool. lead_deviation_mv: (n_records, n_leads), of the leads in use.
+    labels: (n_records, 26) bool. lead_deviation_mv: (n_records, n_leads), standard deviation of
+    the leads in use. seed: of the draw among records with sinus rhythm alone.
     """
-    left_in = np.ones(len(labels), bool)
+    kept = np.ones(len(labels), bool)
     if options.scored_only:
-        left_in &= labels.any(axis=1)
+        kept &= labels.any(axis=1)
     if options.deviation_mv is not None:
         low, high = options.deviation_mv
-        left_in &= ((lead_deviation_mv >= low) & (lead_deviation_mv <= high)).all(axis=1)
-    normal = left_in & labels[:, SINUS_RHYTHM] & (np.count_nonzero(labels, axis=1) == 1)
-    n_out = round(options.sinus_left_out * np.count_nonzero(normal))
-    out = np.random.default_rng(seed).choice(np.flatnonzero(normal), n_out, replace=False)
-    left_in[out] = False
-    return np.flatnonzero(left_in)
+        kept &= ((lead_deviation_mv >= low) & (lead_deviation_mv <= high)).all(axis=1)
+    sinus_only = kept & labels[:, SINUS_RHYTHM] & (np.count_nonzero(labels, axis=1) == 1)
+    n_left_out = round(options.sinus_left_out * np.count_nonzero(sinus_only))
+    left_out = np.random.default_rng(seed).choice(
+        np.flatnonzero(sinus_only), n_left_out, replace=False
+    )
+    kept[left_out] = False
+    return np.flatnonzero(kept)

@@ -1,5 +1,4 @@
-"""Some records -> a file of their windows, and what a dataset's table says of each: the work of one
-process among several."""
+"""Prepares a shard of a dataset: a file of windows and the table's rows for some of the records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from ecg.signals.preprocessing import Preparation, lead_deviation
 
 _LARGE_BLOCK = 2**25 - 2**16  # bytes; from 32 MiB on glibc does not learn from a block
 
-_COLUMNS = {  # type, and shape of a row
-    "first": (np.int64, ()),
+_COLUMNS = {  # type and shape of a row
+    "first_window": (np.int64, ()),
     "n_windows": (np.int64, ()),
     "labels": (bool, (N_CLASSES,)),
     "demographics": (np.float32, (N_DEMOGRAPHICS,)),
@@ -34,10 +33,12 @@ _COLUMNS = {  # type, and shape of a row
 
 @dataclass(frozen=True)
 class Shard:
-    """What is said of some records. columns: of those that can be used, see `_COLUMNS`, windows
-    counted from the file's first. errors: of every record what is wrong with it, or None.
-    transient: whether some error is not the record's own, but the machine's, so that it may not
-    come again."""
+    """Part of a dataset's table.
+
+    columns: a row for each usable record, see `_COLUMNS`; first_window counts from the start of the
+    shard's file. errors: what is wrong with each record, or None. transient: whether an error was
+    the machine's fault, not the record's, so that it may not recur.
+    """
 
     columns: dict[str, np.ndarray]
     errors: list[str | None]
@@ -45,27 +46,27 @@ class Shard:
 
 
 def write_shard(files: Sequence[RecordFiles], shard_file: Path, preparation: Preparation) -> Shard:
-    """What is said of these records, whose windows are written to the file.
+    """Prepares the records, writes their windows to the file and returns their part of the table.
 
     Raises OSError naming the file where it cannot be written.
     """
     _keep_freed_memory()
     rows, errors, n_written, transient = [], [], 0, False
-    # One thread, so that the sums are those of any machine.
+    # One thread, so that sums do not depend on the number of cores.
     with naming(shard_file), open(shard_file, "wb") as shard, threadpool_limits(1, "blas"):
         for file in files:
             try:
-                windows, facts = _prepare_record(file, preparation)
+                windows, row = _prepare_record(file, preparation)
             except (OSError, ValueError) as error:  # RecordError is a ValueError
                 errors.append(str(error))
                 transient |= _is_transient(error)
                 continue
             shard.write(windows)
-            rows.append({"first": n_written, "n_windows": len(windows), **facts})
+            rows.append({"first_window": n_written, "n_windows": len(windows), **row})
             errors.append(None)
             n_written += len(windows)
     columns = {
-        # With their types and widths even where there are no rows.
+        # Of the right type and shape even without rows.
         name: np.array([row[name] for row in rows], dtype).reshape(-1, *shape)
         for name, (dtype, shape) in _COLUMNS.items()
     }
@@ -73,7 +74,7 @@ def write_shard(files: Sequence[RecordFiles], shard_file: Path, preparation: Pre
 
 
 def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.ndarray, dict]:
-    """A record's windows (n_windows, 12, n_samples), float32, and what the table says of it."""
+    """A record's windows (n_windows, 12, n_samples), float32, and its row of the table."""
     record = read_record(file, preparation.duration_s)
     if not record.dx:
         raise RecordError("has no diagnosis code in a '#Dx' line")
@@ -90,7 +91,7 @@ def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.nda
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether it came of the machine: too many open files, a disk that fails, missing rights."""
+    """Whether the machine caused it: too many open files, a failing disk, missing permissions."""
     causes = (error, error.__cause__)
     return any(
         isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) for cause in causes

@@ -1,16 +1,15 @@
-"""Records -> parts that keep the proportions of every label."""
+"""Splits of records into training and held-out records, stratified by label or by source."""
 
 import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
 
 def hold_out(labels, share, seed, sources=None) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (kept, held out) of the records, `share` of them held out.
+    """Positions (kept, held out) of the records, with a share of them held out.
 
-    labels: (n_records, n_classes) bool; iterative stratification keeps their proportions, and
-    those of the `sources` (n_records,), str, where they are given. Where the share of the records
-    is less than one, or what is held out comes out empty, both parts are all of them: there is
-    nothing to validate on, and the caller should say so.
+    Iterative stratification preserves the proportions of the labels (n_records, n_classes), bool,
+    and, where given, of the sources (n_records,), str. Where there are too few records to hold one
+    out, both parts are all records; the caller should tell the user so.
     """
     everything = np.arange(len(labels))
     if share * len(labels) < 1:
@@ -23,7 +22,7 @@ def hold_out(labels, share, seed, sources=None) -> tuple[np.ndarray, np.ndarray]
 
 
 def k_folds(labels, n_folds, seed) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Positions (kept, held out) of each of `n_folds` folds, by iterative stratification.
+    """Positions (kept, held out) of each fold, by iterative stratification of the labels.
 
     Raises ValueError where there are fewer records than folds, or fewer than two folds.
     """
@@ -35,10 +34,10 @@ def k_folds(labels, n_folds, seed) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(splitter.split(np.arange(len(labels)), labels))
 
 
-def by_source(sources) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(source, positions kept, positions held out): each source (n_records,), str, left out once.
+def leave_one_source_out(sources) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """One (source, positions kept, positions held out) for each source.
 
-    Raises ValueError where there is a single source.
+    sources: (n_records,), str. Raises ValueError where all records are of one source.
     """
     names = np.unique(sources)
     if len(names) < 2:

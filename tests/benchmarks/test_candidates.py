@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import candidates
-from benchmarks.candidates import CANDIDATES, DEFAULT, ON_SIGNAL, Candidate
+from benchmarks.candidates import CANDIDATES, DEFAULT, NEEDS_SIGNAL, Candidate
 from ecg.models.losses import BinaryCrossentropy, make_targets
 from ecg.models.registry import find_method
 from ecg.models.training_options import PretrainingOptions, TrainingOptions
@@ -24,7 +24,7 @@ WEIGHTS = np.linspace(1, 2, 26, dtype=np.float32)  # of the classes
 # What a candidate changes beside its method, or in place of it.
 OTHER_PARTS = {
     DEFAULT: set(),
-    "weights averaged": {"optimizer"},
+    "weight averaging": {"optimizer"},
     "unlabelled classes masked": {"weights"},
     "mixup": {"signal", "measurements", "labels"},
     "soft metric at the end": {"fit"},
@@ -48,7 +48,7 @@ def dataset() -> Dataset:
     return Dataset(
         folder=Path("made up"),
         data=random.normal(size=(N_RECORDS, 12, N_SAMPLES)).astype(np.float32),
-        first=np.arange(N_RECORDS),
+        first_window=np.arange(N_RECORDS),
         n_windows=np.ones(N_RECORDS, int),
         names=np.array([f"T{i}" for i in range(N_RECORDS)]),
         sources=np.repeat(["A", "B"], N_RECORDS // 2),
@@ -113,7 +113,7 @@ def test_a_candidate_changes_its_method_or_another_part_and_nothing_else(name, d
     usual, changed = parts(DEFAULT, dataset), parts(name, dataset)
     assert {part for part in usual if changed[part] != usual[part]} == OTHER_PARTS.get(name, set())
     assert (method == find_method("multiscale_se")) == (name in OTHER_PARTS)
-    assert candidate.is_a_method == (not OTHER_PARTS.get(name))
+    assert candidate.changes_method_only == (not OTHER_PARTS.get(name))
 
 
 def test_no_two_candidates_are_the_same(dataset):
@@ -126,9 +126,9 @@ def test_no_two_candidates_are_the_same(dataset):
 
 
 def test_candidates_without_a_signal_path_are_of_other_parts():
-    assert set(ON_SIGNAL) < set(CANDIDATES)
-    assert {DEFAULT, "mixup", "age and sex"}.isdisjoint(ON_SIGNAL)
-    assert set(CHANGES_SIGNAL) < set(ON_SIGNAL)
+    assert set(NEEDS_SIGNAL) < set(CANDIDATES)
+    assert {DEFAULT, "mixup", "age and sex"}.isdisjoint(NEEDS_SIGNAL)
+    assert set(CHANGES_SIGNAL) < set(NEEDS_SIGNAL)
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_candidates_without_a_signal_path_are_of_other_parts():
         ("twice the measured width", "network", "measured_width", 256),
         ("twice the simulated records", "pretraining", "n_records", 12_000),
         ("without pre-training", "pretraining", "n_records", 0),
-        ("measurements not first", "pretraining", "measured_epochs", 0),
+        ("without measurements-only stage", "pretraining", "measured_epochs", 0),
         ("without measurements", "network", "measured_width", None),
         ("measurements alone", "network", "steps", ()),
-        ("rate without warm-up", "training", "warmup_share", 0),
-        ("classes weigh alike", "loss", "class_weights", "equal"),
+        ("without warm-up", "training", "warmup_share", 0),
+        ("equal class weights", "loss", "class_weights", "equal"),
         ("age and sex", "network", "demographics", True),
     ],
 )
@@ -181,7 +181,9 @@ def test_narrow_networks_go_through_the_full_stages_on_so_many_simulated_records
         return CANDIDATES[name].method("multiscale_se", "demo", 50).pretraining
 
     assert stages("twice the simulated records") == replace(full, n_records=100)
-    assert stages("measurements not first") == replace(full, n_records=50, measured_epochs=0)
+    assert stages("without measurements-only stage") == replace(
+        full, n_records=50, measured_epochs=0
+    )
     assert stages("without pre-training") == PretrainingOptions()
 
 
@@ -386,7 +388,7 @@ def test_averaged_weights_are_trained_like_the_others():
     average = usual[0]
     for weight in usual[1:]:
         average = 0.98 * average + 0.02 * weight
-    trained, kept = weights_of("weights averaged")
+    trained, kept = weights_of("weight averaging")
     assert trained == pytest.approx(usual, rel=1e-5)
     assert kept == pytest.approx(average, rel=1e-5)
 

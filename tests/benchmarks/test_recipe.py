@@ -7,8 +7,8 @@ import pytest
 import tensorflow
 
 from benchmarks import candidates, recipe
-from benchmarks.candidates import CANDIDATES, DEFAULT, ON_SIGNAL, Candidate
-from benchmarks.recipe import FIGURES, HEAD, Bench, read_rows, table, write_rows
+from benchmarks.candidates import CANDIDATES, DEFAULT, NEEDS_SIGNAL, Candidate
+from benchmarks.recipe import COLUMNS, FIGURES, Bench, read_rows, table, write_rows
 from ecg.models.settings import Settings
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import challenge_metric, score
@@ -59,7 +59,7 @@ def run(data, out, *arguments) -> list[dict]:
 
 def made_up_row(candidate, seed, *figures, split="5 folds", key="0f") -> dict:
     head = (candidate, "demo", "2", str(seed), split)
-    return dict(zip(HEAD, (*head, *(f"{figure:.4f}" for figure in figures), key), strict=True))
+    return dict(zip(COLUMNS, (*head, *(f"{figure:.4f}" for figure in figures), key), strict=True))
 
 
 def trainer_of(run, devices, n_training):
@@ -94,7 +94,7 @@ def finished(data, cache, tmp_path_factory):
     out = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         narrow(patch, **FAST)
-        patch.setattr(recipe, "SMALLEST_SOURCE", 1)
+        patch.setattr(recipe, "MIN_SOURCE_RECORDS", 1)
         patch.setenv("ECG_CACHE", str(cache))
         patch.setenv("ECG_WORKERS", "1")
         # Step by step, as the fixture `without_graphs` has it for a single test.
@@ -212,7 +212,7 @@ def test_a_key_changes_with_the_method_the_records_and_the_split(
         usual.key(own, 5),
         usual.key(own, 4),
         usual.key(own, None),
-        usual.key(CANDIDATES["classes weigh alike"], 5),
+        usual.key(CANDIDATES["equal class weights"], 5),
         bench(data, cache, measured=True).key(own, 5),
         bench(data, cache, n_simulated=40).key(own, 5),
         bench(data, cache, n_simulated=41).key(own, 5),
@@ -260,7 +260,7 @@ def test_candidates_that_come_to_the_same_are_left_out(data, tmp_path, scored, c
 def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache, monkeypatch):
     narrow(monkeypatch, n_simulated=0)
     own, trained = bench(data, cache), []
-    labels, sources = own.records.labels, own.records.sources
+    labels, sources = own.dataset.labels, own.dataset.sources
     random = np.random.default_rng(0)
     probabilities = random.random(labels.shape)
     outputs = probabilities > 0.5
@@ -279,7 +279,7 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
         return score(*parts, read_weights()).summary["AUROC"]
 
     everything, metric = np.arange(16), challenge_metric(labels, outputs, read_weights())
-    monkeypatch.setattr(recipe, "SMALLEST_SOURCE", 7)
+    monkeypatch.setattr(recipe, "MIN_SOURCE_RECORDS", 7)
     candidate = Candidate(trainer=trainer_of, fit=fit)
     found = own.scores(candidate, 3, 1, None)
     assert [kept.tolist() for kept, *_ in trained] == [
@@ -288,7 +288,7 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
     assert [(lead_set, seed) for _, lead_set, seed in trained] == [(3, 1), (3, 1)]
     assert found["AUROC"] == pytest.approx(auroc(np.flatnonzero(sources == "T")))
     assert found["Challenge metric"] == pytest.approx(metric)
-    monkeypatch.setattr(recipe, "SMALLEST_SOURCE", 17)
+    monkeypatch.setattr(recipe, "MIN_SOURCE_RECORDS", 17)
     assert np.isnan(own.scores(candidate, 3, 1, None)["AUROC"])
     trained.clear()
     found = own.scores(candidate, 2, 0, 4)
@@ -301,7 +301,7 @@ def test_figures_are_means_over_folds_and_the_metric_of_all_records(data, cache,
 def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache, monkeypatch):
     narrow(monkeypatch)
     own, starts, given = bench(data, cache), [], []
-    monkeypatch.setattr(recipe, "simulated_for", lambda method, *_: own.records)
+    monkeypatch.setattr(recipe, "simulated_for", lambda method, *_: own.dataset)
     monkeypatch.setattr(
         recipe,
         "answer_dataset",
@@ -310,7 +310,7 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
 
     def pretrain(trainer, simulated):
         starts.append(trainer.run)
-        assert trainer.n_training == len(own.records)
+        assert trainer.n_training == len(own.dataset)
         return SimpleNamespace(number=len(starts))
 
     monkeypatch.setattr(recipe, "Trainer", trainer_of)
@@ -323,7 +323,7 @@ def test_folds_go_on_from_one_start_for_all_candidates_that_share_it(data, cache
     own.scores(default, 2, 0, 2)
     own.scores(replace(default, change=CANDIDATES["twice the epochs"].change), 2, 0, 2)
     assert given == [1] * 4
-    own.scores(replace(default, change=CANDIDATES["classes weigh alike"].change), 2, 0, 2)
+    own.scores(replace(default, change=CANDIDATES["equal class weights"].change), 2, 0, 2)
     own.scores(replace(default, change=CANDIDATES["age and sex"].change), 2, 0, 2)
     own.scores(default, 2, 1, 2)
     own.scores(default, 3, 0, 2)
@@ -410,13 +410,13 @@ def test_an_unknown_candidate_is_answered_with_the_known_ones(data, tmp_path, ca
     message = error_of(capsys, data, tmp_path, "--measurements", "--candidate", "half the width")
     assert message.endswith("found 'half the width'")
     assert repr(MIXUP) in message
-    assert not any(repr(name) in message.rpartition("found")[0] for name in ON_SIGNAL)
+    assert not any(repr(name) in message.rpartition("found")[0] for name in NEEDS_SIGNAL)
 
 
 def test_all_candidates_with_a_meaning_are_the_default(data, tmp_path, scored):
     run(data, tmp_path, "--leads", "2", "--seeds", "0", "--measurements", "--simulated", "40")
     asked = {name for name, *_ in scored}
-    assert asked == set(CANDIDATES) - set(ON_SIGNAL)
+    assert asked == set(CANDIDATES) - set(NEEDS_SIGNAL)
 
 
 def test_records_that_cannot_be_split_end_in_one_line(data, tmp_path, capsys, monkeypatch):

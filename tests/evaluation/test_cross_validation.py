@@ -162,7 +162,7 @@ def trained(monkeypatch):
         seen.fits.append((*trainer, len(indices)))
         seen.starts.append(start)
         return SimpleNamespace(
-            evidence={"epochs": 1, "best_epoch": 1},
+            training_log={"epochs": 1, "best_epoch": 1},
             decision=SimpleNamespace(temperature=1.0),
             key=(*trainer, indices.tolist()),
         )

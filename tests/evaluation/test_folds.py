@@ -62,7 +62,7 @@ def calls(monkeypatch):
     def fit(trainer, dataset, indices, start):
         calls.append((trainer, dataset.names[indices].tolist(), start))
         return SimpleNamespace(
-            evidence={"epochs": 5, "best_epoch": 3, "history": {}},
+            training_log={"epochs": 5, "best_epoch": 3, "history": {}},
             decision=SimpleNamespace(temperature=1.25),
         )
 

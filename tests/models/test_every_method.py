@@ -27,8 +27,8 @@ def method_and_dataset(request, training_folder, tmp_path_factory):
 def test_every_method_trains_and_answers_on_every_lead_set(method_and_dataset, lead_set, tmp_path):
     method, dataset = method_and_dataset
     model = fitted(method, dataset, lead_set, devices=find_devices())
-    assert np.isfinite(model.evidence["history"]["loss"]).all()
-    assert np.isfinite(model.evidence["history"]["val_loss"]).all()
+    assert np.isfinite(model.training_log["history"]["loss"]).all()
+    assert np.isfinite(model.training_log["history"]["val_loss"]).all()
 
     signal = beats(300 * 25, 300)[lead_rows(lead_set)]
     record = header_text("A1", 300, 300 * 25, LEAD_SETS[lead_set]), digitise(signal)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ecg.models.decisions import Decision, DecisionOptions, decide
-from ecg.models.descriptions import ModelFolderError, missing_models
+from ecg.models.descriptions import ModelFolderError, find_models, missing_models
 from ecg.models.method import method_to_dict
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model
 from ecg.models.registry import METHODS, find_method, method_from_dict
@@ -47,10 +47,10 @@ def test_a_model_comes_back_as_it_was_saved(model_folder, tmp_path, lead_set):
     np.testing.assert_array_equal(*(np.asarray(one.network(inputs)) for one in (again, model)))
     assert_decides_the_same(again.decision, model.decision)
     np.testing.assert_array_equal(again.prevalence, model.prevalence)
-    assert (again.method, again.lead_set, again.evidence) == (
+    assert (again.method, again.lead_set, again.training_log) == (
         model.method,
         lead_set,
-        model.evidence,
+        model.training_log,
     )
 
 
@@ -142,7 +142,7 @@ def test_the_json_says_all_that_answers_depend_on(model_folder):
     assert description["decision"]["thresholds"] == []
     assert description["decision"]["temperature"] > 0
     assert description["method"]["decision"]["rule"] == "expected_score"
-    assert len(description["evidence"]["data_fingerprint"]) == 64
+    assert len(description["training_log"]["data_fingerprint"]) == 64
     assert description["versions"]["keras"]
     assert {path.suffix for path in model_folder.iterdir()} == {".json", ".h5"}
 
@@ -155,7 +155,7 @@ def test_a_missing_model_is_named_with_what_else_is_missing(folder):
     (folder / "4_leads.json").write_text(json.dumps(other))
     (folder / "2_leads.json").write_text("no JSON")
     assert missing_models(folder) == [12, 4, 3, 2]
-    with pytest.raises(ModelFolderError, match=r"12_leads\.json: .*lacks 12, 4, 3, 2 leads"):
+    with pytest.raises(ModelFolderError, match=r"12_leads\.json: .*no model for 12, 4, 3, 2 leads"):
         load_trained_model(folder, 12)
     with pytest.raises(ModelFolderError, match=r"3_leads\.weights\.h5: expected the model's w"):
         load_trained_model(folder, 3)
@@ -179,11 +179,11 @@ def test_weights_of_another_model_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 3}, "expected a model description of format 4"),
-        ({"format": 99}, "expected a model description of format 4"),
+        ({"format": 4}, "expected a model description of format 5, found format 4"),
+        ({"format": 99}, "expected a model description of format 5, found format 99"),
         ({"leads": 5}, "unreadable"),
-        ({"prevalence": [7.0] * 26}, "expected prevalences in"),
-        ({"prevalence": [float("nan")] * 26}, "expected prevalences in"),
+        ({"prevalence": [7.0] * 26}, "expected prevalences from"),
+        ({"prevalence": [float("nan")] * 26}, "expected prevalences from"),
         ({"prevalence": [0.1] * 25}, "number of prevalences: expected"),
         ({"lead_set": 3}, "lead_set: expected 2, found 3"),
         ({"leads": ["II", "I"]}, "leads: expected"),
@@ -327,3 +327,10 @@ def test_a_filter_that_cannot_be_is_refused(folder, band_order):
         ModelFolderError, match=r"2_leads\.json: unreadable: .*band_order: expected 1"
     ):
         load_trained_model(folder, 2)
+
+
+def test_a_folder_of_another_version_is_refused_with_both_formats(folder):
+    for path in folder.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
+    with pytest.raises(ModelFolderError, match=r"leads\.json: .* format 5, found format 4"):
+        find_models(folder)

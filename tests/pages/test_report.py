@@ -86,11 +86,11 @@ def test_errors_name_the_missing_file_or_folder(data, model_folder, tmp_path):
 def test_the_error_for_an_incomplete_description_names_its_file(data, model_folder, tmp_path):
     model = shutil.copytree(model_folder, tmp_path / "model")
     description = json.loads((model / "2_leads.json").read_text())
-    del description["evidence"]
+    del description["training_log"]
     (model / "2_leads.json").write_text(json.dumps(description))
     error = error_of(model, data / "labels" / "2", data / "outputs", tmp_path / "page.html")
     assert "2_leads.json: " in error
-    assert "KeyError('evidence')" in error
+    assert "KeyError('training_log')" in error
 
 
 def test_all_training_stages_of_a_pretrained_model_are_drawn(data, model_folder, tmp_path):
@@ -98,7 +98,7 @@ def test_all_training_stages_of_a_pretrained_model_are_drawn(data, model_folder,
     description = json.loads((model / "2_leads.json").read_text())
     # Pretraining has no validation, see `ecg.training.pretraining.pretrain`.
     stage = {"history": {"loss": [0.7, 0.5], "learning_rate": [1e-3, 1e-4]}, "n_training": 24}
-    description["evidence"]["start"] = stage | {"start": stage | {"start": None}}
+    description["training_log"]["start"] = stage | {"start": stage | {"start": None}}
     (model / "2_leads.json").write_text(json.dumps(description))
     page = tmp_path / "page.html"
     main([str(model), *(str(data / name) for name in ("labels/2", "outputs")), str(page)])

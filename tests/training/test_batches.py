@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecg.models.inputs import record_inputs
+from ecg.models.inputs import InputOptions, record_inputs
 from ecg.models.losses import make_targets
 from ecg.records.discovery import find_records
 from ecg.records.leads import LEAD_SETS, lead_rows
@@ -167,7 +167,7 @@ def test_a_network_without_a_signal_gets_none(dataset):
 def test_training_and_answering_take_the_same_of_a_record(dataset, folder, lead_set):
     for i, files in enumerate(find_records(folder / "data")):
         record = read_record(files, PREPARATION.duration_s)
-        answering = record_inputs(record, lead_set, PREPARATION, ALL)
+        answering = record_inputs(record, InputOptions(lead_set, PREPARATION, ALL))
         assert tuple(answering) == ALL
         training, _ = bags_of(dataset, [i], 1, lead_set, ALL, bag_size=N_WINDOWS[i])[0]
         (windows,) = window_batches(dataset, [i], lead_set, ALL, 99)

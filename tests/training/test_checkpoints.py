@@ -8,14 +8,14 @@ import tensorflow
 
 from ecg.models.training_options import TrainingOptions
 from ecg.training import checkpoints
-from ecg.training.checkpoints import Checkpoint, Keeper, State
+from ecg.training.checkpoints import Checkpoint, CheckpointCallback, TrainingState
 from ecg.training.dataset import prepare_dataset
 from ecg.training.epochs import METRIC, NotFiniteError, Stage, make_optimizer, run_epochs
 from ecg.training.fit import Trainer, TrainingError, TrainingRun, fit
 from ecg.training.pretraining import pretrain, simulated_dataset
 from tests.narrow import CPU, fitted, narrow_method
 
-STATE = State(
+STATE = TrainingState(
     {"loss": [0.1, 0.2]},
     3.5,
     {"schedule": {"wait": 1, "best": 0.1}},
@@ -52,7 +52,7 @@ def stop_after(monkeypatch):
 
 
 def test_a_state_is_read_as_it_was_written(tmp_path):
-    checkpoint = Checkpoint(tmp_path / "12_leads.npz", "key").stage("records")
+    checkpoint = Checkpoint(tmp_path / "12_leads.npz", "key").for_stage("records")
     assert checkpoint.file == tmp_path / "12_leads.records.npz"
     assert checkpoint.read() is None
     checkpoint.write(STATE)
@@ -104,22 +104,26 @@ def callback(**attributes):
 
 def test_callbacks_get_back_what_they_knew_and_the_best_weights():
     schedule, best = callback(wait=0, best=None, patience=3), callback(best_weights=None)
-    followed = {"schedule": (schedule, ("wait", "best"))}
-    Keeper(None, STATE, 0.0, followed, best).on_train_begin()
+    tracked = {"schedule": (schedule, ("wait", "best"))}
+    CheckpointCallback(None, STATE, 0.0, tracked, best).on_train_begin()
     assert vars(schedule) == {"wait": 1, "best": 0.1, "patience": 3}
     np.testing.assert_array_equal(best.best_weights, STATE.best)
 
 
 def test_a_training_that_begins_leaves_callbacks_as_they_are():
     schedule, best = callback(wait=0, best=None), callback(best_weights=None)
-    Keeper(None, State(), 0.0, {"schedule": (schedule, ("wait",))}, best).on_train_begin()
+    CheckpointCallback(
+        None, TrainingState(), 0.0, {"schedule": (schedule, ("wait",))}, best
+    ).on_train_begin()
     assert vars(schedule) == {"wait": 0, "best": None}
     assert best.best_weights is None
 
 
 def test_best_weights_that_no_callback_looks_for_are_left_where_they_are():
     schedule = callback()
-    Keeper(None, STATE, 0.0, {"schedule": (schedule, ("wait", "best"))}).on_train_begin()
+    CheckpointCallback(
+        None, STATE, 0.0, {"schedule": (schedule, ("wait", "best"))}
+    ).on_train_begin()
     assert vars(schedule) == {"wait": 1, "best": 0.1}
 
 
@@ -259,7 +263,7 @@ def test_a_method_that_is_stopped_comes_to_the_same_model(
         fitted(method, dataset, devices=devices, checkpoint=checkpoint)
     stopped = fitted(method, dataset, devices=devices, checkpoint=checkpoint)
     assert_same_weights(whole, stopped)
-    assert whole.evidence["history"] == stopped.evidence["history"]
+    assert whole.training_log["history"] == stopped.training_log["history"]
     np.testing.assert_array_equal(whole.decision.thresholds, stopped.decision.thresholds)
     assert whole.decision.temperature == stopped.decision.temperature
 
@@ -284,7 +288,7 @@ def train_in_stages(method, simulated, dataset, precision, checkpoint=None):
     devices = replace(CPU, precision=precision)
     trainer = Trainer(TrainingRun(method, 2, 0), devices, len(dataset))
     start = pretrain(trainer, simulated, checkpoint=checkpoint)
-    stage = checkpoint and checkpoint.stage("records")
+    stage = checkpoint and checkpoint.for_stage("records")
     return fit(trainer, dataset, np.arange(len(dataset)), start=start, checkpoint=stage)
 
 
@@ -330,10 +334,10 @@ def test_a_training_stopped_in_any_of_its_stages_comes_to_the_same_model(
 
 def histories(model) -> list[dict]:
     """Of its stages, the last one first."""
-    found, evidence = [], model.evidence
-    while evidence is not None:
-        found.append(evidence["history"])
-        evidence = evidence["start"]
+    found, log = [], model.training_log
+    while log is not None:
+        found.append(log["history"])
+        log = log["start"]
     return found
 
 
@@ -349,14 +353,14 @@ def assert_same_weights(one, other):
 def not_finite_above(monkeypatch):
     """Makes each epoch's loss infinite whose rate is above a limit."""
     limit = []
-    on_epoch_end = checkpoints.Keeper.on_epoch_end
+    on_epoch_end = checkpoints.CheckpointCallback.on_epoch_end
 
     def find(self, epoch, logs=None):
         if float(self.model.optimizer.learning_rate) > limit[0] and epoch == 1:
             raise NotFiniteError("epoch 2: expected a finite loss, found inf")
         on_epoch_end(self, epoch, logs)
 
-    monkeypatch.setattr(checkpoints.Keeper, "on_epoch_end", find)
+    monkeypatch.setattr(checkpoints.CheckpointCallback, "on_epoch_end", find)
     return limit.append
 
 
@@ -370,9 +374,9 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
     model = fitted(method, dataset, checkpoint=Checkpoint(tmp_path / "2_leads.npz", "key"))
     line = "epoch 2: expected a finite loss, found inf"
     assert f"{line}; starting again at 0.002" in capsys.readouterr().out
-    assert model.evidence["slower_because"] == line
+    assert model.training_log["slower_because"] == line
     assert model.method == method
-    rate = model.evidence["learning_rate"]
+    rate = model.training_log["learning_rate"]
     assert rate == pytest.approx(0.002)
     # Nothing is left of the first attempt.
     assert_same_weights(

@@ -92,7 +92,7 @@ def test_neither_workers_nor_chunks_change_the_windows(mixed_folder, tmp_path, m
     monkeypatch.setattr(dataset_module, "write_shard", write_shard)
     shared = prepare_dataset(mixed_folder, WINDOWS, tmp_path / "3", workers=2)
     for other in (cut, shared):
-        for name in ("data", "first", "n_windows", "labels", "waves"):
+        for name in ("data", "first_window", "n_windows", "labels", "waves"):
             np.testing.assert_array_equal(getattr(other, name), getattr(whole, name), name)
         assert other.fingerprint == whole.fingerprint
 
@@ -104,8 +104,8 @@ def test_windows_lie_in_one_file_in_the_order_of_the_records(
     monkeypatch.setattr(dataset_module, "_CHUNK", chunk)
     dataset = prepare_dataset(mixed_folder, WINDOWS, tmp_path / "cache", workers=1)
     files = {file.name for file in dataset.folder.iterdir()}
-    assert files == {"windows.f32", "table.npz", "facts.json"}
-    assert dataset.first.tolist() == [0, 1, 3, 8, 13]
+    assert files == {"windows.f32", "table.npz", "metadata.json"}
+    assert dataset.first_window.tolist() == [0, 1, 3, 8, 13]
     np.testing.assert_array_equal(np.concatenate(windows_of(dataset)), dataset.data)
     assert_holds(dataset, mixed_folder, WINDOWS)
 
@@ -186,7 +186,7 @@ def test_a_chunk_without_a_good_record_leaves_no_window(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset_module, "_CHUNK", 1)
     monkeypatch.setattr(dataset_module, "MAX_REJECTED_SHARE", 0.2)
     dataset = prepare_dataset(folder, PREPARATION, tmp_path / "cache", workers=1)
-    assert dataset.first.tolist() == [0, 1, 2, 3]
+    assert dataset.first_window.tolist() == [0, 1, 2, 3]
     assert dataset.data.shape == (4, 12, 1000)
     (folder / "T120002.hea").unlink()
     assert_holds(dataset, folder, PREPARATION)
@@ -317,13 +317,13 @@ def cut_off(path):
     "damage",
     [
         lambda place: cut_off(place / "table.npz"),
-        lambda place: cut_off(place / "facts.json"),
+        lambda place: cut_off(place / "metadata.json"),
         lambda place: cut_off(place / "windows.f32"),
         # A whole window less.
         lambda place: os.truncate(place / "windows.f32", 3 * 12 * 1000 * 4),
         lambda place: (place / "windows.f32").write_bytes(b""),
         lambda place: (place / "windows.f32").unlink(),
-        lambda place: (place / "facts.json").unlink(),
+        lambda place: (place / "metadata.json").unlink(),
         lambda place: (place / "table.npz").write_bytes(b""),
     ],
 )
@@ -333,7 +333,7 @@ def test_a_damaged_cache_is_prepared_anew(damage, tmp_path, made, capsys):
     damage(whole.folder)
     again = prepare_dataset(folder, PREPARATION, cache, workers=1)
     assert len(made) == 2
-    assert f"{whole.folder}: damaged, prepared anew" in capsys.readouterr().out
+    assert f"{whole.folder}: the prepared dataset is damaged" in capsys.readouterr().out
     assert again.fingerprint == whole.fingerprint
     assert_holds(again, folder, PREPARATION)
 
@@ -353,7 +353,7 @@ def test_an_error_of_the_machine_is_not_kept_with_the_records(tmp_path, made, mo
     assert len(prepare_dataset(folder, PREPARATION, cache, workers=1)) == 11
     assert len(prepare_dataset(folder, PREPARATION, cache, workers=1)) == 11
     assert len(made) == 2
-    assert "without records that could not be read then, prepared anew" in capsys.readouterr().out
+    assert "some records could not be read last time" in capsys.readouterr().out
 
 
 def test_a_lack_of_handles_costs_no_cache(tmp_path, monkeypatch):

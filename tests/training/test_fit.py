@@ -64,7 +64,7 @@ for name in METHODS:
     probabilities = predict_records(model.network, method, dataset, held_out, 2)
     truth, weights = dataset.labels[held_out], read_weights()
     results[name] = {
-        "history": model.evidence["history"],
+        "history": model.training_log["history"],
         "probabilities": probabilities.tolist(),
         "metric": best_metric(truth, probabilities, weights, method.decision),
     }
@@ -126,19 +126,19 @@ def test_training_learns_and_keeps_its_best_epoch(dataset_of, capsys):
     method = replace(method, network=replace(method.network, steps=(2,)), training=options)
     dataset = dataset_of(method)
     model = fitted(method, dataset)
-    losses, validation = (model.evidence["history"][name] for name in ("loss", "val_loss"))
+    losses, validation = (model.training_log["history"][name] for name in ("loss", "val_loss"))
     assert losses[-1] < 0.5 * losses[0]
     assert min(validation) < 0.7 * validation[0]
-    assert model.evidence["best_epoch"] == 1 + int(np.argmin(validation))
+    assert model.training_log["best_epoch"] == 1 + int(np.argmin(validation))
     kept, held_out = hold_out(dataset.labels, options.validation_share, seed=0)
     weights = class_weights(method.loss, dataset.labels[kept])
     probabilities = predict_records(model.network, method, dataset, held_out, 2)
     logits = logit(probabilities)[:, None].astype("float32")
     of_the_model = make_loss(method.loss)(make_targets(dataset.labels[held_out], weights), logits)
     assert float(of_the_model) == pytest.approx(min(validation), rel=1e-4)
-    assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
-    assert model.evidence["data_fingerprint"] == dataset.fingerprint
-    assert not model.evidence["cut_by_time_limit"]
+    assert model.training_log["n_training"] + model.training_log["n_validation"] == 16
+    assert model.training_log["data_fingerprint"] == dataset.fingerprint
+    assert not model.training_log["cut_by_time_limit"]
     assert f"2 leads, epoch {len(losses)}/15" in capsys.readouterr().out
 
 
@@ -210,7 +210,7 @@ def test_the_validation_loss_is_over_as_many_windows_as_in_training(name, tmp_pa
         dataset.labels[held_out], class_weights(method.loss, dataset.labels[kept])
     )
     expected = float(make_loss(method.loss)(targets, np.stack(bags)))
-    assert model.evidence["history"]["val_loss"] == [pytest.approx(expected, rel=1e-4)]
+    assert model.training_log["history"]["val_loss"] == [pytest.approx(expected, rel=1e-4)]
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -243,10 +243,10 @@ def test_steps_taken_at_once_train_to_the_same_bits(dataset_of, monkeypatch):
     )
     dataset = dataset_of(method)
     one_by_one = fitted(method, dataset)
-    assert math.ceil(one_by_one.evidence["n_training"] / 2) in (5, 6, 7)
+    assert math.ceil(one_by_one.training_log["n_training"] / 2) in (5, 6, 7)
     monkeypatch.setattr(training, "steps_per_execution", lambda *_: 4)
     at_once = fitted(method, dataset)
-    assert at_once.evidence["history"] == one_by_one.evidence["history"]
+    assert at_once.training_log["history"] == one_by_one.training_log["history"]
     pairs = zip(at_once.network.get_weights(), one_by_one.network.get_weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
 
@@ -276,8 +276,8 @@ def test_stages_of_a_trainer_share_one_traced_step(dataset_of, monkeypatch):
 @pytest.mark.usefixtures("without_graphs")
 def test_a_model_tells_the_batch_and_rate_that_it_was_trained_with(dataset_of):
     method = narrow_method("branched_se", batch_size=2, largest_batch_size=64, learning_rate=1e-3)
-    evidence = fitted(method, dataset_of(method)).evidence
-    assert (evidence["batch_size"], evidence["learning_rate"]) == (2, 1e-3)
+    log = fitted(method, dataset_of(method)).training_log
+    assert (log["batch_size"], log["learning_rate"]) == (2, 1e-3)
 
 
 def test_log_odds_are_held_within_bounds():
@@ -294,8 +294,8 @@ def test_a_model_trained_in_mixed_precision_answers_in_float32(name, precision, 
     method = narrow_method(name, batch_size=8, accumulation_steps=2)
     dataset = dataset_of(method)
     model = fitted(method, dataset, devices=replace(CPU, precision=precision))
-    assert model.evidence["precision"] == precision
-    assert np.isfinite(model.evidence["history"]["loss"]).all()
+    assert model.training_log["precision"] == precision
+    assert np.isfinite(model.training_log["history"]["loss"]).all()
     assert {layer.compute_dtype for layer in model.network.layers} == {"float32"}
     assert all(np.isfinite(weights).all() for weights in model.network.get_weights())
     assert keras.config.dtype_policy().name == "float32"
@@ -352,8 +352,8 @@ def test_selection_leaves_validation_and_decision_alone(fitted_on, dataset_of, p
     np.testing.assert_array_equal(labels, dataset.labels[fitted])
     expected = predict_records(model.network, method, dataset, fitted, 2)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
-    assert model.evidence["n_training"] == len(selected)
-    assert model.evidence["n_validation"] == len(held_out)
+    assert model.training_log["n_training"] == len(selected)
+    assert model.training_log["n_validation"] == len(held_out)
 
 
 @pytest.mark.usefixtures("without_graphs")
@@ -433,7 +433,7 @@ def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
     # The scores told are those of the answers as they will be given.
     outputs, probabilities = answer_dataset(model, dataset, held_out)
     truth, weights = dataset.labels[held_out], read_weights()
-    told = model.evidence["validation_scores"]
+    told = model.training_log["validation_scores"]
     for figure, value in score(truth, outputs, probabilities, weights).summary.items():
         assert told[figure] == pytest.approx(value, nan_ok=True)
 
@@ -443,7 +443,7 @@ def test_the_time_limit_ends_training_after_an_epoch(dataset_of, capsys):
     method = narrow_method("branched_se", epochs=3)
     trainer = Trainer(TrainingRun(method, 2, 0), CPU, 4)
     model = fit(trainer, dataset_of(method), np.arange(4), time_limit_s=0.0)
-    assert model.evidence["epochs"] == 1
-    assert model.evidence["cut_by_time_limit"]
-    assert model.evidence["validated_on_training_records"]
+    assert model.training_log["epochs"] == 1
+    assert model.training_log["cut_by_time_limit"]
+    assert model.training_log["validated_on_training_records"]
     assert "stopped by the time limit after epoch 1" in capsys.readouterr().out

@@ -46,10 +46,10 @@ def test_a_folder_is_trained_on_simulated_records_first(
     for lead_set in (3, 2):
         model = load_trained_model(folder, lead_set)
         assert model.method == pretrained
-        assert model.evidence["seed"] == 5
-        first = model.evidence["start"]
+        assert model.training_log["seed"] == 5
+        first = model.training_log["start"]
         assert (first["n_training"], first["start"]) == (24, None)
-        assert model.evidence["n_training"] + model.evidence["n_validation"] == 16
+        assert model.training_log["n_training"] + model.training_log["n_validation"] == 16
     printed, progress = capsys.readouterr()
     stages = [line.split(", epoch")[0] for line in printed.splitlines() if ", epoch 1/1" in line]
     name = "multiscale_se"
@@ -86,13 +86,13 @@ def trainings(monkeypatch):
         assert trainer.n_training == len(dataset)
         lead_set = trainer.run.lead_set
         take("real", lead_set, time_limit_s, start, trainer.run.seed)
-        evidence = {
+        log = {
             "validation_scores": {},
             "validated_on_training_records": True,
             "cut_by_time_limit": lead_set in seen.cut,
             "start": None,
         }
-        return replace(untrained_model("multiscale_se", lead_set), evidence=evidence)
+        return replace(untrained_model("multiscale_se", lead_set), training_log=log)
 
     clock = SimpleNamespace(monotonic=lambda: seen.now_s)
     monkeypatch.setattr(model_folders, "time", clock)

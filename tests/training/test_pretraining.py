@@ -328,7 +328,7 @@ start = pretrain(trainer, simulated)
 found = []
 for trainer in (trainer, Trainer(run, find_devices(), len(simulated))):
     model = fit(trainer, simulated, np.arange(len(simulated)), start=start)
-    found.append((model.network.get_weights(), model.evidence["history"]))
+    found.append((model.network.get_weights(), model.training_log["history"]))
 (one, course), (other, again) = found
 assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
 assert course == again

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecg.training.splits import by_source, hold_out, k_folds
+from ecg.training.splits import hold_out, k_folds, leave_one_source_out
 
 
 @pytest.fixture
@@ -64,7 +64,8 @@ def test_folds_hold_out_every_record_once(labels):
 def test_every_source_is_left_out_once():
     sources = np.array(["ptb", "JS", "ptb", "HR", "JS"])
     parts = [
-        (name, kept.tolist(), held_out.tolist()) for name, kept, held_out in by_source(sources)
+        (name, kept.tolist(), held_out.tolist())
+        for name, kept, held_out in leave_one_source_out(sources)
     ]
     assert parts == [
         ("HR", [0, 1, 2, 4], [3]),
@@ -77,4 +78,4 @@ def test_a_single_source_cannot_be_left_out():
     with pytest.raises(
         ValueError, match="expected records of at least 2 sources, found 'JS' alone"
     ):
-        by_source(np.array(["JS", "JS"]))
+        leave_one_source_out(np.array(["JS", "JS"]))

@@ -1,6 +1,6 @@
-"""The published systems, a file each: the paper, its network, recipe and ablations.
+"""The published systems, one module each: the paper, its network, recipe and ablations.
 
-`NAMES` stands here, without Keras, so that commands can check a setting before they load it.
+Importing `NAMES` does not load Keras, so that commands can check their settings first.
 """
 
 NAMES = (

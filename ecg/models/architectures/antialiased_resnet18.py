@@ -1,41 +1,44 @@
 """Anti-aliased two-branch ResNet-18 for signals at 80 Hz.
 
-Team Triology, Computing in Cardiology 2020, vol. 47. The text we worked from has no title page, so
-its title, authors and DOI are not given here.
+Team Triology, Computing in Cardiology 2020, vol. 47. The text available to us has no title
+page, so its title, authors and DOI are missing here.
 
 As published (section 3.4 and figure 2)
-- Input at 80 Hz, each lead's mean removed, leads being channels.
-- A one-dimensional ResNet-18. Convolutions of 3 samples in two branches that differ in dilation, 1
-  and 2; instance normalisation in place of batch normalisation. That also takes away the signal's
-  overall scale, so low voltage is out of this network's reach.
-- Down-sampling in two steps: max pooling with stride 1, then blur pooling with stride 2.
-- Age and sex join the features; dropout 0.3.
-- Segments of equal length, as many as the record fills; the record's answer is their mean, and so
-  is what the loss sees: at random a weighted cross-entropy on the softmax or Lovász-softmax on the
-  sigmoid. Adam at 3e-4, gradients over 64 records; noise, erasing, shift. 30 % of the normal
-  records and those with missing or noisy signal are left out of training; a fifth chooses the
-  epoch by the Challenge metric; thresholds from the training records.
+- Input at 80 Hz with the mean of each lead removed; leads are channels.
+- A one-dimensional ResNet-18 in two branches that differ in dilation, 1 and 2. Kernels of 3
+  samples; instance normalisation instead of batch normalisation. This also removes the overall
+  scale of the signal, so the network cannot recognise low voltage.
+- Anti-aliased downsampling: max pooling with stride 1, then blur pooling with stride 2.
+- Age and sex are concatenated to the features; dropout 0.3.
+- A record is divided into as many segments of equal length as it fills; its prediction is their
+  mean, and the loss is computed on this mean: at random a weighted cross-entropy of the softmax or
+  Lovász-softmax of the sigmoid.
+- Adam at 3e-4, gradients over 64 records; noise, erasing and shift as augmentation. 30 % of the
+  normal records and those with missing or noisy signal are left out of training. A fifth of the
+  records selects the epoch by the Challenge metric; thresholds come from the training records.
 
 Differs from the paper
 - 26 outputs; the paper scores 24 of the 27 codes of 2020.
-- The figure is not in the text we worked from, so where the branches part, where dropout acts and
-  how many filters there are is our choice: the stem is shared, a branch has half of ResNet-18's
-  filters, dropout acts on the features of the maps alone, so that a patient's age and the flag
-  that it is known never part, and one dense layer follows.
-- The stem is ResNet-18's, a convolution of 7 samples and pooling of 3, but without the stride of
-  its convolution: at 80 Hz a QRS complex is some eight samples wide.
+- Figure 2 is not in that text, so where the branches split, where dropout acts and the numbers
+  of filters are our choice: the stem is shared, each branch has half of ResNet-18's filters,
+  dropout acts on the features from the signal only, so that age is never dropped without the flag
+  that says it is known, and a single dense layer follows.
+- The stem is ResNet-18's, a convolution of 7 samples and pooling of 3, but its convolution has no
+  stride: at 80 Hz a QRS complex has only some eight samples.
 - Where ResNet-18 has a strided convolution, a blur pool follows the first convolution of the block
   and precedes the projection of the shortcut (Zhang 2019, section 3.2).
-- Age and sex come as `ecg.records.demographics` encodes them, with flags for what is not known.
-- Lengths and sizes that the text does not give: segments of 5 s; a training step takes two of a
-  record, drawn at random from longer ones; shift up to 0.5 s, noise of 0.01 mV, up to 0.5 s
-  erased; at most 60 epochs. The gradients of two batches of 32 make the 64 records; Lovász-softmax
-  is over the 32, and the loss is drawn per batch. Normal is what has no class but sinus rhythm;
-  missing or noisy, a lead in use with a standard deviation outside 0.01 to 2 mV. The epoch is
-  chosen after each, the paper's after every third. Weights of the cross-entropy: AIRCAS_MEL1's. The
-  rate is halved after three epochs without a lower validation loss, and training ends ten epochs
-  after the best. Thresholds come from all records but the fifth, those left out included.
-- `ecg.models.registry` says what all methods share beyond their papers.
+- Age and sex are encoded by `ecg.records.demographics`, with flags for unknown values.
+- The text does not give these: segments of 5 s; two segments of a record in a training step, drawn
+  at random from longer records; shift up to 0.5 s, noise of 0.01 mV, erasing up to 0.5 s; at most
+  60 epochs. Class weights of the cross-entropy are AIRCAS_MEL1's. The learning rate is halved after
+  three epochs without a lower validation loss, and training stops ten epochs after the best one.
+- The gradients of two batches of 32 records make the 64; Lovász-softmax is computed over 32
+  records, and the loss is drawn for each batch.
+- "Normal" is a record with no class but sinus rhythm; "missing or noisy" is a lead in use with a
+  standard deviation outside 0.01 to 2 mV.
+- The epoch is selected after every epoch, in the paper after every third. Thresholds come from all
+  records but the validation fifth, including those left out of training.
+- See `ecg.models.registry` for what all methods have in common beyond their papers.
 """
 
 from dataclasses import dataclass
@@ -53,14 +56,17 @@ from ecg.records.demographics import N_DEMOGRAPHICS
 from ecg.signals.preprocessing import Preparation
 
 _STEM_KERNEL, _STEM_POOL, _KERNEL = 7, 3, 3  # samples
-_BLOCKS_A_STAGE = 2
+_BLOCKS_PER_STAGE = 2
 _N_STAGES = 4
 
 
 @dataclass(frozen=True)
 class AntialiasedResNet18Options:
-    """widths: filters of a branch's four stages, the first also of the stem. dilations: a branch
-    each. dropout: rate on the features."""
+    """Options of the network.
+
+    widths: filters of the four stages of each branch; the stem has as many as the first.
+    dilations: one for each branch. dropout: rate on the features.
+    """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
     dilations: tuple[int, ...] = (1, 2)
@@ -81,8 +87,8 @@ class AntialiasedResNet18Options:
 def build(
     options: AntialiasedResNet18Options, n_leads: int, n_samples: int, n_classes: int
 ) -> keras.Model:
-    """Model from {"signal": (batch, n_leads, n_samples), "demographics": (batch, 4)} to
-    logits (batch, n_classes)."""
+    """Model from {"signal": (batch, n_leads, n_samples), "demographics": (batch, 4)} to logits
+    (batch, n_classes)."""
     signal = keras.Input((n_leads, n_samples), name="signal")
     demographics = keras.Input((N_DEMOGRAPHICS,), name="demographics")
     x = layers.Permute((2, 1), name="time_first")(signal)
@@ -99,17 +105,17 @@ def build(
 
 
 def _branch(x, dilation, widths):
-    """Feature vector (batch, widths[-1]) of (batch, samples, channels)."""
+    """Features (batch, widths[-1]) of x (batch, samples, channels)."""
     name = f"dilation{dilation}"
     for stage, width in enumerate(widths, start=1):
-        for block in range(1, _BLOCKS_A_STAGE + 1):
+        for block in range(1, _BLOCKS_PER_STAGE + 1):
             down = stage > 1 and block == 1
             x = _block(x, width, dilation, down, f"{name}_stage{stage}_block{block}")
     return layers.GlobalAveragePooling1D(name=f"{name}_pool")(x)
 
 
 def _block(x, width, dilation, down, name):
-    """ResNet's basic block; `down` halves the samples."""
+    """ResNet's basic block; halves the number of samples where `down` is true."""
     shortcut = x
     if down:
         shortcut = BlurPool1D(name=f"{name}_shortcut_blur")(shortcut)
@@ -124,11 +130,11 @@ def _block(x, width, dilation, down, name):
 
 
 def _convolve(x, width, kernel, dilation, name):
-    # The normalisation that follows has the bias.
+    # No bias, because a normalisation follows.
     x = layers.Conv1D(
         width, kernel, padding="same", dilation_rate=dilation, use_bias=False, name=name
     )(x)
-    # A group a channel: each channel of each record by its own mean and variance.
+    # One group per channel: instance normalisation.
     return layers.GroupNormalization(groups=-1, name=f"{name}_in")(x)
 
 

@@ -1,38 +1,40 @@
 """Branched residual network with squeeze-and-excitation.
 
-Team CQUPT_Dontwant, Computing in Cardiology 2021, vol. 48. The text we worked from has no title
-page, so its title, authors and DOI are not given here.
+Team CQUPT_Dontwant, Computing in Cardiology 2021, vol. 48. The text available to us has no
+title page, so its title, authors and DOI are missing here.
 
 As published (section 2.3 and figures 2 and 3)
-- Input of 10 s at 500 Hz, (leads, 5000 samples), leads being channels.
+- Input of 10 s at 500 Hz, (leads, 5000 samples); leads are channels.
 - Three shared convolutions of 15 samples, then max pooling by 3.
-- Two branches: four residual blocks of kernel 3, three of kernel 5. A block is three convolutions
-  of 1, k and 1 samples with batch normalisation and ReLU before each, squeeze-and-excitation
-  behind them, and a shortcut.
+- Two branches: four residual blocks of kernel 3, and three of kernel 5. A block is three
+  convolutions of 1, k and 1 samples, each after batch normalisation and ReLU, then
+  squeeze-and-excitation, and a shortcut.
 - Concatenation of the branches, squeeze-and-excitation, global average pooling, dense layer,
   sigmoid.
-- Sliding windows of 10 s, zero-padded; a record has what any of its windows has. Binary
-  cross-entropy; Adam at 1e-3, 1e-4 from the tenth of 13 epochs on, batches of 64; shift and noise;
-  records without a scored class are left out of training.
+- Sliding windows of 10 s, zero-padded; a record has each class that any of its windows has. Binary
+  cross-entropy; Adam at 1e-3 for nine epochs, then at 1e-4 for four; batches of 64; shift and noise
+  as augmentation; records without a scored class are left out of training.
 
 Differs from the paper
 - 26 outputs: the equivalent pairs among the 30 codes are one class each.
-- The text gives no filter counts, no strides and no SE ratio. We take 32 filters in the shared
-  convolutions and 64, 128, 256 and 256 in the blocks, half of them in a block's inner two
-  convolutions.
-- Both branches need maps of equal length to be concatenated. The k-wide convolution has stride 2
-  in as many blocks as the shortest branch has (three), stride 1 in the rest; so 5000 samples
-  become 209 steps in either branch.
-- The text calls the dense layer's activation softmax, the figure sigmoid; records have several
-  classes, so it is sigmoid.
-- The first convolution takes the signal as it comes, since a ReLU would cut off its negative half;
-  the concatenated maps, sums of unbounded terms, are normalised and activated once more, as He et
-  al. (2016) do behind their last block.
-- Maps that change their shape have the shortcut of `ecg.models.layers.se_residual_block`.
-- Windows are spread over the record, overlapping as they must; a training step takes one of a
-  record, drawn at random. Each lead's mean is removed. Shift up to 0.5 s, noise of 0.01 mV. The
-  text gives no thresholds: they are fitted for the Challenge metric on a tenth set aside.
-- `ecg.models.registry` says what all methods share beyond their papers.
+- The text gives no numbers of filters, strides or SE ratio. We use 32 filters in the shared
+  convolutions, and 64, 128, 256 and 256 in the blocks; a block's first two convolutions have half
+  as many.
+- The branches can only be concatenated if their maps have equal length. The convolution of k
+  samples has stride 2 in as many blocks as the shortest branch has (three), and stride 1 in the
+  others, so 5000 samples become 209 steps in each branch.
+- The activation of the dense layer is softmax in the text and sigmoid in the figure; we use sigmoid
+  because records have several classes.
+- The first convolution has no activation before it, because ReLU would cut off the negative half of
+  the signal. The concatenated maps are normalised and activated once more, as after the last block
+  of He et al. (2016).
+- Where a block changes the shape of the maps, the shortcut is that of
+  `ecg.models.layers.se_residual_block`.
+- Windows are spread evenly over the record and overlap as needed; a training step uses one window
+  of each record, drawn at random. The mean of each lead is removed. Shift up to 0.5 s, noise of
+  0.01 mV. The text gives no thresholds: they are fitted for the Challenge metric on a tenth of the
+  records, which is set aside.
+- See `ecg.models.registry` for what all methods have in common beyond their papers.
 """
 
 from dataclasses import dataclass
@@ -48,14 +50,18 @@ from ecg.models.method import WINDOWS_500_HZ, Method, System, narrow_copy
 from ecg.models.training_options import SelectionOptions, TrainingOptions
 
 _N_SHARED = 3
-_NARROWING = 2  # of a block's inner convolutions
+_BOTTLENECK = 2  # a block's width over that of its first two convolutions
 
 
 @dataclass(frozen=True)
 class BranchedSEOptions:
-    """shared_width, shared_kernel: filters and samples of the shared convolutions. pool: samples.
-    kernels, blocks: samples and number of blocks, of each branch. widths: filters of a branch's
-    blocks; a shorter branch leaves out the last. squeeze_ratio: channels per gate unit."""
+    """Options of the network.
+
+    shared_width, shared_kernel: filters of the shared convolutions, and samples of their kernels.
+    pool: samples of the max pooling. kernels, blocks: samples of the kernel and number of blocks of
+    each branch. widths: filters of the blocks; a shorter branch uses only the first ones.
+    squeeze_ratio: channels per unit of the squeeze-and-excitation bottleneck.
+    """
 
     shared_width: int = 32
     shared_kernel: int = 15
@@ -72,9 +78,9 @@ class BranchedSEOptions:
                 f"{self.kernels}, {self.blocks}, {self.widths}"
             )
         sizes = (self.shared_width, self.shared_kernel, self.pool, self.squeeze_ratio)
-        if min(*sizes, *self.kernels, *self.blocks) < 1 or min(self.widths) < _NARROWING:
+        if min(*sizes, *self.kernels, *self.blocks) < 1 or min(self.widths) < _BOTTLENECK:
             raise ValueError(
-                f"expected sizes of at least 1 and widths of at least {_NARROWING}, found {self}"
+                f"expected sizes of at least 1 and widths of at least {_BOTTLENECK}, found {self}"
             )
 
 
@@ -93,7 +99,7 @@ def build(options: BranchedSEOptions, n_leads: int, n_samples: int, n_classes: i
 
 
 def _shared_maps(signal, options):
-    """Maps (batch, 1, samples / pool, shared_width) of a signal (batch, leads, samples)."""
+    """Maps (batch, 1, ceil(samples / pool), shared_width) of a signal (batch, leads, samples)."""
     n_leads, n_samples = signal.shape[1:]
     x = layers.Permute((2, 1), name="time_first")(signal)
     x = layers.Reshape((1, n_samples, n_leads), name="maps")(x)
@@ -106,7 +112,7 @@ def _shared_maps(signal, options):
 
 def _branch(x, kernel, n_blocks, options):
     for i, width in enumerate(options.widths[:n_blocks], start=1):
-        inner = width // _NARROWING
+        inner = width // _BOTTLENECK
         stride = 2 if i <= min(options.blocks) else 1
         convolutions = [(inner, 1, 1), (inner, kernel, stride), (width, 1, 1)]
         x = se_residual_block(x, convolutions, options.squeeze_ratio, f"kernel{kernel}_block{i}")

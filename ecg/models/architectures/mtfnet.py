@@ -1,29 +1,30 @@
 """MTFNet: double convolutions for the morphology, bidirectional LSTMs for the time course.
 
-Team csu_anying, Computing in Cardiology 2021, vol. 48. The text we worked from has no title page,
-so its title, authors and DOI are not given here.
+Team csu_anying, Computing in Cardiology 2021, vol. 48. The text available to us has no title
+page, so its title, authors and DOI are missing here.
 
 As published (section 2.2, tables 1 to 3 and figure 1)
-- Input of 5000 samples at 500 Hz, leads being channels.
-- Five double convolutions: two of 3 samples and 64 channels, a leaky ReLU after each, batch
-  normalisation between them, max pooling at the end.
+- Input of 5000 samples at 500 Hz; leads are channels.
+- Five double convolutions: two convolutions of 3 samples and 64 channels, each followed by a leaky
+  ReLU, with batch normalisation between them and max pooling at the end.
 - Four bidirectional LSTM layers of hidden size 64, dropout 0.2; layer normalisation of the 128
-  features; a dense layer. Fewer channels (12, 32) and fewer LSTM layers (1 to 3) are tables 4
-  and 5.
-- Binary cross-entropy; AdamW from 1e-4 along half a cosine, batches of 128, 200 epochs; a fifth of
-  each source's records chooses the epoch by the Challenge metric.
+  features; a dense layer. Tables 4 and 5 have fewer channels (12, 32) and fewer LSTM layers (1 to
+  3).
+- Binary cross-entropy; AdamW, whose learning rate falls from 1e-4 along half a cosine; batches of
+  128, 200 epochs. A fifth of the records of each source selects the epoch by the Challenge metric.
 
 Differs from the paper
-- The text gives no pool size: we take 2, so 5000 samples become 156 steps; no slope of the leaky
-  ReLU: 0.01, the default of PyTorch, which the authors used; no order of the first leaky ReLU and
-  the batch normalisation: in that order.
-- Dropout acts on the sequences between LSTM layers, as PyTorch's LSTM has it; the paper's "20 % of
-  its parameters" may mean the same. Recurrent dropout would rule cuDNN's LSTM out.
-- What passes from the sequence to the dense layer is not in the text: its mean over time.
-- Each lead's mean is removed before padding. AdamW's weight decay is Keras's, .004. The text gives
-  no thresholds: they are fitted for the Challenge metric on the fifth set aside, and the epoch is
-  the one that scores best with the best threshold that all classes share.
-- `ecg.models.registry` says what all methods share beyond their papers.
+- The text does not give the pool size: we use 2, so 5000 samples become 156 steps. Nor the slope
+  of the leaky ReLU: we use 0.01, the default of PyTorch, which the authors used. Nor the order of
+  the first leaky ReLU and the batch normalisation: we use this order.
+- Dropout acts on the sequences between the LSTM layers, as in PyTorch's LSTM; the paper's "20 % of
+  its parameters" may mean the same. Recurrent dropout would rule out cuDNN's LSTM.
+- The text does not say how the sequence becomes the input of the dense layer: we take the mean
+  over time.
+- The mean of each lead is removed before padding. AdamW has Keras's weight decay, 0.004. The text
+  gives no thresholds: they are fitted for the Challenge metric on the validation fifth, and the
+  epoch is the one that scores best with the best single threshold for all classes.
+- See `ecg.models.registry` for what all methods have in common beyond their papers.
 """
 
 from dataclasses import dataclass, replace
@@ -43,8 +44,11 @@ _SLOPE = 0.01
 
 @dataclass(frozen=True)
 class MTFNetOptions:
-    """channels: filters of every convolution. n_blocks: double convolutions. bilstm_layers, hidden:
-    number and units a direction of the LSTM layers. dropout: rate between those."""
+    """Options of the network.
+
+    channels: filters of every convolution. n_blocks: number of double convolutions. bilstm_layers:
+    number of LSTM layers. hidden: their units in each direction. dropout: rate between them.
+    """
 
     channels: int = 64
     n_blocks: int = 5
@@ -62,7 +66,7 @@ class MTFNetOptions:
 def build(options: MTFNetOptions, n_leads: int, n_samples: int, n_classes: int) -> keras.Model:
     """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes).
 
-    Raises ValueError for a signal that pooling leaves nothing of.
+    Raises ValueError for a signal that is too short for the pooling.
     """
     shortest = _POOL**options.n_blocks
     if n_samples < shortest:

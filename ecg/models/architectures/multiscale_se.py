@@ -1,33 +1,35 @@
 """Multi-scale squeeze-and-excitation CNN.
 
-Team AIRCAS_MEL1 (Xia et al.), Computing in Cardiology 2021, vol. 48. The text we worked from has no
-title page, so its title and DOI are not given here.
+Team AIRCAS_MEL1 (Xia et al.), Computing in Cardiology 2021, vol. 48. The text available to us
+has no title page, so its title and DOI are missing here.
 
 As published (section 2.2 and figure 1)
 - Input (leads, 1000 samples); three branches on every 1st, 2nd and 4th sample.
-- Five residual SE blocks a branch. Kernels (leads x samples): 1 x large in the first two, which
-  have stride 2 over time; then m x 3, n x 9, k x 27 with stride 1; m, n, k by lead set, see
-  `LEAD_KERNELS`.
-- Batch normalisation, spatial dropout, ReLU, squeeze-and-excitation in every block.
+- Five residual SE blocks in each branch. Kernels (leads x samples) are 1 x large in the first two
+  blocks, which have stride 2 over time; then m x 3, n x 9 and k x 27 with stride 1. m, n and k
+  depend on the lead set, see `LEAD_KERNELS`.
+- Batch normalisation, spatial dropout, ReLU and squeeze-and-excitation in every block.
 - Global average pooling, concatenation of the branches, dense layer, sigmoid.
 
 Differs from the paper
 - 26 outputs: the equivalent pairs among the 30 codes are one class each.
-- The text gives no filter counts, no size of the large kernel, no dropout rate and no SE ratio;
-  `MultiscaleSEOptions` says which we took. Widths grow while kernels are small and shrink as
-  kernels grow, because a block's cost goes with width squared x kernel: with 32 filters in the
-  last three blocks, the last one, 5 x 27 on 12 leads, would hold two thirds of the multiply-adds
-  and training would take twice as long.
-- The default goes further than the paper, as docs/results.md shows: a dense layer of the record's
-  measurements joins the branches' features before the last layer (`measured_width`), dropout on
-  these features, training on simulated records first, AdamW with warm-up and a cosine for few
-  epochs, and the label set of the largest expected score. The variant "published" has none of that.
-- Training starts with the output bias at the log-odds of each class's frequency.
-- A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU (the order of figure 1
-  is not in the text). Where its shape changes, the shortcut is sliced to the stride first and
-  then projected by a 1 x 1 convolution: a strided 1 x 1 convolution of a one-channel input
+- The text gives no numbers of filters, size of the large kernel, dropout rate or SE ratio; see
+  `MultiscaleSEOptions` for ours. From the third block on, filters become fewer as kernels grow,
+  because the cost of a block grows with width squared x kernel: with 32 filters in each of the last
+  three blocks, the last one, 5 x 27 on 12 leads, would need two thirds of the multiply-adds, and
+  training would take twice as long.
+- The default method goes beyond the paper (results in docs/results.md): a dense layer of the
+  record's measurements joins the features of the branches before the last layer (`measured_width`);
+  the features of the branches have dropout; the network is pretrained on simulated records; AdamW
+  has a warm-up and a cosine schedule over few epochs; and the decision is the label set of the
+  largest expected score. The variant "published" has none of these.
+- A block is conv-BN-ReLU-dropout-conv-BN-SE, plus the shortcut, then ReLU; the text does not give
+  the order of figure 1. Where the shape changes, the shortcut is first sliced to the stride and
+  then projected by a 1 x 1 convolution, because a strided 1 x 1 convolution of a one-channel input
   corrupts memory in TensorFlow 2.18 to 2.21 with oneDNN.
-- Maps have time before leads from `_TIME_FIRST_FROM` leads on: the same network, trained faster.
+- From `_TIME_FIRST_FROM` leads on, maps have time before leads: the same network, but faster to
+  train.
+- See `ecg.models.registry` for what all methods have in common beyond their papers.
 """
 
 from dataclasses import dataclass, replace
@@ -44,22 +46,26 @@ from ecg.signals.measurements import n_measurements
 
 # Kernel size across leads in blocks 3 to 5, by number of leads (section 2.2, [m, n, k]).
 LEAD_KERNELS = {12: (5, 5, 5), 6: (3, 3, 3), 4: (2, 2, 2), 3: (1, 2, 2), 2: (1, 1, 2)}
-# On CPUs oneDNN's gradient of a kernel longer than 14 along the last axis of the maps runs at a
-# fifth of the usual rate; and its convolutions need a last axis that is long enough to fill
-# registers. So time comes last where there are few leads (`python -m benchmarks.training_step`).
+# On CPUs, oneDNN's gradient is five times slower for kernels longer than 14 along the last axis of
+# the maps, but its convolutions also need a last axis that is long enough to fill registers. So
+# time is the last axis only for few leads (measured by `python -m benchmarks.training_step`).
 _TIME_FIRST_FROM = 6
 
 
 @dataclass(frozen=True)
 class MultiscaleSEOptions:
-    """widths: filters of the five blocks. large_kernel: samples, blocks 1 and 2. time_kernels:
-    samples, blocks 3 to 5. steps: a branch each, on every so many-th sample; none of them leaves
-    the signal out, for a network of the measurements alone. squeeze_ratio: None
-    leaves squeeze-and-excitation out. dropout: rate of spatial dropout. feature_dropout: rate of
-    dropout on the branches' features. measured_width: features made of a record's measurements
-    (`ecg.signals.measurements`), which then are an input too; None, as published, for none of that.
-    measured_noise, measured_dropout: see `ecg.models.layers.embed_measurements`. demographics:
-    whether age and sex stand beside the measurements."""
+    """Options of the network.
+
+    widths: filters of the five blocks. large_kernel: samples of the kernel in blocks 1 and 2.
+    time_kernels: those in blocks 3 to 5. steps: n for each branch, which takes every n-th sample;
+    without any, the network has no signal and sees the measurements alone. squeeze_ratio: channels
+    per unit of the squeeze-and-excitation bottleneck; None for no squeeze-and-excitation. dropout:
+    rate of spatial dropout. feature_dropout: rate of dropout on the features of the branches.
+    measured_width: number of features from the record's measurements (`ecg.signals.measurements`),
+    a second input; None, as published, for no such input. measured_noise, measured_dropout: see
+    `ecg.models.layers.embed_measurements`. demographics: whether age and sex are added to the
+    measurements.
+    """
 
     widths: tuple[int, ...] = (16, 24, 32, 24, 16)
     large_kernel: int = 15
@@ -89,9 +95,9 @@ def build(
 ) -> keras.Model:
     """Model from {"signal": (batch, n_leads, n_samples)} to logits (batch, n_classes).
 
-    With `measured_width` it takes "measurements", (batch, n_measurements), beside the signal, and
-    with `demographics` "demographics", (batch, N_DEMOGRAPHICS), too.
-    Raises ValueError for a number of leads that the paper has no kernels for.
+    With `measured_width` the model has a second input "measurements", (batch, n_measurements), and
+    with `demographics` a third, "demographics", (batch, N_DEMOGRAPHICS); without `steps` it has no
+    input "signal". Raises ValueError for a number of leads that the paper gives no kernels for.
     """
     if n_leads not in LEAD_KERNELS:
         raise ValueError(
@@ -103,14 +109,14 @@ def build(
         features.append(_signal_features(inputs["signal"], options))
     if options.measured_width is not None:
         measurements = keras.Input((n_measurements(n_leads),), name="measurements")
-        inputs["measurements"] = known = measurements
+        inputs["measurements"] = measured = measurements
         if options.demographics:
             demographics = keras.Input((N_DEMOGRAPHICS,), name="demographics")
             inputs["demographics"] = demographics
-            known = layers.Concatenate(name="all_measurements")([measurements, demographics])
+            measured = layers.Concatenate(name="all_measurements")([measurements, demographics])
         features.append(
             embed_measurements(
-                known,
+                measured,
                 options.measured_width,
                 options.measured_noise,
                 options.measured_dropout,
@@ -122,7 +128,7 @@ def build(
 
 
 def _signal_features(signal, options):
-    """Features (batch, branches x widths[-1]) of the signal (batch, n_leads, n_samples)."""
+    """Features (batch, n_branches * widths[-1]) of a signal (batch, n_leads, n_samples)."""
     n_leads, n_samples = signal.shape[1:]
     axes = _Axes(time_first=n_leads >= _TIME_FIRST_FROM)
     if axes.time_first:
@@ -141,17 +147,17 @@ def _signal_features(signal, options):
 
 @dataclass(frozen=True)
 class _Axes:
-    """The order of the maps' axes: (batch, samples, leads, channels) with `time_first`, otherwise
-    (batch, leads, samples, channels)."""
+    """Order of the axes of maps: (batch, samples, leads, channels) with `time_first`, else (batch,
+    leads, samples, channels)."""
 
     time_first: bool
 
-    def ordered(self, of_leads, of_samples) -> tuple:
-        """The two values in the order of the axes."""
-        return (of_samples, of_leads) if self.time_first else (of_leads, of_samples)
+    def ordered(self, leads, samples) -> tuple:
+        """A value for the axis of leads and one for that of samples, in the order of the axes."""
+        return (samples, leads) if self.time_first else (leads, samples)
 
     def every(self, maps, step):
-        """The maps on every `step`-th sample; themselves with 1."""
+        """Every `step`-th sample of the maps."""
         if step == 1:
             return maps
         return maps[:, ::step] if self.time_first else maps[:, :, ::step]
@@ -162,7 +168,7 @@ def _join(features, name):
 
 
 def _branch(x, options, lead_kernels, axes, name):
-    """Feature vector (batch, widths[-1]) of maps with one channel."""
+    """Features (batch, widths[-1]) of maps with one channel."""
     kernels = [(1, options.large_kernel)] * 2 + list(
         zip(lead_kernels, options.time_kernels, strict=True)
     )
@@ -185,8 +191,8 @@ def _block(x, width, kernel, stride, options, axes, name):
 
 
 def _convolve(x, width, kernel, stride, axes, name):
-    """kernel: leads x samples; stride: samples."""
-    # The batch normalisation that follows has the bias.
+    """Convolution and batch normalisation; kernel: (leads, samples), stride: samples."""
+    # No bias, because a batch normalisation follows.
     x = layers.Conv2D(
         width,
         axes.ordered(*kernel),
@@ -224,8 +230,8 @@ _DEFAULT = replace(
 _NARROW = {"widths": (8, 8, 8, 8, 8)}
 
 
-# The paper compares kernels and branches before squeeze-and-excitation comes in: the last row of
-# its tables 2 and 3 has the figures of the first row of table 4, which is without.
+# The paper compares kernels and branches without squeeze-and-excitation: the last rows of its
+# tables 2 and 3 have the same figures as the first row of table 4, which is without it.
 def _without_se(**network):
     return changed("network", squeeze_ratio=None, **network)
 
@@ -238,7 +244,7 @@ SYSTEM = System(
     },
     default={
         "full": _DEFAULT,
-        # It is for a look at simulated records, so it must not have seen their sources before.
+        # Used to demonstrate training on simulated records, so it must not have seen their sources.
         "demo": replace(narrow_copy(_DEFAULT, _NARROW), pretraining=PretrainingOptions()),
     },
     ablations={

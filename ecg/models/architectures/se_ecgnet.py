@@ -1,40 +1,43 @@
 """SE-ECGNet: Multi-scale SE-Net for Multi-lead ECG Data.
 
 Team CQUPT_ECG (Chen, Chen, Xiao, Bi, Wang, Duan, Li, Zhang, Ma), Computing in Cardiology 2020,
-vol. 47. The text we worked from has no DOI.
+vol. 47. The text available to us has no DOI.
 
 As published (section 3 and figures 1 to 3)
-- Input of 10 s at 500 Hz, (leads, 5000 samples), as a picture of one channel: all leads share the
-  kernels, which span time alone.
-- Convolutions of 50 and of 15 samples; then two paths of three residual blocks, of kernel 3 and
-  of kernel 5. A block is three convolutions with batch normalisation and ReLU before each,
-  squeeze-and-excitation behind them, and a shortcut.
-- Largest and average value at the end of each path; the paths are concatenated, age and sex join,
-  fully connected layers classify.
-- Sliding windows of 10 s without denoising; shift and noise in training. Cross-entropy weighted by
-  1 / log of a class's records, over the hardest 70 % of a batch. A record has what any of its
-  windows has, its largest probability / 5 being the threshold of all classes.
+- Input of 10 s at 500 Hz, (leads, 5000 samples), as an image with one channel: kernels span time
+  only, and all leads share them.
+- Convolutions of 50 and of 15 samples; then two paths of three residual blocks, with kernels of 3
+  and of 5 samples. A block is three convolutions, each after batch normalisation and ReLU, then
+  squeeze-and-excitation, and a shortcut.
+- Maximum and mean at the end of each path; the paths are concatenated with age and sex and followed
+  by fully connected layers.
+- Sliding windows of 10 s without denoising; shift and noise as augmentation. Cross-entropy weighted
+  by 1 / log of the number of records of each class, over the hardest 70 % of a batch. A record has
+  each class that any of its windows has; the threshold of all classes is a fifth of the record's
+  largest probability.
 
 Differs from the paper
 - 26 outputs: the equivalent pairs among the 30 codes are one class each.
-- The pooling goes over time and leaves leads apart up to the dense layers. A maximum or mean over
-  leads too, after kernels that all of them share, would not depend on which lead shows what, and
-  the electrical axis, say, could not be told. The gates of squeeze-and-excitation do average over
-  leads and time, as published: a channel has one weight for all leads.
-- The text gives no filter counts, no strides, no SE ratio and no size of the hidden dense layer;
-  `SEECGNetOptions` says which we took. Each block halves the time, in its first convolution.
-- The figure's text names the kernel of 15 twice and does not say where; we build one such layer.
-- The first convolution takes the signal as it comes, since a ReLU would cut off its negative half;
-  a path's maps, sums of unbounded terms, are normalised and activated once more before pooling,
-  as He et al. (2016) do behind their last block.
-- Maps that change their shape have the shortcut of `ecg.models.layers.se_residual_block`.
-- Age and sex come as `ecg.records.demographics` encodes them, with flags for what is not known.
-- Windows are spread over the record, overlapping as they must; a training step takes one of a
-  record, drawn at random. Each lead's mean is removed. The hardest are records, not single
-  classes. The text says nothing of the training's course: Adam at 1e-3, halved where the
-  validation loss stalls, at most 30 epochs, the best by Challenge metric on a tenth set aside;
-  shift up to 0.5 s, noise of 0.01 mV.
-- `ecg.models.registry` says what all methods share beyond their papers.
+- Pooling is over time only and keeps leads apart up to the dense layers. Because all leads share
+  the kernels, a maximum or mean over leads too would not depend on which lead shows what, and the
+  network could not recognise, say, the electrical axis. The gates of squeeze-and-excitation do
+  average over leads and time, as published: a channel has one weight for all leads.
+- The text gives no numbers of filters, strides, SE ratio or size of the hidden dense layer; see
+  `SEECGNetOptions` for ours. The first convolution of each block has stride 2.
+- The figure names the kernel of 15 twice but does not say where; we build one such layer.
+- The first convolution has no activation before it, because ReLU would cut off the negative half of
+  the signal. The maps of each path are normalised and activated once more before pooling, as after
+  the last block of He et al. (2016).
+- Where a block changes the shape of the maps, the shortcut is that of
+  `ecg.models.layers.se_residual_block`.
+- Age and sex are encoded by `ecg.records.demographics`, with flags for unknown values.
+- Windows are spread evenly over the record and overlap as needed; a training step uses one window
+  of each record, drawn at random. The mean of each lead is removed. The hardest 70 % are records,
+  not single classes.
+- The text does not describe the training. We use Adam at 1e-3, halved when the validation loss
+  stalls, at most 30 epochs, the best one by Challenge metric on a tenth set aside; shift up to
+  0.5 s, noise of 0.01 mV.
+- See `ecg.models.registry` for what all methods have in common beyond their papers.
 """
 
 from dataclasses import dataclass
@@ -50,15 +53,19 @@ from ecg.models.method import WINDOWS_500_HZ, Method, System, narrow_copy
 from ecg.models.training_options import TrainingOptions
 from ecg.records.demographics import N_DEMOGRAPHICS
 
-_CONVOLUTIONS_A_BLOCK = 3
+_CONVOLUTIONS_PER_BLOCK = 3
 _BLOCK_STRIDE = 2
 
 
 @dataclass(frozen=True)
 class SEECGNetOptions:
-    """stem_kernels, stem_strides, stem_widths: samples, samples and filters of the first
-    convolutions. kernels: samples, a path each. widths: filters of a path's blocks. squeeze_ratio:
-    channels per gate unit. hidden: units of the hidden dense layer."""
+    """Options of the network.
+
+    stem_kernels, stem_strides, stem_widths: kernels (samples), strides (samples) and filters of the
+    first convolutions. kernels: samples, one for each path. widths: filters of a path's blocks.
+    squeeze_ratio: channels per unit of the squeeze-and-excitation bottleneck. hidden: units of the
+    hidden dense layer.
+    """
 
     stem_kernels: tuple[int, ...] = (50, 15)
     stem_strides: tuple[int, ...] = (4, 2)
@@ -83,8 +90,8 @@ class SEECGNetOptions:
 
 
 def build(options: SEECGNetOptions, n_leads: int, n_samples: int, n_classes: int) -> keras.Model:
-    """Model from {"signal": (batch, n_leads, n_samples), "demographics": (batch, 4)} to
-    logits (batch, n_classes)."""
+    """Model from {"signal": (batch, n_leads, n_samples), "demographics": (batch, 4)} to logits
+    (batch, n_classes)."""
     signal = keras.Input((n_leads, n_samples), name="signal")
     demographics = keras.Input((N_DEMOGRAPHICS,), name="demographics")
     x = layers.Reshape((n_leads, n_samples, 1), name="maps")(signal)
@@ -105,7 +112,7 @@ def _path(x, kernel, options):
     """Features (batch, leads, 1, 2 * widths[-1]) of maps (batch, leads, samples, channels)."""
     name = f"kernel{kernel}"
     for i, width in enumerate(options.widths, start=1):
-        strides = [_BLOCK_STRIDE] + [1] * (_CONVOLUTIONS_A_BLOCK - 1)
+        strides = [_BLOCK_STRIDE] + [1] * (_CONVOLUTIONS_PER_BLOCK - 1)
         convolutions = [(width, kernel, stride) for stride in strides]
         x = se_residual_block(x, convolutions, options.squeeze_ratio, f"{name}_block{i}")
     return dual_pool(activate(x, f"{name}_post"), f"{name}_pool")
