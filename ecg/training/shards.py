@@ -17,8 +17,6 @@ from ecg.runtime.files import digest_files, naming
 from ecg.signals.measurements import N_RHYTHM, N_WAVES, prepare_and_measure
 from ecg.signals.preprocessing import Preparation, lead_deviation
 
-_LARGE_BLOCK = 2**25 - 2**16  # bytes; from 32 MiB on glibc does not learn from a block
-
 _COLUMNS = {  # type and shape of a row
     "first_window": (np.int64, ()),
     "n_windows": (np.int64, ()),
@@ -50,7 +48,6 @@ def write_shard(files: Sequence[RecordFiles], shard_file: Path, preparation: Pre
 
     Raises OSError naming the file where it cannot be written.
     """
-    _keep_freed_memory()
     rows, errors, n_written, transient = [], [], 0, False
     # One thread, so that sums do not depend on the number of cores.
     with naming(shard_file), open(shard_file, "wb") as shard, threadpool_limits(1, "blas"):
@@ -96,12 +93,3 @@ def _is_transient(error: Exception) -> bool:
     return any(
         isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) for cause in causes
     )
-
-
-def _keep_freed_memory() -> None:
-    """Lets this process use its memory again without asking the system for it.
-
-    glibc gives back what is free above a limit, and asking anew for each record's arrays takes a
-    fifth of the time; the limit rises to twice the largest block freed so far, see mallopt(3).
-    """
-    np.empty(_LARGE_BLOCK, np.uint8)
