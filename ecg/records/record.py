@@ -37,6 +37,10 @@ class PrintedMeasurements:
 NOTHING_PRINTED = PrintedMeasurements()
 
 
+class NoSamplesError(RecordError):
+    """A file, or the part of it that was to be read, has no samples."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One ECG.
@@ -60,8 +64,10 @@ class Record:
     printed: PrintedMeasurements = NOTHING_PRINTED
 
 
-def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
-    """The record of a header and its signal file, or its first `duration_s` seconds.
+def read_record(
+    files: RecordFiles, duration_s: float | None = None, start_s: float = 0.0
+) -> Record:
+    """The record of a header and its signal file, or `duration_s` seconds of it from `start_s` on.
 
     Raises RecordError naming the file that cannot be read.
     """
@@ -71,7 +77,8 @@ def read_record(files: RecordFiles, duration_s: float | None = None) -> Record:
     except (OSError, ValueError) as error:  # RecordError is a ValueError
         raise RecordError(f"{files.header}: {error}") from error
     n_samples = None if duration_s is None else window_length(header.fs, duration_s)
-    return to_record(header, read_recording(files.recording, n_samples))
+    start = round(start_s * header.fs)
+    return to_record(header, read_recording(files.recording, n_samples, start=start))
 
 
 def to_record(header: Header, recording, duration_s: float | None = None) -> Record:
@@ -84,7 +91,8 @@ def to_record(header: Header, recording, duration_s: float | None = None) -> Rec
     if recording.dtype.kind not in "iuf":
         raise RecordError(f"{header.name}: expected numbers as signal, found {recording.dtype}")
     if recording.ndim != 2 or len(recording) != len(header.leads) or recording.shape[1] == 0:
-        raise RecordError(
+        error = NoSamplesError if recording.size == 0 else RecordError
+        raise error(
             f"{header.name}: expected {len(header.leads)} leads x at least 1 sample, "
             f"found an array of shape {recording.shape}"
         )
@@ -143,8 +151,10 @@ def select_leads(record: Record, leads) -> np.ndarray:
     return signal
 
 
-def read_recording(path: str | Path, n_samples: int | None = None, key: str = "val") -> np.ndarray:
-    """Raw digital values (n_leads, n_samples) of a signal file, or the first `n_samples`.
+def read_recording(
+    path: str | Path, n_samples: int | None = None, key: str = "val", start: int = 0
+) -> np.ndarray:
+    """Raw digital values (n_leads, n_samples) of a signal file, or `n_samples` from `start` on.
 
     Of a `.mat` file the matrix `key` as stored, see `ecg.records.mat_files`. Other WFDB formats are
     read by wfdb, missing samples as -32768; their header must be beside them. Raises RecordError
@@ -153,8 +163,9 @@ def read_recording(path: str | Path, n_samples: int | None = None, key: str = "v
     path = Path(path)
     try:
         if path.suffix != ".mat":
-            return _read_wfdb(path, n_samples)
-        return read_matrix(path, key, n_samples)
+            return _read_wfdb(path, start, n_samples)
+        end = None if n_samples is None else start + n_samples
+        return read_matrix(path, key, end)[:, start:]
     except FileNotFoundError as error:
         raise RecordError(f"{path}: expected a signal file, found none") from error
     except OSError as error:
@@ -175,7 +186,7 @@ def write_record(folder: Path, header: Header, recording, physionet: bool = Fals
             unfinished.write_bytes(data)
 
 
-def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
+def _read_wfdb(path: Path, start: int, n_samples: int | None) -> np.ndarray:
     # Imported here because it imports pandas and matplotlib, which no other record needs.
     import wfdb
 
@@ -186,10 +197,14 @@ def _read_wfdb(path: Path, n_samples: int | None) -> np.ndarray:
             raise RecordError(f"{header_path}: expected signal files beside it, found '{file}'")
         if not path.with_name(file).is_file():
             raise RecordError(f"{path.with_name(file)}: expected a signal file, found none")
+    if start and start >= header.n_samples:
+        return np.empty((len(header.leads), 0), np.int32)
     # wfdb refuses an end beyond the record's, and any end where that is unknown.
-    end = min(n_samples, header.n_samples) if n_samples and header.n_samples else None
+    end = start + n_samples if n_samples and header.n_samples else None
+    end = end and min(end, header.n_samples)
     try:
-        record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, sampto=end)
+        name = str(path.with_suffix(""))
+        record = wfdb.rdrecord(name, physical=False, sampfrom=start, sampto=end)
         recording = record.d_signal.astype(np.int32)
         recording[np.isnan(record.dac())] = _MISSING[0]
     except Exception as error:  # wfdb raises errors of many types

@@ -4,8 +4,11 @@ Formats: WFDB, tables (CSV), DICOM, EDF, ISHNE, GE MUSE XML, Philips Sierra XML,
 and KardiaMobile. Some need the packages in requirements-formats.txt.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from ecg.records.formats.building import MAX_DURATION_S
 from ecg.records.formats.completion import complete
 from ecg.records.formats.detection import HEAD_BYTES, detect_format
 from ecg.records.formats.dicom import read_dicom
@@ -16,9 +19,13 @@ from ecg.records.formats.tables import read_table
 from ecg.records.formats.vendor import VENDOR_FORMATS, read_vendor
 from ecg.records.formats.wfdb_record import header_path, read_wfdb
 from ecg.records.headers import RecordError
-from ecg.records.record import Record
+from ecg.records.record import NoSamplesError, Record
+from ecg.signals.preprocessing import window_length
 
-_READERS = {"DICOM": read_dicom, "EDF": read_edf, "ISHNE": read_ishne, "ATC": read_atc}
+_BLOCK_READERS = {"WFDB": read_wfdb, "EDF": read_edf, "ISHNE": read_ishne}
+_READERS = {"DICOM": read_dicom, "ATC": read_atc}
+_TABLE_EXTENSIONS = (".csv", ".tsv", ".txt")
+_CUT = "only the first hour was read"
 _EXPECTED = (
     "a WFDB record (with {header}), a table (CSV), DICOM, EDF, GE MUSE XML, Philips Sierra XML, "
     "HL7 aECG, SCP-ECG, ISHNE or a Kardia file"
@@ -31,7 +38,7 @@ def read_ecg(
     unit: str | None = None,
     leads: tuple[str, ...] | None = None,
 ) -> Record:
-    """Read an ECG file; at most its first hour.
+    """Read an ECG file; at most its first hour, see `read_blocks`.
 
     path: the file; for a WFDB record the header, the signal file, or both without extension.
     fs, unit, leads: for tables, see `ecg.records.formats.tables.read_table`.
@@ -41,9 +48,9 @@ def read_ecg(
     path = Path(path)
     if path.is_dir():
         raise RecordError(f"{path}: expected a file, found a folder")
-    kind = _detect_kind(path)
-    if kind == "WFDB":
-        record = read_wfdb(path)
+    kind = detect_kind(path)
+    if kind in _BLOCK_READERS:
+        record = _BLOCK_READERS[kind](path)
     elif kind == "text":
         record = read_table(path, fs, unit, leads)
     elif kind in VENDOR_FORMATS:
@@ -56,7 +63,62 @@ def read_ecg(
     return complete(record)
 
 
-def _detect_kind(path: Path) -> str:
+def read_blocks(
+    path: str | Path,
+    fs: float | None = None,
+    unit: str | None = None,
+    leads: tuple[str, ...] | None = None,
+) -> Iterator[Record]:
+    """Yield an ECG file as consecutive records of at most an hour, whatever its length.
+
+    WFDB, EDF and ISHNE files are read block by block, in flat memory but for WFDB's `.mat` files.
+    Files of the other formats yield their first hour alone, with a warning if they may be longer.
+    Arguments and errors as for `read_ecg`.
+    """
+    block = read_ecg(path, fs, unit, leads)
+    read = _BLOCK_READERS.get(detect_kind(Path(path)))
+    if read is None:
+        if _is_full(block):
+            block = replace(block, warnings=(*block.warnings, _CUT))
+        yield block
+        return
+    start_s = 0.0
+    while True:
+        yield block
+        if not _is_full(block):
+            return
+        start_s += MAX_DURATION_S
+        try:
+            block = complete(read(Path(path), start_s=start_s))
+        except NoSamplesError:
+            return
+
+
+def find_ecg_files(folder: str | Path) -> tuple[list[Path], list[Path]]:
+    """Return (ECG files, other files) below a folder, sorted; hidden files are left out.
+
+    A WFDB record is its header alone.
+    """
+    found, others = [], []
+    for path in sorted(Path(folder).rglob("*")):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if is_hidden or not path.is_file():
+            continue
+        kind = detect_kind(path)
+        if kind == "WFDB" and path != header_path(path):
+            continue  # a signal file
+        is_ecg = kind in (*_BLOCK_READERS, *_READERS, *VENDOR_FORMATS)
+        is_table = kind == "text" and path.suffix.lower() in _TABLE_EXTENSIONS
+        (found if is_ecg or is_table else others).append(path)
+    return found, others
+
+
+def _is_full(record: Record) -> bool:
+    """Whether a block reaches the limit, so that another may follow."""
+    return record.signal.shape[1] >= window_length(record.fs, MAX_DURATION_S)
+
+
+def detect_kind(path: Path) -> str:
     """Return the format as `detection.detect_format` does, or "WFDB", which has no signature."""
     header = header_path(path)
     if not path.exists():
@@ -68,7 +130,7 @@ def _detect_kind(path: Path) -> str:
             kind = detect_format(file.read(HEAD_BYTES))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
-    has_signature = kind in VENDOR_FORMATS or kind in _READERS
+    has_signature = kind in (*VENDOR_FORMATS, *_READERS, *_BLOCK_READERS)
     has_extension = path.suffix.lower() in (".hea", ".mat", ".dat")
     if not has_signature and has_extension and header.is_file():
         return "WFDB"

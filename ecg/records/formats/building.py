@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ecg.records.headers import RecordError
-from ecg.records.record import NOTHING_PRINTED, PrintedMeasurements, Record
+from ecg.records.record import NOTHING_PRINTED, NoSamplesError, PrintedMeasurements, Record
 from ecg.signals.preprocessing import check_fs
 
-MAX_DURATION_S = 3600.0  # read from a file
+MAX_DURATION_S = 3600.0  # read from a file at a time
 _MAX_BYTES = 2**28  # size of a file that is read into memory
 _MAX_QUOTED = 160  # characters of a library's message
 
@@ -30,11 +30,12 @@ def build_record(
 
     signal: (n_leads, n_samples), mV. printed: measurements stated in the file. warnings: a sentence
     each.
-    Raises RecordError naming the file if there are no samples or the sampling rate is impossible.
+    Raises RecordError naming the file if there are no samples (NoSamplesError) or the sampling rate
+    is impossible.
     """
     signal = np.asarray(signal, np.float64)
     if signal.ndim != 2 or not signal.size:
-        raise RecordError(f"{path}: expected samples of at least one lead, found none")
+        raise NoSamplesError(f"{path}: expected samples of at least one lead, found none")
     leads = tuple(leads)
     if len(leads) != len(signal):
         raise RecordError(f"{path}: expected {len(signal)} lead names, found {len(leads)}")

@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from ecg.records.formats.building import MAX_DURATION_S, build_record, library_errors
 from ecg.records.formats.channel_labels import is_lead, parse_lead, units_per_mv
 from ecg.records.headers import RecordError
 from ecg.records.record import Record
-from ecg.signals.preprocessing import window_length
 
 
-def read_edf(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
-    """Read the signals labelled as leads. Raises RecordError naming the file."""
+def read_edf(path: Path, start_s: float = 0.0, duration_s: float = MAX_DURATION_S) -> Record:
+    """Read the signals labelled as leads, from `start_s` on. Raises RecordError naming the file."""
     with library_errors(path, "EDF"):
         import edfio
 
@@ -24,9 +21,11 @@ def read_edf(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
             found = ", ".join(f"{rate:g} Hz" for rate in sorted(rates)) or "no leads"
             raise RecordError(f"{path}: expected leads of one sampling rate, found {found}")
         fs = float(rates.pop())
-        n_samples = window_length(fs, duration_s)
+        # Whole seconds lie on samples; the end of the file may not.
+        end_s = min(start_s + duration_s, file.duration)
         values = [
-            np.asarray(signal.data[:n_samples]) / _per_mv(path, signal.physical_dimension)
+            signal.get_data_slice(min(start_s, end_s), end_s)
+            / _per_mv(path, signal.physical_dimension)
             for signal in signals.values()
         ]
         return build_record(path, values, fs, tuple(signals), sex=_sex(file))

@@ -1,8 +1,8 @@
 """Read ISHNE Holter files.
 
 Format: Badilini, "The ISHNE Holter Standard Output File Format", Annals of Noninvasive
-Electrocardiology 3 (1998), 263-266. The file, often a day long, is memory-mapped, and only its
-first hour is converted.
+Electrocardiology 3 (1998), 263-266. The file, often a day long, is memory-mapped, and an hour of it
+is converted at a time.
 """
 
 import binascii
@@ -27,8 +27,8 @@ _LEADS = dict(enumerate(TWELVE_LEADS, start=5))  # table 1; other codes are not 
 _NV_PER_MV = 1e6
 
 
-def read_ishne(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
-    """Read an ISHNE file. Raises RecordError naming the file.
+def read_ishne(path: Path, start_s: float = 0.0, duration_s: float = MAX_DURATION_S) -> Record:
+    """Read an ISHNE file, from `start_s` on. Raises RecordError naming the file.
 
     A wrong checksum is a warning: it covers only the header, and many recorders omit it or get it
     wrong.
@@ -56,7 +56,8 @@ def read_ishne(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
     resolutions = struct.unpack_from(f"<{n_leads}h", header, 206)
     if min(resolutions) <= 0:
         raise RecordError(f"{path}: expected an amplitude resolution above 0 nV for each lead")
-    values = np.array(samples[: window_length(fs, duration_s)].T, np.float64)
+    start = round(start_s * fs)
+    values = np.array(samples[start : start + window_length(fs, duration_s)].T, np.float64)
     signal = np.where(values == _MISSING, np.nan, values) * np.array(resolutions)[:, None]
     codes = struct.unpack_from(f"<{n_leads}h", header, 158)
     leads = (_LEADS.get(code, f"channel {i}") for i, code in enumerate(codes, start=1))

@@ -19,12 +19,15 @@ def header_path(path: Path) -> Path:
     return stem.with_name(f"{stem.name}.hea")
 
 
-def read_wfdb(path: Path, duration_s: float = MAX_DURATION_S) -> Record:
-    """Read the record of `path`, see `header_path`. Raises RecordError naming the file."""
+def read_wfdb(path: Path, start_s: float = 0.0, duration_s: float = MAX_DURATION_S) -> Record:
+    """Read the record of `path`, see `header_path`, from `start_s` on.
+
+    Raises RecordError naming the file.
+    """
     header = header_path(path)
     if not header.is_file():
         raise RecordError(f"{path}: expected a WFDB record (with {header.name}), found none")
     stem = header.with_suffix("").name
     signals = (header.with_name(f"{stem}{extension}") for extension in (".mat", ".dat"))
     recording = next((file for file in signals if file.is_file()), header)
-    return read_record(RecordFiles(header, recording), duration_s)
+    return read_record(RecordFiles(header, recording), duration_s, start_s)
