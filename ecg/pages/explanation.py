@@ -100,7 +100,7 @@ def split_into_parts(record: Record, leads: tuple[str, ...]) -> tuple[Part, ...]
             Part(f"{start:.1f} to {end:.1f} s", leads, ((start, end),))
             for start, end in pairwise(edges.tolist())
         )
-    middles_s = beats.middles / FS
+    middles_s = beats.r_peaks / FS
     edges = [0.0, *_quietest_times(record, middles_s), length_s]
     starts = middles_s + (beats.onset - BEFORE) / FS - _QRS_MARGIN_S
     ends = middles_s + (beats.offset - BEFORE) / FS + _QRS_MARGIN_S

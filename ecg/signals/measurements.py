@@ -1,17 +1,23 @@
 """What a cardiograph prints beside the curves: rate, intervals, axes, sizes of the waves.
 
-Pure array functions, made as side inputs of a network: every figure is squeezed to the order of 1,
-and 0 where it cannot be measured. Beats are found in leads I and II (`ecg.signals.qrs`) and the
-rhythm is measured there, so that it comes out the same whichever other leads there are. The method
-and its numbers are ours.
+Pure array functions. `measure_globally` gives what people read, from all leads there are, each
+value in its unit or None.
+
+`measure` gives the side inputs of a network: every figure is squeezed to the order of 1, and 0
+where it cannot be measured. Beats are found in leads I and II (`ecg.signals.qrs`) and the rhythm is
+measured there, so that it comes out the same whichever other leads there are. The method and its
+numbers are ours; the intervals of both are those of `ecg.signals.delineation`.
 """
 
+import math
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
+from ecg.signals.delineation import Delineation, align_beats, delineate
 from ecg.signals.preprocessing import (
     Preparation,
     bound,
@@ -20,7 +26,7 @@ from ecg.signals.preprocessing import (
     scale_windows,
     window_length,
 )
-from ecg.signals.qrs import FS, Beats, median, read_beats
+from ecg.signals.qrs import FS, Beats, find_beats, find_r_peaks, median, spatial_velocity
 
 # Row by row as the functions below measure them.
 RHYTHM = (
@@ -46,15 +52,14 @@ _CLEANED = Preparation(fs=FS, band_hz=(0.05, 35.0), band_order=3)
 
 # Lengths and windows in samples, of 10 ms.
 _MARGIN = 4  # of the QRS on either side where beats are compared
-_P_SIZE, _P_LIKENESS, _P_PEAK = (24, 2), (22, 2), (26, 3)  # from, to; before the QRS
+_P_SIZE, _P_LIKENESS = (24, 2), (22, 2)  # from, to; before the QRS
 _ST, _T = (2, 8), (6, 40)  # from, to; behind the QRS
-_PAUSE_END, _SHORTEST_PAUSE = 8, 20  # before the middle of the next beat; 5 Hz is a wave in it
+_PAUSE_END, _SHORTEST_PAUSE = 8, 20  # before the next R peak; 5 Hz is a wave in it
 
 # Thresholds, as shares.
-_T_LEVEL = 0.3  # of the peak: the T wave ends below
 _PAUSE_START = 0.55  # of the interval: the T wave is over
 _EARLY = 0.85  # of the usual interval: a beat behind a shorter one is early
-_ODD = 0.8  # correlation with the average beat: one with less is odd
+_ODD = 0.8  # correlation with the median beat: one with less is odd
 _LEAST_ENERGY = 1e-12  # mV^4, product of two sums of squares: below it nothing is alike
 
 _PAUSE_LIMITS_HZ = (2.0, 6.0, 12.0, 35.0)  # of three bands, one after another:
@@ -66,7 +71,57 @@ _PAUSE_BANDS = (  # flutter and coarse fibrillation, fine fibrillation, muscles
 
 # The sizes that `_squeeze` makes 0.44, and the usual values, which come out as 0.
 _WAVE_MV, _ACTIVITY_MV, _INTERVAL_SHARE, _INTERVAL_S = 0.1, 0.01, 0.05, 0.05
-_USUAL_RR_S, _USUAL_QRS_S, _USUAL_PR_S, _USUAL_QT_S, _USUAL_QTC_S = 0.8, 0.1, 0.12, 0.4, 0.42
+_USUAL_RR_S, _USUAL_QRS_S, _USUAL_PR_S, _USUAL_QT_S, _USUAL_QTC_S = 0.8, 0.09, 0.16, 0.4, 0.42
+
+
+@dataclass(frozen=True)
+class GlobalMeasurements:
+    """What people read of an ECG; None where it cannot be measured.
+
+    heart_rate_bpm: beats a minute, of the mean interval from R peak to R peak. pr_ms, qrs_ms,
+    qt_ms: ms, of the median beat over all leads. qtc_ms: ms, by Bazett's formula at that rate.
+    qrs_axis_deg: -180 to 180, of the QRS in the frontal plane, from lead I clockwise.
+    """
+
+    heart_rate_bpm: float | None = None
+    pr_ms: float | None = None
+    qrs_ms: float | None = None
+    qt_ms: float | None = None
+    qtc_ms: float | None = None
+    qrs_axis_deg: float | None = None
+
+
+def measure_globally(signal, fs) -> GlobalMeasurements:
+    """Rate, intervals and axis of an ECG of any leads.
+
+    signal: mV, (n_leads, n_samples), NaN where samples are missing, of any length from 1 sample;
+    leads I and II, which the axis needs, come first: a lead that is wholly missing is left out,
+    and may stand for one that the recording lacks. fs: Hz, a rate that
+    `ecg.signals.preprocessing.prepare` takes.
+    """
+    cleaned = clean(signal, fs, _CLEANED)
+    alive = cleaned.any(axis=1)
+    if not alive.any() or cleaned.shape[1] < 2:
+        return GlobalMeasurements()
+    limb_leads = cleaned[:2]
+    r_peaks_s = find_r_peaks(spatial_velocity(limb_leads if limb_leads.any() else cleaned)) / FS
+    intervals = _delineate(signal[alive], fs, r_peaks_s)
+    rr_s = np.diff(r_peaks_s).mean() if len(r_peaks_s) > 1 else math.nan
+    beats = find_beats(cleaned)
+    axis = _axis_figures(beats.limb_leads) if beats is not None else {}
+    axis_deg = math.nan
+    if "frontal QRS axis, sine" in axis:
+        sine, cosine = axis["frontal QRS axis, sine"], axis["frontal QRS axis, cosine"]
+        axis_deg = math.degrees(math.atan2(sine, cosine))
+    values = (
+        60 / rr_s,
+        intervals.pr_ms,
+        intervals.qrs_ms,
+        intervals.qt_ms,
+        intervals.qt_ms / math.sqrt(rr_s),
+        axis_deg,
+    )
+    return GlobalMeasurements(*(None if math.isnan(value) else float(value) for value in values))
 
 
 def measure(signal, fs) -> tuple[np.ndarray, np.ndarray]:
@@ -76,12 +131,12 @@ def measure(signal, fs) -> tuple[np.ndarray, np.ndarray]:
     leads I and II come first. fs: Hz, a rate that `ecg.signals.preprocessing.prepare` takes. Every
     figure is finite; a record without a whole beat has zeros apart from the leads' deviations.
     """
-    return _measure_cleaned(clean(signal, fs, _CLEANED))
+    return _measure_cleaned(clean(signal, fs, _CLEANED), signal, fs)
 
 
 def beats_of(signal, fs) -> Beats | None:
     """The beats that are measured in a signal, given as to `measure`; None where none is found."""
-    return read_beats(clean(signal, fs, _CLEANED))
+    return find_beats(clean(signal, fs, _CLEANED))
 
 
 def prepare_and_measure(signal, fs, preparation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,33 +151,41 @@ def prepare_and_measure(signal, fs, preparation) -> tuple[np.ndarray, np.ndarray
         cleaned = bound(conditioned[0])
     else:
         cleaned = clean(signal, fs, _CLEANED)
-    return scale_windows(conditioned, preparation), *_measure_cleaned(cleaned)
+    return scale_windows(conditioned, preparation), *_measure_cleaned(cleaned, signal, fs)
 
 
 def _conditioning(preparation) -> tuple:
     return preparation.fs, preparation.band_hz, preparation.band_order
 
 
-def _measure_cleaned(signal) -> tuple[np.ndarray, np.ndarray]:
+def _measure_cleaned(cleaned, signal, fs) -> tuple[np.ndarray, np.ndarray]:
+    """What `measure` gives. cleaned: the signal at FS; signal: the same as recorded, at fs."""
     rhythm = dict.fromkeys(RHYTHM, 0.0)
-    waves = dict.fromkeys(WAVES, np.zeros(len(signal)))
-    waves |= {"deviation": _squeeze(signal.std(axis=1), _WAVE_MV)}
-    beats = read_beats(signal)
+    waves = dict.fromkeys(WAVES, np.zeros(len(cleaned)))
+    waves |= {"deviation": _squeeze(cleaned.std(axis=1), _WAVE_MV)}
+    beats = find_beats(cleaned)
     if beats is not None:
-        rr_s = np.diff(beats.middles) / FS
-        limbs = beats.limbs
+        rr_s = np.diff(beats.r_peaks) / FS
+        limb_leads = beats.limb_leads
+        alive = cleaned[:2].any(axis=1)
+        intervals = _delineate(signal[:2][alive], fs, beats.r_peaks / FS)
         rhythm |= {"beats found": 1.0}
         rhythm |= _interval_figures(rr_s)
-        rhythm |= _likeness_figures(limbs)
-        rhythm |= _pause_figures(signal[:2], beats.middles)
-        rhythm |= _length_figures(limbs, rr_s)
-        rhythm |= _axis_figures(limbs)
+        rhythm |= _likeness_figures(limb_leads)
+        rhythm |= _pause_figures(cleaned[:2], beats.r_peaks)
+        rhythm |= _length_figures(intervals, rr_s)
+        rhythm |= _axis_figures(limb_leads)
         waves |= _wave_figures(beats)
     # A figure under a name that is none of the tuple's would lengthen these arrays.
     return (
         np.array(list(rhythm.values()), np.float32),
         np.array(list(waves.values()), np.float32).T,
     )
+
+
+def _delineate(signal, fs, r_peaks_s) -> Delineation:
+    aligned = align_beats(signal, fs, r_peaks_s)
+    return Delineation() if aligned is None else delineate(aligned)
 
 
 def n_measurements(n_leads: int) -> int:
@@ -154,11 +217,13 @@ def _interval_figures(rr_s) -> dict[str, float]:
     return figures
 
 
-def _likeness_figures(limbs) -> dict[str, float]:
-    """How far the single beats look like the average one."""
-    likeness = _correlation(limbs, slice(limbs.onset - _MARGIN, limbs.offset + _MARGIN))
-    p_likeness = _correlation(limbs, limbs.before_qrs(_P_LIKENESS))
-    p_wave = limbs.median_beat[:, limbs.before_qrs(_P_LIKENESS)]
+def _likeness_figures(limb_leads) -> dict[str, float]:
+    """How far the single beats look like the median one."""
+    likeness = _correlation(
+        limb_leads, slice(limb_leads.onset - _MARGIN, limb_leads.offset + _MARGIN)
+    )
+    p_likeness = _correlation(limb_leads, limb_leads.before_qrs(_P_LIKENESS))
+    p_wave = limb_leads.median_beat[:, limb_leads.before_qrs(_P_LIKENESS)]
     return {
         "share of odd beats": 3 * (likeness < _ODD).mean(),
         "oddest beat": 1 - likeness.min(),
@@ -168,7 +233,7 @@ def _likeness_figures(limbs) -> dict[str, float]:
 
 
 def _correlation(beats, window) -> np.ndarray:
-    """Correlation (n_beats,) of each beat with the average one in a window, over all leads."""
+    """Correlation (n_beats,) of each beat with the median one in a window, over all leads."""
     own, usual = beats.each[:, :, window], beats.median_beat[:, None, window]
     own = own - own.mean(axis=2, keepdims=True)
     usual = usual - usual.mean(axis=2, keepdims=True)
@@ -177,10 +242,10 @@ def _correlation(beats, window) -> np.ndarray:
     return likeness / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
 
 
-def _pause_figures(signal, middles) -> dict[str, float]:
+def _pause_figures(signal, r_peaks) -> dict[str, float]:
     """Activity in what lies between the T wave and the next QRS."""
     starts = defaultdict(list)  # of the pauses of one length
-    for here, following in pairwise(middles.tolist()):
+    for here, following in pairwise(r_peaks.tolist()):
         start = here + round(_PAUSE_START * (following - here))
         starts[following - _PAUSE_END - start].append(start)
     alike = [
@@ -218,30 +283,27 @@ def _pause_tables(length) -> tuple[np.ndarray, ...]:
     return line, taper * line.T, taper, limits
 
 
-def _length_figures(limbs, rr_s) -> dict[str, float]:
-    """Lengths within the average beat: PR from the P wave's peak, QT to the T wave's foot."""
-    size = np.sqrt((limbs.median_beat**2).sum(axis=0))
-    before = limbs.before_qrs(_P_PEAK)
-    p_peak = before.start + int(size[before].argmax())
-    behind = limbs.offset + _T[0]
-    t_peak = behind + int(size[behind:].argmax())
-    low = np.flatnonzero(size[t_peak:] < _T_LEVEL * size[t_peak])
-    t_end = t_peak + int(low[0]) if len(low) else len(size) - 1
-    qt_s = (t_end - limbs.onset) / FS
+def _length_figures(intervals: Delineation, rr_s) -> dict[str, float]:
+    """Intervals within the median beat; those that are not clear are left out."""
     usual_rr_s = median(rr_s) if len(rr_s) else _USUAL_RR_S
-    return {
-        "QRS duration": 10 * ((limbs.offset - limbs.onset) / FS - _USUAL_QRS_S),
-        "PR interval": 5 * ((limbs.onset - p_peak) / FS - _USUAL_PR_S),
+    pr_s, qrs_s, qt_s = intervals.pr_ms / 1000, intervals.qrs_ms / 1000, intervals.qt_ms / 1000
+    figures = {
+        "QRS duration": 10 * (qrs_s - _USUAL_QRS_S),
+        "PR interval": 5 * (pr_s - _USUAL_PR_S),
         "QT interval": 5 * (qt_s - _USUAL_QT_S),
-        "QTc interval": 5 * (qt_s / np.sqrt(usual_rr_s) - _USUAL_QTC_S),  # Bazett's
+        "QTc interval": 5 * (qt_s / math.sqrt(usual_rr_s) - _USUAL_QTC_S),  # Bazett's
     }
+    return {name: figure for name, figure in figures.items() if not math.isnan(figure)}
 
 
-def _axis_figures(limbs) -> dict[str, float]:
+def _axis_figures(limb_leads) -> dict[str, float]:
     """Directions of the mean QRS and T vectors in the frontal plane; 0 where a lead is dead."""
-    figures = {"largest limb QRS": _squeeze(np.ptp(limbs.qrs, axis=1).max(), _WAVE_MV)}
-    if limbs.median_beat.any(axis=1).all():
-        for name, wave in (("QRS", limbs.qrs), ("T", limbs.median_beat[:, limbs.behind_qrs(_T)])):
+    figures = {"largest limb QRS": _squeeze(np.ptp(limb_leads.qrs, axis=1).max(), _WAVE_MV)}
+    if len(limb_leads.median_beat) == 2 and limb_leads.median_beat.any(axis=1).all():
+        for name, wave in (
+            ("QRS", limb_leads.qrs),
+            ("T", limb_leads.median_beat[:, limb_leads.behind_qrs(_T)]),
+        ):
             lead_i, lead_ii = wave.sum(axis=1)
             downwards = (2 * lead_ii - lead_i) / np.sqrt(3)  # by Einthoven's triangle
             length = max(np.hypot(lead_i, downwards), 1e-9)
@@ -251,7 +313,7 @@ def _axis_figures(limbs) -> dict[str, float]:
 
 
 def _wave_figures(beats) -> dict[str, np.ndarray]:
-    """Heights and mean heights (n_leads,) of the average beat's waves."""
+    """Heights and mean heights (n_leads,) of the median beat's waves."""
     qrs = beats.qrs
     third = max(qrs.shape[1] // 3, 1)
     time = np.arange(qrs.shape[1])

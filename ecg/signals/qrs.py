@@ -1,8 +1,9 @@
-"""The beats of a record: where they are, and what the median beat looks like in each lead.
+"""The beats of a record: their R peaks, and what the median beat looks like in each lead.
 
 Pure array functions on a signal at FS, conditioned as `ecg.signals.measurements` conditions it.
-Beats and their limits are found in leads I and II, which come first and which every lead set has:
-they are the same whichever other leads there are. The method and its numbers are ours.
+Beats and the limits of their QRS are found in leads I and II, which come first and which every lead
+set has: they are the same whichever other leads there are. The limits, on a grid of 10 ms, serve as
+windows; `ecg.signals.delineation` has those that people read. The method and its numbers are ours.
 """
 
 from dataclasses import dataclass, replace
@@ -13,40 +14,40 @@ from scipy.signal import find_peaks
 
 FS = 100.0  # Hz, at which everything is measured: a sample is 10 ms
 
-# Lengths and windows in samples. A beat reaches from before its P wave to behind its T wave; the
-# middle of its QRS is sample BEFORE.
+# Lengths and windows in samples. A beat reaches from before its P wave to behind its T wave; its R
+# peak is sample BEFORE.
 BEFORE, AFTER = 35, 55
-_CLOSEST = 27  # between the middles of two beats: 222 a minute
+_CLOSEST = 27  # between two R peaks: 222 beats a minute
 _PIECE = 150  # in which a beat is expected: 40 a minute
-_QRS = 9  # a usual one, over which steepness is averaged
+_QRS = 9  # a usual one, over which the velocity is averaged
 _QRS_NEAR = slice(BEFORE - 12, BEFORE + 12)  # in which the QRS's limits are looked for
 _WIDENED = 2  # by that average, at either limit
 _LEVEL = 4  # before the QRS: the PR segment, which is taken as 0 mV
 
 # Thresholds, as shares.
-_BEAT_LEVEL = 0.35  # of the usual piece's steepest: a beat is as steep as that,
-_BEAT_SHARE = 0.4  # and steeper than this much of the usual beat, where there are three
-_QRS_LEVEL = 0.35  # of the steepest: the QRS is steeper
+_BEAT_LEVEL = 0.35  # of the usual piece's largest velocity: a beat is as fast as that,
+_BEAT_SHARE = 0.4  # and faster than this much of the usual beat, where there are three
+_QRS_LEVEL = 0.35  # of the largest velocity: the QRS is faster
 
 
 @dataclass(frozen=True)
 class Beats:
     """The beats of a record, each and their median, and the limits of the median beat's QRS.
 
-    middles: (n_found,), samples of the record's QRS complexes, ascending. each: (n_leads, n_beats,
+    r_peaks: (n_found,), samples, ascending, about the middle of each QRS. each: (n_leads, n_beats,
     BEFORE + AFTER), mV, those beats that lie whole within the record. median_beat: (n_leads,
     BEFORE + AFTER), mV, their median, 0 before the QRS, which takes up the samples from `onset` to
     before `offset`.
     """
 
-    middles: np.ndarray
+    r_peaks: np.ndarray
     each: np.ndarray
     median_beat: np.ndarray
     onset: int
     offset: int
 
     @property
-    def limbs(self) -> "Beats":
+    def limb_leads(self) -> "Beats":
         """The same beats in leads I and II alone."""
         return replace(self, each=self.each[:2], median_beat=self.median_beat[:2])
 
@@ -70,7 +71,7 @@ class Beats:
         return slice(self.offset + window[0], self.offset + window[1])
 
 
-def read_beats(signal) -> Beats | None:
+def find_beats(signal) -> Beats | None:
     """The beats of a conditioned signal; None where none lies whole within it.
 
     signal: mV at FS, (n_leads, n_samples), finite, of any length from 1 sample. None, too, where
@@ -79,40 +80,43 @@ def read_beats(signal) -> Beats | None:
     length = signal.shape[1]
     if length < BEFORE + AFTER:
         return None
-    middles = find_beats(steepness_of(signal[:2]))
-    whole = middles[(middles >= BEFORE) & (middles + AFTER <= length)]
+    r_peaks = find_r_peaks(spatial_velocity(signal[:2]))
+    whole = r_peaks[(r_peaks >= BEFORE) & (r_peaks + AFTER <= length)]
     if not len(whole):
         return None
     each = np.stack([signal[:, i - BEFORE : i + AFTER] for i in whole.tolist()], axis=1)
     median_beat = median(each, axis=1)
-    steepness = steepness_of(median_beat[:2])
-    if not steepness[_QRS_NEAR].any():  # beats that have nothing in common
+    velocity = spatial_velocity(median_beat[:2])
+    if not velocity[_QRS_NEAR].any():  # beats that have nothing in common
         return None
-    onset, offset = qrs_limits(steepness)
+    onset, offset = qrs_limits(velocity)
     level = median(median_beat[:, onset - _LEVEL : onset], axis=1)
-    return Beats(middles, each, median_beat - level[:, None], onset, offset)
+    return Beats(r_peaks, each, median_beat - level[:, None], onset, offset)
 
 
-def find_beats(steepness) -> np.ndarray:
-    """Samples of the QRS complexes' middles, ascending; empty where nothing is steep.
+def find_r_peaks(velocity) -> np.ndarray:
+    """Samples of the R peaks, ascending; empty where nothing moves.
 
-    steepness: (n_samples,), of the record, as `steepness_of` gives it.
+    An R peak is taken where the velocity, averaged over a QRS, is largest: about its middle.
+
+    velocity: (n_samples,), of the record, as `spatial_velocity` gives it.
     """
-    n_pieces = max(len(steepness) // _PIECE, 1)
-    length, n_longer = divmod(len(steepness), n_pieces)  # the first ones are longer by a sample
+    n_pieces = max(len(velocity) // _PIECE, 1)
+    length, n_longer = divmod(len(velocity), n_pieces)  # the first ones are longer by a sample
     starts = length * np.arange(n_pieces) + np.minimum(np.arange(n_pieces), n_longer)
-    usual_top = median(np.maximum.reduceat(steepness, starts))
+    usual_top = median(np.maximum.reduceat(velocity, starts))
     if usual_top <= 0:
         return np.empty(0, int)
-    middles, found = find_peaks(steepness, height=_BEAT_LEVEL * usual_top, distance=_CLOSEST)
+    r_peaks, found = find_peaks(velocity, height=_BEAT_LEVEL * usual_top, distance=_CLOSEST)
     heights = found["peak_heights"]
-    if len(middles) > 2:
-        middles = middles[heights > _BEAT_SHARE * median(heights)]
-    return middles
+    if len(r_peaks) > 2:
+        r_peaks = r_peaks[heights > _BEAT_SHARE * median(heights)]
+    return r_peaks
 
 
-def steepness_of(signal) -> np.ndarray:
-    """Root mean square change (n_samples,), mV/s, of all leads over the length of a QRS.
+def spatial_velocity(signal) -> np.ndarray:
+    """Spatial velocity (n_samples,), mV/s: root of the summed squared slopes of all leads, averaged
+    over the length of a QRS.
 
     signal: mV at FS, (n_leads, n_samples), of at least 2 samples.
     """
@@ -124,19 +128,19 @@ def steepness_of(signal) -> np.ndarray:
     return np.sqrt(np.maximum(power, 0.0))  # its running sum may end a little below 0
 
 
-def qrs_limits(steepness) -> tuple[int, int]:
+def qrs_limits(velocity) -> tuple[int, int]:
     """First sample of the median beat's QRS, at least 25, and the one behind its last, at most 50:
     the windows before and behind the QRS are never empty.
 
-    steepness: (BEFORE + AFTER,), of the median beat, above 0 somewhere near its middle.
+    velocity: (BEFORE + AFTER,), of the median beat, above 0 somewhere near its middle.
     """
-    near = steepness[_QRS_NEAR]
-    steep = _QRS_NEAR.start + np.flatnonzero(near > _QRS_LEVEL * near.max())
+    near = velocity[_QRS_NEAR]
+    fast = _QRS_NEAR.start + np.flatnonzero(near > _QRS_LEVEL * near.max())
     # Of the unbroken stretches the one that is nearest to the middle.
-    stretches = np.split(steep, np.flatnonzero(np.diff(steep) > 1) + 1)
-    own = min(stretches, key=lambda stretch: np.abs(stretch - BEFORE).min())
-    onset = int(own[0]) + _WIDENED
-    return onset, max(int(own[-1]) + 1 - _WIDENED, onset + 2)
+    stretches = np.split(fast, np.flatnonzero(np.diff(fast) > 1) + 1)
+    qrs = min(stretches, key=lambda stretch: np.abs(stretch - BEFORE).min())
+    onset = int(qrs[0]) + _WIDENED
+    return onset, max(int(qrs[-1]) + 1 - _WIDENED, onset + 2)
 
 
 def median(values, axis=0) -> np.ndarray:

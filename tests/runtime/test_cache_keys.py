@@ -33,6 +33,7 @@ MAKES_ANEW = {
         "simulated records",
     },
     "signals/measurements.py": {"prepared arrays", "folds", "first stages", "models"},
+    "signals/delineation.py": {"prepared arrays", "folds", "first stages", "models"},
     "models/architectures/multiscale_se.py": {"folds", "first stages", "models"},
     "models/architectures/mtfnet.py": set(),
     "simulation/heart.py": {"simulated records", "folds", "first stages"},

@@ -8,11 +8,21 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import detrend
 
 from ecg.records.discovery import find_records
+from ecg.records.formats import read_ecg
 from ecg.records.leads import LEAD_SETS, lead_rows
-from ecg.records.record import read_record
+from ecg.records.record import read_record, select_leads
 from ecg.signals import measurements as module
 from ecg.signals import preprocessing as signals
-from ecg.signals.measurements import N_RHYTHM, N_WAVES, RHYTHM, WAVES, measure, prepare_and_measure
+from ecg.signals.measurements import (
+    N_RHYTHM,
+    N_WAVES,
+    RHYTHM,
+    WAVES,
+    GlobalMeasurements,
+    measure,
+    measure_globally,
+    prepare_and_measure,
+)
 from ecg.signals.preprocessing import Preparation, prepare
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient, diagnose
@@ -23,7 +33,7 @@ from tests import measurements as reader
 from tests.synthetic import beats
 
 FS = 500.0
-LIMBS = [0, 1]
+LIMB_LEADS = [0, 1]
 # What depends on the intervals between beats and on nothing else.
 INTERVALS = (
     "rate",
@@ -123,7 +133,6 @@ def test_a_blocked_branch_makes_the_qrs_last_longer(conduction):
 
 
 def test_a_blocked_right_branch_shows_as_a_late_r_wave_in_v1():
-    # What it adds is too slow in leads I and II to count as QRS there.
     blocked = Heart(conduction="right", qrs_s=0.14)
     for seed in range(3):
         late = waves_of(recording(heart=blocked, seed=seed), "V1")["R behind S"]
@@ -203,6 +212,86 @@ def test_a_raised_st_segment_shows_in_its_lead():
     assert waves_of(raised, "V3") == waves_of(signal, "V3")
 
 
+def test_an_interval_that_is_not_clear_is_0():
+    figures = rhythm_of(recording(Rhythm(kind="fibrillation", atrial_hz=6.0)))
+    assert figures["PR interval"] == 0
+    assert figures["QTc interval"] != 0
+
+
+# What people read ------------------------------------------------------------------------------
+
+
+def test_people_read_rate_intervals_and_axis():
+    heart = Heart(pr_s=0.18, qrs_s=0.1, qt_s=0.42, axis_deg=30)
+    found = measure_globally(recording(Rhythm(rate_bpm=65), heart), FS)
+    assert found.heart_rate_bpm == pytest.approx(65, abs=2)
+    assert found.pr_ms == pytest.approx(180, abs=20)
+    assert found.qrs_ms == pytest.approx(100, abs=16)
+    assert found.qt_ms == pytest.approx(420, abs=35)  # which ends by the tangent
+    assert found.qtc_ms == pytest.approx(found.qt_ms / np.sqrt(60 / found.heart_rate_bpm))
+    assert found.qrs_axis_deg == pytest.approx(30, abs=12)
+
+
+@pytest.mark.parametrize("lead_set", LEAD_SETS)
+def test_people_read_about_the_same_of_any_lead_set(lead_set):
+    signal = recording()
+    whole, found = measure_globally(signal, FS), measure_globally(signal[lead_rows(lead_set)], FS)
+    assert (found.heart_rate_bpm, found.qrs_axis_deg) == (whole.heart_rate_bpm, whole.qrs_axis_deg)
+    for name in ("pr_ms", "qrs_ms", "qt_ms"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), abs=14), name
+
+
+def test_leads_that_are_missing_are_left_out():
+    signal = recording()
+    expected = measure_globally(signal[lead_rows(2)], FS)
+    signal[2:] = np.nan
+    assert measure_globally(signal, FS) == expected
+
+
+@pytest.mark.parametrize("rows", [[0], [1, 0], [6, 7, 8]])
+def test_without_leads_one_and_two_there_is_no_axis(rows):
+    signal = np.full((12, 5000), np.nan)
+    signal[2:5][: len(rows)] = recording()[rows]
+    for found in (measure_globally(signal, FS), measure_globally(signal[2:3], FS)):
+        assert found.qrs_axis_deg is None
+        assert found.heart_rate_bpm == pytest.approx(70, abs=3)
+        assert found.qrs_ms is not None
+
+
+def test_fibrillation_has_a_rate_and_no_pr_interval():
+    found = measure_globally(recording(Rhythm(kind="fibrillation", atrial_hz=6.0)), FS)
+    assert found.pr_ms is None
+    assert found.heart_rate_bpm is not None
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, np.nan, np.inf])
+@pytest.mark.parametrize("n_samples", [1, 2, 5000])
+def test_of_nothing_people_read_nothing(value, n_samples):
+    assert measure_globally(np.full((12, n_samples), value), FS) == GlobalMeasurements()
+
+
+def test_what_people_read_of_a_record_of_noise_is_finite():
+    noise = np.random.default_rng(0).standard_normal((12, 5000))
+    values = vars(measure_globally(noise, FS)).values()
+    assert all(value is None or np.isfinite(value) for value in values)
+    assert measure_globally(noise, FS).pr_ms is None
+
+
+@pytest.mark.parametrize(
+    ("file", "pr_ms", "qrs_ms", "qt_ms"),
+    [("muse_example1.xml", 138, 96, 452), ("toolkit_example.scp", 148, 120, 420)],
+)
+def test_cardiographs_print_about_the_same(shared_records, file, pr_ms, qrs_ms, qt_ms):
+    sample = shared_records.parent / "formats" / file
+    if not sample.is_file():
+        pytest.skip(f"{sample} is not there")
+    record = read_ecg(str(sample))
+    found = measure_globally(select_leads(record, LEAD_SETS[12]), record.fs)
+    assert found.pr_ms == pytest.approx(pr_ms, abs=12)
+    assert found.qrs_ms == pytest.approx(qrs_ms, abs=16)
+    assert found.qt_ms == pytest.approx(qt_ms, abs=16)
+
+
 # What they depend on ---------------------------------------------------------------------------
 
 
@@ -265,7 +354,7 @@ def test_the_sampling_rate_hardly_counts(fs):
         return measure(signal[:, round(0.4 * rate) : round(9.2 * rate)], rate)
 
     for one, two in zip(measured(500), measured(fs), strict=True):
-        # Lengths are measured in steps of 10 ms, which is 0.1 of a QRS duration.
+        # Heights are measured in windows of whole samples of 10 ms.
         np.testing.assert_allclose(two, one, atol=0.11 if fs > 50 else 0.2)
 
 
@@ -342,7 +431,7 @@ def test_leads_that_are_missing_or_constant_have_zeros():
     assert waves[[0, 1, 2, 4, 5, 6, 9, 10, 11]].any(axis=1).all()
 
 
-@pytest.mark.parametrize("dead", LIMBS)
+@pytest.mark.parametrize("dead", LIMB_LEADS)
 @pytest.mark.parametrize("value", [0.0, 2.5, np.nan])
 def test_one_of_the_leads_in_which_beats_are_found_is_enough(dead, value):
     signal = recording()
@@ -357,10 +446,10 @@ def test_one_of_the_leads_in_which_beats_are_found_is_enough(dead, value):
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
 def test_without_leads_one_and_two_there_are_only_deviations(value):
     signal = recording()
-    signal[LIMBS] = value
+    signal[LIMB_LEADS] = value
     assert nothing_measured(signal)
     deviation = measure(signal, FS)[1][:, 0]
-    assert not deviation[LIMBS].any()
+    assert not deviation[LIMB_LEADS].any()
     np.testing.assert_allclose(millivolts(deviation[2:]), signal[2:].std(axis=1), rtol=0.1)
 
 

@@ -10,10 +10,10 @@ from ecg.signals.qrs import (
     BEFORE,
     FS,
     find_beats,
+    find_r_peaks,
     median,
     qrs_limits,
-    read_beats,
-    steepness_of,
+    spatial_velocity,
 )
 from tests.synthetic import beats
 
@@ -27,44 +27,44 @@ def conditioned(n_samples=1000, **options) -> np.ndarray:
 
 
 def test_beats_are_found_where_the_qrs_complexes_are():
-    middles = find_beats(steepness_of(conditioned()[:2, 40:]))
-    np.testing.assert_allclose(middles, np.arange(40, 960, 80), atol=2)
+    r_peaks = find_r_peaks(spatial_velocity(conditioned()[:2, 40:]))
+    np.testing.assert_allclose(r_peaks, np.arange(40, 960, 80), atol=2)
 
 
-def test_only_beats_that_lie_whole_within_the_record_are_averaged():
-    found = read_beats(conditioned()[:, 60:])  # the first QRS is then at 20, the last at 900
-    assert len(found.middles) == 12
+def test_only_beats_that_lie_whole_within_the_record_have_a_part_in_the_median():
+    found = find_beats(conditioned()[:, 60:])  # the first QRS is then at 20, the last at 900
+    assert len(found.r_peaks) == 12
     assert found.each.shape == (12, 10, BEFORE + AFTER)
     assert found.median_beat.shape == (12, BEFORE + AFTER)
 
 
-def test_the_average_beat_has_its_qrs_in_the_middle_and_starts_from_zero():
-    found = read_beats(conditioned(noise_mv=0.0))
+def test_the_median_beat_has_its_qrs_in_the_middle_and_starts_from_zero():
+    found = find_beats(conditioned(noise_mv=0.0))
     assert found.onset < BEFORE < found.offset
     assert abs(int(found.median_beat[1].argmax()) - BEFORE) <= 1
     level = found.median_beat[:, found.onset - 4 : found.onset]
     np.testing.assert_allclose(np.median(level, axis=1), 0, atol=1e-12)
 
 
-def test_limbs_are_the_same_beats_in_the_first_two_leads():
-    found = read_beats(conditioned())
-    assert (found.limbs.onset, found.limbs.offset) == (found.onset, found.offset)
-    np.testing.assert_array_equal(found.limbs.each, found.each[:2])
-    np.testing.assert_array_equal(found.limbs.qrs, found.qrs[:2])
+def test_limb_leads_are_the_same_beats_in_the_first_two_leads():
+    found = find_beats(conditioned())
+    assert (found.limb_leads.onset, found.limb_leads.offset) == (found.onset, found.offset)
+    np.testing.assert_array_equal(found.limb_leads.each, found.each[:2])
+    np.testing.assert_array_equal(found.limb_leads.qrs, found.qrs[:2])
 
 
 @pytest.mark.parametrize("signal", [np.zeros((2, 1000)), conditioned(BEFORE + AFTER - 1)])
 def test_where_no_whole_beat_is_there_is_none(signal):
-    assert read_beats(signal) is None
+    assert find_beats(signal) is None
 
 
 @given(
     arrays(np.float64, BEFORE + AFTER, elements=st.floats(0, 1e6)),
     st.integers(BEFORE - 12, BEFORE + 11),
 )
-def test_windows_before_and_behind_the_qrs_are_never_empty(steepness, steepest):
-    steepness[steepest] = 2e6
-    onset, offset = qrs_limits(steepness)
+def test_windows_before_and_behind_the_qrs_are_never_empty(velocity, fastest):
+    velocity[fastest] = 2e6
+    onset, offset = qrs_limits(velocity)
     assert 25 <= onset < offset <= 50
 
 
@@ -78,7 +78,7 @@ def test_the_median_is_numpys(shape):
         np.testing.assert_array_equal(median(values, axis), np.median(values, axis=axis))
 
 
-def test_steepness_is_the_size_of_numpys_gradient():
+def test_the_spatial_velocity_is_the_size_of_numpys_gradient():
     signal = conditioned()[:2]
     power = uniform_filter1d((100 * np.gradient(signal, axis=1) ** 2).sum(axis=0) * 100, 9)
-    np.testing.assert_allclose(steepness_of(signal), np.sqrt(power), rtol=1e-6)
+    np.testing.assert_allclose(spatial_velocity(signal), np.sqrt(power), rtol=1e-6)
