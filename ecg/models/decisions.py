@@ -7,6 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from ecg.models.expected_score import climb
+from ecg.models.operating_points import OperatingPoints, points_from_dict, points_to_dict
 from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM, read_weights
 from ecg.records.metrics import challenge_metric
 
@@ -69,6 +70,7 @@ class Decision:
     thresholds: (26,), the least probability of each class's label; (0,) where the rule has none.
     temperature: see `calibrate`.
     weights: (26, 26), the reward matrix that the rule optimises; by default the Challenge's.
+    points: of the clinical rule, see `ecg.models.operating_points`; None where none were fitted.
     Raises ValueError where these do not fit the rule.
     """
 
@@ -76,6 +78,7 @@ class Decision:
     thresholds: np.ndarray
     temperature: float = 1.0
     weights: np.ndarray = field(default_factory=read_weights, repr=False)
+    points: OperatingPoints | None = None
 
     def __post_init__(self):
         n_thresholds = N_CLASSES if self.options.rule == "fitted" else 0
@@ -179,7 +182,11 @@ def best_metric(labels, probabilities, weights, options: DecisionOptions) -> flo
 
 def decision_to_dict(decision: Decision) -> dict:
     """The decision as a dict for JSON, without the options and the weights."""
-    return {"thresholds": decision.thresholds.tolist(), "temperature": decision.temperature}
+    return {
+        "thresholds": decision.thresholds.tolist(),
+        "temperature": decision.temperature,
+        "operating_points": None if decision.points is None else points_to_dict(decision.points),
+    }
 
 
 def decision_from_dict(values: dict, options: DecisionOptions) -> Decision:
@@ -189,7 +196,13 @@ def decision_from_dict(values: dict, options: DecisionOptions) -> Decision:
     fit the options' rule.
     """
     thresholds = np.array(values["thresholds"], float)
-    return Decision(options, thresholds, float(values["temperature"]))
+    points = values.get("operating_points")
+    return Decision(
+        options,
+        thresholds,
+        float(values["temperature"]),
+        points=None if points is None else points_from_dict(points),
+    )
 
 
 def _fit_thresholds(labels, probabilities, weights, options: DecisionOptions) -> np.ndarray:

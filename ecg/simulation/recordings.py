@@ -1,5 +1,6 @@
 """Simulate records of a source, and write folders of them in parallel."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import SOURCES, Source, annotate
 
 _CHUNK = 32  # records per task
+_NAME = re.compile(r"SIM[A-Z]\d+_\d+_\d{5,}")  # see `_write_records`
 _MAX_QRS_S = 0.2
 
 
@@ -119,6 +121,11 @@ def source_with_fs(name: str, fs: float | None = None) -> Source:
     low, high = source.recorder.band_hz
     band_hz = (low, min(high, 0.45 * fs))
     return replace(source, recorder=replace(source.recorder, fs=fs, band_hz=band_hz))
+
+
+def is_simulated(record_name: str) -> bool:
+    """Whether a record has a name that `simulate_folder` gives."""
+    return _NAME.fullmatch(record_name) is not None
 
 
 def _write_chunk(folder, indices, seed, sources, lead_set, fs) -> int:

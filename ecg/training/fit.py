@@ -9,17 +9,26 @@ import keras
 import numpy as np
 from scipy.special import expit, logit
 
-from ecg.models.decisions import best_metric, calibrate, decide, fit_decision, pool_windows
+from ecg.models.decisions import (
+    best_metric,
+    calibrate,
+    decide,
+    fit_decision,
+    fit_temperature,
+    pool_windows,
+)
 from ecg.models.devices import Devices, prepare_to_train
 from ecg.models.forward import logits_of
 from ecg.models.losses import class_weights, make_loss, make_targets
 from ecg.models.method import Method
 from ecg.models.model_files import TrainedModel
+from ecg.models.operating_points import OperatingPoints, fit_points
 from ecg.models.registry import build_network
 from ecg.models.training_options import TrainingOptions
 from ecg.records.diagnoses import N_CLASSES, read_weights
 from ecg.records.leads import lead_rows
 from ecg.records.metrics import score
+from ecg.simulation.recordings import is_simulated
 from ecg.training.bags import bag_network
 from ecg.training.batches import BagOptions, Bags, spread_windows, window_batches
 from ecg.training.checkpoints import Checkpoint
@@ -228,12 +237,18 @@ def fit(
     else:
         decision = fit_decision(truth, probabilities, reward, method.decision)
     probabilities = calibrate(probabilities, decision.temperature)
+    validated_on_training = bool(np.array_equal(kept, validation))
+    if not validated_on_training:
+        points = _fit_points(truth, probabilities, method.decision.calibrated)
+        decision = replace(decision, points=points)
     scores = score(truth, decide(probabilities, decision), probabilities, reward).summary
     training_log = {
         "data_fingerprint": dataset.fingerprint,
         "n_training": len(selected),
         "n_validation": len(validation),
-        "validated_on_training_records": bool(np.array_equal(kept, validation)),
+        "validated_on_training_records": validated_on_training,
+        "sources": _count(dataset.sources[indices]),
+        "n_simulated": sum(map(is_simulated, dataset.names[indices])),
         "seed": run.seed,
         "precision": trainer.devices.precision,
         "gpus": trainer.devices.gpus,
@@ -245,6 +260,20 @@ def fit(
     }
     prevalence = dataset.labels[kept].mean(axis=0)
     return TrainedModel(network, method, lead_set, decision, prevalence, training_log)
+
+
+def _fit_points(labels, probabilities, is_calibrated: bool) -> OperatingPoints:
+    """Operating points for the clinical rule, fitted to the validation records.
+
+    They are for calibrated probabilities, which not every method's decision uses.
+    """
+    temperature = 1.0 if is_calibrated else fit_temperature(labels, probabilities)
+    return fit_points(labels, calibrate(probabilities, temperature), temperature)
+
+
+def _count(sources) -> dict[str, int]:
+    names, counts = np.unique(sources, return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def answer_dataset(model: TrainedModel, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:

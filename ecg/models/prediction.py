@@ -1,0 +1,272 @@
+"""Predict one recording: whether it can be judged, its measurements, and its findings."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+
+from ecg.models.decisions import calibrate, decide
+from ecg.models.model_files import TrainedModel
+from ecg.models.operating_points import Findings, default_points, find
+from ecg.models.predictor import Predictor
+from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM
+from ecg.records.headers import RecordError
+from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
+from ecg.records.record import Record, select_leads
+from ecg.signals.measurements import GlobalMeasurements, measure_globally
+from ecg.signals.preprocessing import Preparation, window_length
+from ecg.signals.quality import assess_quality
+
+RULES = ("clinical", "challenge")
+TIMELINE_WINDOW_S = 10.0
+_MIN_TIMELINE_S = 60.0  # shorter recordings have no timeline
+_MIN_WINDOWS = 2  # of a finding that comes and goes, to be reported
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """name: of the method and the lead set. trained_on: a sentence on the training records."""
+
+    name: str
+    trained_on: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The windows of a long recording, each predicted by itself.
+
+    start_s: (n_windows,), s. usable: (n_windows,), bool. heart_rate_bpm: (n_windows,), NaN where it
+    is not measured. present: (n_windows, 26), bool, nothing where a window is not usable.
+    """
+
+    start_s: np.ndarray
+    usable: np.ndarray
+    heart_rate_bpm: np.ndarray
+    present: np.ndarray
+
+    @property
+    def episodes(self) -> list[tuple[int, int, float]]:
+        """(class, number of windows, start of the first in s) of each finding in 2 or more windows,
+        the most frequent first."""
+        counts = self.present.sum(axis=0)
+        return [
+            (int(i), int(counts[i]), float(self.start_s[self.present[:, i].argmax()]))
+            for i in np.argsort(-counts, kind="stable")
+            if counts[i] >= _MIN_WINDOWS
+        ]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one file.
+
+    record: the recording, of a long one its first part. duration_s: of all of it. lead_set: of the
+    model. usable: whether the recording can be judged; if not, `warnings` say why, and no
+    probability means anything (all are 0). probabilities: (26,). present, uncertain: (26,), bool.
+    warnings, notes: a sentence each. timeline: of recordings of a minute or more.
+    """
+
+    file: str
+    record: Record
+    duration_s: float
+    lead_set: int
+    model: ModelSummary
+    rule: str
+    usable: bool
+    measurements: GlobalMeasurements
+    probabilities: np.ndarray
+    present: np.ndarray
+    uncertain: np.ndarray
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    timeline: Timeline | None = None
+
+    @property
+    def order(self) -> np.ndarray:
+        """Indices of all classes: those present first, then by probability."""
+        return np.lexsort((-self.probabilities, ~self.present))
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether sinus rhythm is the only finding, and none is uncertain."""
+        others = np.arange(N_CLASSES) != SINUS_RHYTHM
+        found = self.present | self.uncertain
+        return bool(self.usable and self.present[SINUS_RHYTHM] and not found[others].any())
+
+
+def predict_recording(
+    file: str, blocks: Iterable[Record], predictor: Predictor, rule: str = "clinical"
+) -> Prediction:
+    """Predict a recording given as consecutive blocks, such as `read_blocks` yields.
+
+    A recording of a minute or more is predicted in windows of 10 s; its findings are those of the
+    mean probabilities over the usable windows, its measurements medians over them.
+    rule: "clinical", see `ecg.models.operating_points`, or "challenge", the decision that makes the
+    largest Challenge score. Raises RecordError naming the file if it cannot be predicted.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule: expected {' or '.join(RULES)}, found '{rule}'")
+    blocks = iter(blocks)
+    first = next(blocks)
+    duration_s = first.signal.shape[1] / first.fs
+    quality = assess_quality(first.signal, first.fs, first.leads)
+    model = predictor.model
+    notes = [*first.notes, *_lead_notes(first, model.lead_set)]
+    probabilities, timeline, measurements = None, None, GlobalMeasurements()
+    try:
+        if duration_s >= _MIN_TIMELINE_S:
+            timeline, duration_s, probabilities, measurements = _predict_windows(
+                itertools.chain([first], blocks), predictor, rule
+            )
+            quality = replace(quality, usable=probabilities is not None)
+        elif quality.usable:
+            probabilities = predictor.probabilities(first)
+            measurements = _measure(first)
+            notes += _preparation_notes(first, model.method.preparation)
+    except ValueError as error:  # including RecordError
+        raise RecordError(f"{file}: {error}") from error
+    if quality.usable:
+        findings = _find(probabilities[None], model, rule)
+        present, uncertain = findings.present[0], findings.uncertain[0]
+    else:
+        probabilities = np.zeros(N_CLASSES)
+        present = uncertain = np.zeros(N_CLASSES, bool)
+    return Prediction(
+        file,
+        first,
+        duration_s,
+        model.lead_set,
+        summarise_model(model),
+        rule,
+        quality.usable,
+        measurements,
+        probabilities,
+        present,
+        uncertain,
+        (*first.warnings, *quality.reasons, *quality.warnings),
+        tuple(notes),
+        timeline,
+    )
+
+
+def summarise_model(model: TrainedModel) -> ModelSummary:
+    """Return a model's name, and a phrase on the records that it was trained on."""
+    method = model.method
+    name = f"{method.name} ({method.source}), {model.lead_set} leads"
+    return ModelSummary(name, _training_records(model.training_log))
+
+
+def _training_records(log: dict) -> str:
+    if "n_simulated" not in log:
+        return "records that are not known"
+    n_records, n_simulated = sum(log["sources"].values()), log["n_simulated"]
+    if n_records == n_simulated:
+        return f"{n_records:,} simulated records, and no real one"
+    sources = ", ".join(log["sources"])
+    text = f"{n_records:,} records of {sources if len(log['sources']) <= 8 else 'many sources'}"
+    if n_simulated:
+        text += f", {n_simulated:,} of them simulated"
+    start = log.get("start")
+    return f"{text}, after {start['n_training']:,} simulated records" if start else text
+
+
+def _find(probabilities, model: TrainedModel, rule: str) -> Findings:
+    """The findings of records by the rule; probabilities: (n_records, 26), by the predictor."""
+    if rule == "challenge":
+        present = decide(probabilities, model.decision)
+        return Findings(present, np.zeros_like(present))
+    points = model.decision.points or default_points()
+    return find(calibrate(probabilities, points.temperature), points)
+
+
+def _measure(record: Record) -> GlobalMeasurements:
+    return measure_globally(select_leads(record, TWELVE_LEADS), record.fs)
+
+
+def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
+    """(timeline, duration in s, mean probabilities (26,) or None, median measurements)."""
+    starts_s, rates, measured, usable = [], [], [], []
+    duration_s = 0.0
+
+    def usable_windows() -> Iterator[Record]:
+        nonlocal duration_s
+        for block in blocks:
+            for start_s, window in _windows(block):
+                is_usable = assess_quality(window.signal, window.fs, window.leads).usable
+                starts_s.append(duration_s + start_s)
+                usable.append(is_usable)
+                measurements = _measure(window) if is_usable else GlobalMeasurements()
+                rates.append(_nan_for_none(measurements.heart_rate_bpm))
+                if is_usable:
+                    measured.append(astuple(measurements))
+                    yield window
+            duration_s += block.signal.shape[1] / block.fs
+
+    answers = list(predictor.probabilities_of(usable_windows()))
+    # A window may still be unusable for the network, which has fewer leads.
+    answered = [not isinstance(answer, Exception) for answer in answers]
+    usable = np.array(usable, bool)
+    usable[usable] = answered
+    present = np.zeros((len(usable), N_CLASSES), bool)
+    probabilities = np.array([answer for answer in answers if not isinstance(answer, Exception)])
+    if not len(probabilities):
+        measurements, mean = GlobalMeasurements(), None
+    else:
+        present[usable] = _find(probabilities, predictor.model, rule).present
+        mean = probabilities.mean(axis=0)
+        measurements = _medians(measured)
+    timeline = Timeline(np.array(starts_s), usable, np.array(rates), present)
+    return timeline, duration_s, mean, measurements
+
+
+def _windows(block: Record) -> Iterator[tuple[float, Record]]:
+    """(start in s, window) of a block's windows of 10 s; the last one may be as short as 5 s."""
+    length = window_length(block.fs, TIMELINE_WINDOW_S)
+    n_samples = block.signal.shape[1]
+    for start in range(0, max(n_samples - length // 2, 1), length):
+        signal = block.signal[:, start : start + length]
+        yield start / block.fs, replace(block, signal=signal, warnings=(), notes=())
+
+
+def _medians(measured: list[tuple]) -> GlobalMeasurements:
+    """Medians over windows of each measurement, None where no window has one."""
+    columns = zip(*measured, strict=True)
+    found = ([value for value in column if value is not None] for column in columns)
+    return GlobalMeasurements(*(float(np.median(values)) if values else None for values in found))
+
+
+def _lead_notes(record: Record, lead_set: int) -> list[str]:
+    """Sentences on the leads that the model uses."""
+    used = LEAD_SETS[lead_set]
+    notes = [f"{lead_set}-lead model, using {', '.join(used)}"]
+    unused = [lead for lead in record.leads if lead not in used]
+    if unused:
+        notes.append(f"not used: {', '.join(unused)}")
+    missing = [lead for lead in used if lead not in record.leads]
+    if missing:
+        notes.append(f"missing, replaced by a flat line: {', '.join(missing)}")
+    return notes
+
+
+def _preparation_notes(record: Record, preparation: Preparation) -> list[str]:
+    """Sentences on how the signal was prepared."""
+    notes = []
+    duration_s = record.signal.shape[1] / record.fs
+    if record.fs != preparation.fs:
+        notes.append(f"resampled from {record.fs:g} Hz to {preparation.fs:g} Hz")
+    if duration_s > preparation.duration_s:
+        notes.append(f"only the first {preparation.duration_s:g} s of {duration_s:.0f} s were used")
+    elif duration_s < preparation.window_s:
+        notes.append(
+            f"{duration_s:.1f} s long, shorter than the expected {preparation.window_s:g} s"
+        )
+    share_missing = np.isnan(record.signal).mean()
+    if share_missing > 0:
+        notes.append(f"{share_missing:.1%} of the samples are missing")
+    return notes
+
+
+def _nan_for_none(value: float | None) -> float:
+    return math.nan if value is None else value
