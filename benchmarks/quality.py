@@ -288,7 +288,7 @@ def print_refusals(records) -> None:
             for record, reason in zip(records, reasons, strict=True):
                 if reason is not None:
                     print(f"{record.name}, {variant}, {leads}: {reason}")
-    reasons = Counter(r for found_reasons in found.values() for r in found_reasons if r)
+    reasons = Counter(r.split(";")[0] for row in found.values() for r in row if r is not None)
     for reason, count in reasons.most_common():
         print(f"{count:6d}  {reason}")
 

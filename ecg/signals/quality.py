@@ -52,9 +52,11 @@ _LEAST_RETURN_SLOPE = 0.35  # 0.13 %; steps and saws 0.04 to 0.2
 # 0.1 %; steps and arterial pressure 0.52 and more, and they rise or fall: a broad paced QRS behind
 # its spike may end as far from where it began, but does both.
 _MOST_LEVEL_SHIFT, _MOST_LEVEL_SHIFT_OF_RETURNING, _RETURNING = 0.5, 0.8, 0.85
-_MOST_SHARPNESS = 0.6  # 0.26 %; impulses 0.5 to 0.75
-# 0.3 % sharper and less alike: impulses amid noise, or too close to each other, are both.
-_MOST_SHARPNESS_OF_UNLIKE, _LIKE = 0.5, 0.8
+# 0.15 % are sharper and not regular. Impulses have 0.5 to 0.75; amid noise, or too close to each
+# other, they have less, and differ. Narrow QRS complexes in a small lead are as sharp: 5 of them
+# that come regularly are believed, which impulses at random times do not.
+_MOST_SHARPNESS, _MOST_SHARPNESS_OF_UNLIKE, _LIKE = 0.6, 0.5, 0.8
+_MOST_IRREGULARITY, _LEAST_REGULAR_BEATS = 0.1, 5
 # By the number of whole beats, since few beats resemble each other by chance; 0.5 %, and 0.8 % of
 # what is cut to 5 s.
 _LEAST_LIKENESS = ((4, 0.8), (8, 0.5), (math.inf, 0.4))
@@ -67,12 +69,13 @@ _NO_BEATS = "no ECG: fewer than two heartbeats were found"
 _NOISE = "no ECG: no heartbeats stand out; this looks like noise or a steady oscillation"
 _SLOW = "no ECG: its waves are too slow for heartbeats; this looks like a pulse or breathing"
 _STEPS = "no ECG: it has steps or one-sided edges in place of heartbeats"
-_SPIKES = "no ECG: its spikes are too narrow for heartbeats"
+_SPIKES = "no ECG: its spikes are too narrow for heartbeats, and irregular"
 _UNLIKE = "no ECG that can be judged: what stands out has no common shape, as heartbeats have"
 _RATE = (
     f"no ECG: a heart beats {_RATES_BPM[0]:g} to {_RATES_BPM[1]:g} times a minute, this is faster "
     "or slower"
 )
+_AT_OTHER_RATES = (_NOISE, _SLOW, _STEPS, _RATE)  # what an ECG at a wrong sampling rate shows
 _RATE_FACTORS = (4.0, 0.25, 5.0, 0.2)  # twice or half the true rate gives what hearts do as well
 
 # From here on a usable recording is doubtful. Of the real records, first 10 s, so many are beyond.
@@ -116,7 +119,8 @@ class BeatFigures:
     and fall of the usual beat over the greater one. level_shift: from before the QRS to behind it,
     over its size. slow: share of the slope's power below 8 Hz. sharpness: share of the slope's
     power above 25 Hz, times the share of its energy that falls into 40 ms. rate_bpm: beats a
-    minute. size: the usual beat's, from its lowest to its highest sample, mV. muscle: root mean
+    minute. irregularity: third quartile of the intervals' deviation from the usual one, over that
+    one. size: the usual beat's, from its lowest to its highest sample, mV. muscle: root mean
     square above 15 Hz midway between beats, over that size. n_beats: whole ones.
     """
 
@@ -128,6 +132,7 @@ class BeatFigures:
     slow: float
     sharpness: float
     rate_bpm: float
+    irregularity: float
     size: float
     muscle: float
     n_beats: int
@@ -219,7 +224,8 @@ def _reason(windows, duration_s) -> str | None:
         )
         if not faults:
             return "no ECG: nearly every lead is flat"
-        return faults.most_common(1)[0][0] + _rate_hint(windows[len(windows) // 2])
+        fault = faults.most_common(1)[0][0]
+        return fault + _rate_hint(windows[len(windows) // 2]) if fault in _AT_OTHER_RATES else fault
     return _size_reason(np.median([beats.size for window in windows for beats in window.beats]))
 
 
@@ -259,8 +265,8 @@ def _fault(figures: BeatFigures | None) -> str | None:
         return _STEPS
     if figures.prominence < _LEAST_PROMINENCE or figures.busy > _MOST_BUSY:
         return _NOISE
-    are_alike = figures.likeness >= _LIKE
-    if figures.sharpness > (_MOST_SHARPNESS if are_alike else _MOST_SHARPNESS_OF_UNLIKE):
+    most_sharpness = _MOST_SHARPNESS if figures.likeness >= _LIKE else _MOST_SHARPNESS_OF_UNLIKE
+    if figures.sharpness > most_sharpness and not _is_regular(figures):
         return _SPIKES
     least = next(least for n_beats, least in _LEAST_LIKENESS if figures.n_beats < n_beats)
     if figures.likeness < least:
@@ -268,6 +274,10 @@ def _fault(figures: BeatFigures | None) -> str | None:
     if not _RATES_BPM[0] <= figures.rate_bpm <= _RATES_BPM[1]:
         return _RATE
     return None
+
+
+def _is_regular(figures: BeatFigures) -> bool:
+    return figures.n_beats >= _LEAST_REGULAR_BEATS and figures.irregularity < _MOST_IRREGULARITY
 
 
 def _warnings(windows, starts, leads) -> list[str]:
@@ -398,6 +408,8 @@ def _figures(lead, steepness, size) -> BeatFigures | None:
     total = _positive(slopes_power.sum())
     _, power_between = _spectrum(between)
     height = _positive(np.median(heights))
+    rr = np.diff(middles)
+    usual_rr = np.median(rr)
     sharpest = energy[:, -_SHARPEST:].sum(axis=1) / _positive(energy.sum(axis=1))
     return BeatFigures(
         prominence=float(usual / _positive(np.median(steepness))),
@@ -407,7 +419,8 @@ def _figures(lead, steepness, size) -> BeatFigures | None:
         level_shift=float(np.median(shift / _positive(heights))),
         slow=float(slopes_power[frequency < _SLOW_HZ].sum() / total),
         sharpness=float(slopes_power[frequency > _FAST_HZ].sum() / total * np.median(sharpest)),
-        rate_bpm=float(60 * _FS / np.median(np.diff(middles))),
+        rate_bpm=float(60 * _FS / usual_rr),
+        irregularity=float(np.quantile(np.abs(rr / usual_rr - 1), 0.75)),
         size=float(height * size),
         muscle=float(np.sqrt(power_between[frequency > _MUSCLE_HZ].sum()) / height),
         n_beats=len(whole),
