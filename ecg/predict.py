@@ -1,25 +1,30 @@
-"""`python -m ecg.predict MODEL FILE…`: diagnoses for a user's own recordings.
+"""`python -m ecg.predict MODEL FILE…`: diagnoses and measurements for a user's own recordings.
 
 FILE is a WFDB record (header, signal file, or the name of both without extension), a table (a line
 of lead names and a line per sample, or a line per lead), or an export in DICOM, EDF, GE MUSE XML,
 Philips Sierra XML, HL7 aECG, SCP-ECG, ISHNE, Apple Health or KardiaMobile format. The format is
-recognised by the content.
+recognised by the content. A folder stands for all ECG files below it.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import sys
+from pathlib import Path
 
 from ecg.models.descriptions import ModelFolderError, find_models
-from ecg.pages.predictions import COLUMNS, NOTICE, predict_record, to_dict, to_rows, to_text
-from ecg.records.formats import read_ecg
+from ecg.pages import NOTICE
+from ecg.records.formats import find_ecg_files, read_blocks
 from ecg.records.formats.channel_labels import is_lead, parse_lead, units_per_mv
 from ecg.records.headers import RecordError
 from ecg.records.leads import TWELVE_LEADS, lead_set_for
 from ecg.runtime.command_line import running
 from ecg.runtime.files import check_place, printable
 from ecg.signals.preprocessing import MAX_FS, MIN_FS, check_fs
+
+RULES = ("clinical", "challenge")
+_MAX_NAMED = 10  # files that are left out
 
 
 def predict_files(
@@ -28,37 +33,45 @@ def predict_files(
     fs: float | None = None,
     unit: str | None = None,
     leads: tuple[str, ...] | None = None,
-) -> tuple[list, list[str]]:
-    """Return a (prediction, predictor) pair per usable file, and an error message per other file.
+    rule: str = "clinical",
+) -> list[tuple]:
+    """Return a (prediction, predictor) pair for each file, in order; (failure, None) for a file
+    that could not be predicted.
 
     fs, unit, leads: for tables, see `ecg.records.formats.tables.read_table`. Each file is predicted
     by the model with the most leads among those whose leads it has. Raises ModelFolderError if the
     folder holds no model.
     """
-    from ecg.models.predictor import load_predictor  # loads TensorFlow
+    # These load TensorFlow.
+    from ecg.models.prediction import predict_recording
+    from ecg.models.predictor import load_predictor
+    from ecg.pages.predictions import Failure
 
     trained = find_models(model_directory)
-    predictors, predicted, errors = {}, [], []
+    predictors, predicted = {}, []
     for file in files:
         try:
-            record = read_ecg(file, fs, unit, leads)
-            lead_set = lead_set_for(record.leads, trained)
+            blocks = read_blocks(file, fs, unit, leads)
+            first = next(blocks)
+            lead_set = lead_set_for(first.leads, trained)
             if lead_set not in predictors:
                 predictors[lead_set] = load_predictor(model_directory, lead_set)
             predictor = predictors[lead_set]
-            predicted.append((predict_record(file, record, predictor), predictor))
+            recording = itertools.chain([first], blocks)
+            prediction = predict_recording(str(file), recording, predictor, rule)
+            predicted.append((prediction, predictor))
         except RecordError as error:
-            errors.append(str(error))
+            predicted.append((Failure(str(file), str(error)), None))
         except ModelFolderError as error:
-            errors.append(f"{file}: no prediction: {error}")
-    return predicted, errors
+            predicted.append((Failure(str(file), f"{file}: no prediction: {error}"), None))
+    return predicted
 
 
 def main(arguments=None, prog="python -m ecg.predict") -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=NOTICE)
     parser.add_argument("model", help="folder that train_model.py wrote")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, of any length")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, or a folder of them")
     parser.add_argument(
         "--fs", type=_rate, metavar="HZ", help="sampling rate of tables without a time column"
     )
@@ -73,6 +86,13 @@ def main(arguments=None, prog="python -m ecg.predict") -> None:
         metavar="I,II,…",
         help="for tables: the leads of the columns, or, where the file names them, those to read",
     )
+    parser.add_argument(
+        "--rule",
+        choices=RULES,
+        default=RULES[0],
+        help="clinical: findings by their operating points, without contradictions (default); "
+        "challenge: the label set of the largest expected Challenge score",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
@@ -85,33 +105,59 @@ def main(arguments=None, prog="python -m ecg.predict") -> None:
             units_per_mv(options.unit)
         if options.explain:
             check_place(options.explain)
-        errors = _predict_and_print(options)
-    for error in errors:
-        print(printable(f"ecg.predict: {error}"), file=sys.stderr)
-    if errors:
+        failures = _predict_and_print(options)
+    for failure in failures:
+        print(printable(f"ecg.predict: {failure.error}"), file=sys.stderr)
+    if failures:
         sys.exit(1)
 
 
-def _predict_and_print(options: argparse.Namespace) -> list[str]:
-    """Print the predictions, write the explanation page if requested; return error messages."""
-    predicted, errors = predict_files(
-        options.model, options.files, options.fs, options.unit, options.leads
+def _predict_and_print(options: argparse.Namespace) -> list:
+    """Print the predictions, write the explanation page if requested; return the failures."""
+    predicted = predict_files(
+        options.model,
+        _expand(options.files),
+        options.fs,
+        options.unit,
+        options.leads,
+        options.rule,
     )
-    predictions = [prediction for prediction, _ in predicted]
+    from ecg.pages.predictions import COLUMNS, Failure, to_dict, to_rows, to_text
+
+    failures = [result for result, _ in predicted if isinstance(result, Failure)]
+    predictions = [pair for pair in predicted if not isinstance(pair[0], Failure)]
     if options.json:
-        json.dump([to_dict(prediction) for prediction in predictions], sys.stdout, indent=1)
+        json.dump([to_dict(result) for result, _ in predicted], sys.stdout, indent=1)
         print()
     elif options.csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(COLUMNS)
-        writer.writerows(row for prediction in predictions for row in to_rows(prediction))
+        writer.writerows(row for prediction, _ in predictions for row in to_rows(prediction))
     else:
-        print("\n\n".join([*map(to_text, predictions), NOTICE]))
-    if options.explain and predicted:
+        print("\n\n".join([*(to_text(prediction) for prediction, _ in predictions), NOTICE]))
+    usable = [pair for pair in predictions if pair[0].usable]
+    if options.explain and usable:
         from ecg.pages.explanation_page import write_explanations
 
-        write_explanations(options.explain, predicted)
-    return errors
+        write_explanations(options.explain, usable)
+    return failures
+
+
+def _expand(files: list[str]) -> list:
+    """The files, with each folder replaced by the ECG files below it."""
+    expanded = []
+    for file in files:
+        if not Path(file).is_dir():
+            expanded.append(file)
+            continue
+        found, others = find_ecg_files(file)
+        if others:
+            names = ", ".join(str(other) for other in others[:_MAX_NAMED])
+            more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
+            line = f"ecg.predict: {file}: not ECG files, left out: {names}{more}"
+            print(printable(line), file=sys.stderr)
+        expanded += found or [file]  # reading the folder itself says what is wrong
+    return expanded
 
 
 def _rate(text: str) -> float:

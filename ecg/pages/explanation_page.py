@@ -10,10 +10,12 @@ import numpy as np
 from markupsafe import Markup
 from scipy.special import expit
 
+from ecg.models.prediction import Prediction
+from ecg.pages import NOTICE
 from ecg.pages.ecg_sheet import SHEET_S, Mark, draw_marked_leads
 from ecg.pages.explanation import Explanation, explain
 from ecg.pages.page import write_page
-from ecg.pages.predictions import NOTICE, Prediction, diagnosis_name
+from ecg.pages.predictions import diagnosis_name, listed, measurements_text, presence
 from ecg.records.leads import LEAD_SETS
 from ecg.records.record import Record
 from ecg.runtime.progress import track
@@ -59,17 +61,18 @@ def _recording_section(prediction: Prediction, predictor: "Predictor") -> dict:
     # Only what is drawn is explained: the prediction from the first 10 s.
     n_shown = math.ceil(SHEET_S * record.fs)
     shown = replace(record, signal=record.signal[:, :n_shown])
-    read_s = min(record.signal.shape[1] / record.fs, predictor.model.method.preparation.duration_s)
+    is_long = prediction.timeline is not None
+    used_s = math.inf if is_long else predictor.model.method.preparation.duration_s
     leads, prevalence = LEAD_SETS[prediction.lead_set], predictor.model.prevalence
     explanation = explain(predictor.probabilities_of, shown, leads, prevalence)
     present = [i for i in prediction.order if prediction.present[i]]
     return {
         "file": prediction.file,
-        "notes": prediction.notes,
-        "is_cut": read_s > SHEET_S,
+        "notes": [*prediction.warnings, *prediction.notes, measurements_text(prediction)],
+        "is_cut": min(prediction.duration_s, used_s) > SHEET_S,
         "rows": [
-            (diagnosis_name(i), bool(prediction.present[i]), float(prediction.probabilities[i]))
-            for i in prediction.listed
+            (diagnosis_name(i), presence(prediction, i), float(prediction.probabilities[i]))
+            for i in listed(prediction)
         ],
         "figures": [_figure(shown, explanation, i, prevalence[i]) for i in present],
         "present": [diagnosis_name(i) for i in present],

@@ -1,113 +1,83 @@
-"""Predict a recording and format the result as text, JSON or CSV."""
+"""Format predictions as text, JSON or CSV."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ecg.models.decisions import decide
+from ecg.models.prediction import TIMELINE_WINDOW_S, Prediction
+from ecg.pages import NOTICE
 from ecg.records.diagnoses import DIAGNOSES
-from ecg.records.headers import RecordError
-from ecg.records.leads import LEAD_SETS
-from ecg.records.record import Record
-from ecg.signals.preprocessing import Preparation
 
-if TYPE_CHECKING:  # importing the predictor loads TensorFlow
-    from ecg.models.predictor import Predictor
-
-NOTICE = "For research only: not a medical device, no substitute for a physician's diagnosis."
-COLUMNS = ("file", "lead_set", "codes", "abbreviation", "diagnosis", "probability", "present")
+COLUMNS = (
+    "file",
+    "usable",
+    "lead_set",
+    "codes",
+    "abbreviation",
+    "diagnosis",
+    "probability",
+    "present",
+    "uncertain",
+)
 _MIN_LISTED = 0.05  # absent diagnoses of a lower probability are not listed
+_QTC_FORMULA = "Bazett"
+_PRESENT = {  # (present, uncertain) -> the word in the table
+    (True, False): "yes",
+    (True, True): "probable",
+    (False, True): "possible",
+    (False, False): "-",
+}
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The diagnoses predicted for one file.
-
-    lead_set: of the model that predicted. probabilities: (26,). present: (26,), bool. notes: how
-    the recording was read and prepared, a sentence each.
-    """
+class Failure:
+    """A file that could not be read or predicted; error: names it and says why."""
 
     file: str
-    record: Record
-    lead_set: int
-    probabilities: np.ndarray
-    present: np.ndarray
-    notes: tuple[str, ...]
-
-    @property
-    def order(self) -> np.ndarray:
-        """Indices of all classes: those present first, then by probability."""
-        return np.lexsort((-self.probabilities, ~self.present))
-
-    @property
-    def listed(self) -> np.ndarray:
-        """Indices of the classes that are present or have a probability of at least 5 %."""
-        return self.order[(self.present | (self.probabilities >= _MIN_LISTED))[self.order]]
+    error: str
 
 
-def predict_record(file: str, record: Record, predictor: "Predictor") -> Prediction:
-    """Return the predictor's diagnoses for a recording.
-
-    Raises RecordError naming the file where the recording cannot be used.
-    """
-    model = predictor.model
-    try:
-        probabilities = predictor.probabilities(record)
-    except ValueError as error:  # including RecordError
-        raise RecordError(f"{file}: {error}") from error
-    present = decide(probabilities[None], model.decision)[0]
-    notes = notes_on(record, model.lead_set, model.method.preparation)
-    return Prediction(file, record, model.lead_set, probabilities, present, notes)
-
-
-def notes_on(record: Record, lead_set: int, preparation: Preparation) -> tuple[str, ...]:
-    """Return sentences on how the recording was read and prepared, including its warnings."""
-    used = LEAD_SETS[lead_set]
-    length_s = record.signal.shape[1] / record.fs
-    notes = [f"{lead_set}-lead model, using {', '.join(used)}"]
-    unused = [lead for lead in record.leads if lead not in used]
-    if unused:
-        notes.append(f"not used: {', '.join(unused)}")
-    missing = [lead for lead in used if lead not in record.leads]
-    if missing:
-        notes.append(f"missing, replaced by a flat line: {', '.join(missing)}")
-    rows = [record.leads.index(lead) for lead in used if lead in record.leads]
-    signals = record.signal[rows]
-    flat = [
-        record.leads[row]
-        for row, signal in zip(rows, signals, strict=True)
-        if not np.nan_to_num(signal - np.nanmax(signal, initial=-np.inf)).any()
-    ]
-    if flat:
-        notes.append(f"no signal in {', '.join(flat)}")
-    if record.fs != preparation.fs:
-        notes.append(f"resampled from {record.fs:g} Hz to {preparation.fs:g} Hz")
-    if length_s > preparation.duration_s:
-        notes.append(f"only the first {preparation.duration_s:g} s of {length_s:.0f} s were used")
-    elif length_s < preparation.window_s:
-        notes.append(f"{length_s:.1f} s long, shorter than the expected {preparation.window_s:g} s")
-    share_missing = np.isnan(signals).mean()
-    if share_missing > 0:
-        notes.append(f"{share_missing:.1%} of the samples are missing")
-    return (*record.warnings, *record.notes, *notes)
+def listed(prediction: Prediction) -> np.ndarray:
+    """Return the indices of the classes that are present, uncertain, or at least 5 % probable."""
+    shown = prediction.present | prediction.uncertain | (prediction.probabilities >= _MIN_LISTED)
+    return prediction.order[shown[prediction.order]]
 
 
 def to_text(prediction: Prediction) -> str:
     """Return the prediction as a table for people."""
     record = prediction.record
-    length_s = record.signal.shape[1] / record.fs
     lines = [
-        f"{prediction.file}: {length_s:.1f} s at {record.fs:g} Hz, {', '.join(record.leads)}",
-        *(f"  {note}" for note in prediction.notes),
-        "  present  probability  diagnosis",
+        f"{prediction.file}: {_duration(prediction.duration_s)} at {record.fs:g} Hz, "
+        f"{', '.join(record.leads)}; {_patient(record.age, record.sex)}"
     ]
-    listed = prediction.listed
-    for i in listed:
-        present = "yes" if prediction.present[i] else "-"
-        lines.append(f"  {present:7}  {prediction.probabilities[i]:11.1%}  {diagnosis_name(i)}")
-    lines.append(f"  {len(DIAGNOSES) - len(listed)} others, each below {_MIN_LISTED:.0%}")
+    if not prediction.usable:
+        lines.append("  cannot be judged as an ECG; no diagnoses")
+    else:
+        lines.append(f"  {measurements_text(prediction)}")
+    lines += [f"  warning: {warning}" for warning in prediction.warnings]
+    lines += [f"  {note}" for note in prediction.notes]
+    if prediction.usable:
+        lines += _findings(prediction)
+    if prediction.timeline is not None:
+        lines += _timeline(prediction)
+    lines.append(f"  model: {prediction.model.name}; trained on {prediction.model.trained_on}")
     return "\n".join(lines)
+
+
+def measurements_text(prediction: Prediction) -> str:
+    """Return the measurements as a line, "-" for what was not measured."""
+    values = prediction.measurements
+
+    def text(value, unit):
+        return "-" if value is None else f"{value:.0f}{unit}"
+
+    return (
+        f"heart rate {text(values.heart_rate_bpm, '/min')}, PR {text(values.pr_ms, ' ms')}, "
+        f"QRS {text(values.qrs_ms, ' ms')}, QT {text(values.qt_ms, ' ms')}, "
+        f"QTc ({_QTC_FORMULA}) {text(values.qtc_ms, ' ms')}, "
+        f"QRS axis {text(values.qrs_axis_deg, '°')}"
+    )
 
 
 def diagnosis_name(i: int) -> str:
@@ -115,16 +85,40 @@ def diagnosis_name(i: int) -> str:
     return f"{DIAGNOSES[i].name} ({DIAGNOSES[i].abbreviation})"
 
 
-def to_dict(prediction: Prediction) -> dict:
-    """Return the prediction as a JSON object, all classes in the order of `Prediction.order`."""
+def presence(prediction: Prediction, i: int) -> str:
+    """Return the word for class `i`: "yes", "probable", "possible" or "-"."""
+    return _PRESENT[bool(prediction.present[i]), bool(prediction.uncertain[i])]
+
+
+def to_dict(prediction: Prediction | Failure) -> dict:
+    """Return a JSON object; all classes in the order of `Prediction.order`, none if not usable."""
+    if isinstance(prediction, Failure):
+        return {
+            "file": prediction.file,
+            "usable": False,
+            "warnings": [],
+            "notes": [],
+            "diagnoses": [],
+            "error": prediction.error,
+        }
     record = prediction.record
     return {
         "file": prediction.file,
+        "usable": prediction.usable,
+        "warnings": prediction.warnings,
+        "notes": prediction.notes,
         "fs_hz": record.fs,
-        "duration_s": record.signal.shape[1] / record.fs,
+        "duration_s": prediction.duration_s,
         "leads": record.leads,
         "lead_set": prediction.lead_set,
-        "notes": prediction.notes,
+        "age_years": None if math.isnan(record.age) else record.age,
+        "sex": record.sex,
+        "model": asdict(prediction.model),
+        "rule": prediction.rule,
+        "measurements": asdict(prediction.measurements),
+        "qtc_formula": _QTC_FORMULA,
+        "printed_measurements": asdict(record.printed),
+        "nothing_abnormal": prediction.is_normal,
         "diagnoses": [
             {
                 "codes": DIAGNOSES[i].codes,
@@ -132,24 +126,101 @@ def to_dict(prediction: Prediction) -> dict:
                 "name": DIAGNOSES[i].name,
                 "probability": float(prediction.probabilities[i]),
                 "present": bool(prediction.present[i]),
+                "uncertain": bool(prediction.uncertain[i]),
             }
-            for i in prediction.order
+            for i in (prediction.order if prediction.usable else ())
         ],
+        "timeline": _timeline_dict(prediction),
         "notice": NOTICE,
     }
 
 
 def to_rows(prediction: Prediction) -> list[tuple]:
-    """Return the prediction as CSV rows of COLUMNS, one per class."""
+    """Return CSV rows of COLUMNS, one per class; a single one, without a class, if not usable."""
+    head = (prediction.file, int(prediction.usable), prediction.lead_set)
+    if not prediction.usable:
+        return [(*head, *[""] * (len(COLUMNS) - len(head)))]
     return [
         (
-            prediction.file,
-            prediction.lead_set,
+            *head,
             DIAGNOSES[i].group,
             DIAGNOSES[i].abbreviation,
             DIAGNOSES[i].name,
             float(prediction.probabilities[i]),
             int(prediction.present[i]),
+            int(prediction.uncertain[i]),
         )
         for i in prediction.order
     ]
+
+
+def _findings(prediction: Prediction) -> list[str]:
+    lines = ["  present   probability  diagnosis"]
+    shown = listed(prediction)
+    for i in shown:
+        probability = f"{prediction.probabilities[i]:11.1%}"
+        lines.append(f"  {presence(prediction, i):8}  {probability}  {diagnosis_name(i)}")
+    lines.append(f"  {len(DIAGNOSES) - len(shown)} others, each below {_MIN_LISTED:.0%}")
+    if prediction.is_normal:
+        lines.append("  nothing abnormal found")
+    elif not prediction.present.any():
+        lines.append("  no diagnosis is probable enough to be called present")
+    return lines
+
+
+def _timeline(prediction: Prediction) -> list[str]:
+    timeline = prediction.timeline
+    n_usable = int(timeline.usable.sum())
+    line = (
+        f"  over time: {n_usable} of {len(timeline.usable)} windows of {TIMELINE_WINDOW_S:g} s "
+        "usable"
+    )
+    rates = timeline.heart_rate_bpm[~np.isnan(timeline.heart_rate_bpm)]
+    if len(rates):
+        line += f", heart rate {rates.min():.0f} to {rates.max():.0f}/min"
+    return [
+        line,
+        *(
+            f"    {diagnosis_name(i)} in {count} of {n_usable} windows, from {_clock(start_s)}"
+            for i, count, start_s in timeline.episodes
+        ),
+    ]
+
+
+def _timeline_dict(prediction: Prediction) -> dict | None:
+    timeline = prediction.timeline
+    if timeline is None:
+        return None
+    rates = timeline.heart_rate_bpm
+    return {
+        "window_s": TIMELINE_WINDOW_S,
+        "start_s": timeline.start_s.tolist(),
+        "usable": timeline.usable.tolist(),
+        "heart_rate_bpm": [None if math.isnan(rate) else float(rate) for rate in rates],
+        "present": [
+            [DIAGNOSES[i].abbreviation for i in np.flatnonzero(row)] for row in timeline.present
+        ],
+        "episodes": [
+            {
+                "abbreviation": DIAGNOSES[i].abbreviation,
+                "n_windows": count,
+                "n_usable": int(timeline.usable.sum()),
+                "first_start_s": start_s,
+            }
+            for i, count, start_s in timeline.episodes
+        ],
+    }
+
+
+def _patient(age: float, sex: str) -> str:
+    return f"{'age unknown' if math.isnan(age) else f'{age:.0f} years'}, sex {sex.lower()}"
+
+
+def _duration(duration_s: float) -> str:
+    return f"{duration_s:.1f} s" if duration_s < 60 else _clock(duration_s)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}"

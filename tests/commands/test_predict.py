@@ -9,12 +9,10 @@ import pytest
 
 from ecg.models.model_files import save_model
 from ecg.models.predictor import load_predictor
-from ecg.pages.predictions import NOTICE, notes_on
+from ecg.pages import NOTICE
 from ecg.predict import main
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.records.record import Record
-from ecg.signals.preprocessing import Preparation
 from tests.narrow import untrained_model
 from tests.recording_files import write_csv, write_dicom, write_edf, write_muse
 from tests.synthetic import beats, write_record
@@ -72,7 +70,7 @@ def test_a_recording_gets_the_same_prediction_in_every_format(model, tmp_path, s
 
 def test_the_prediction_is_that_of_run_model(model, tmp_path, signal, capsys):
     header = write_record(tmp_path, "A1", signal, FS)
-    out, _, _ = run(capsys, model, header, "--json")
+    out, _, _ = run(capsys, model, header, "--json", "--rule", "challenge")
     answer = load_predictor(model, 12).answer(
         header.read_text(), np.round(signal * 1000).astype(np.int16)
     )
@@ -94,9 +92,11 @@ def test_the_prediction_is_that_of_run_model(model, tmp_path, signal, capsys):
 def test_the_table_lists_notes_and_diagnoses(model, tmp_path, signal, capsys):
     leads = ("I", "II", "V5")
     rows = [TWELVE_LEADS.index(lead) for lead in leads]
-    file = write_csv(tmp_path / "A1.csv", signal[rows], leads)
+    file = write_csv(tmp_path / "A1.csv", beats(5000, 250)[rows], leads)
     out, _, _ = run(capsys, model, file, "--fs", 250)
     assert "20.0 s at 250 Hz, I, II, V5" in out
+    assert "heart rate 75/min, PR " in out
+    assert "age unknown, sex unknown" in out
     assert "2-lead model" in out
     assert "not used: V5" in out
     assert "from 250 Hz to 100 Hz" in out
@@ -104,7 +104,8 @@ def test_the_table_lists_notes_and_diagnoses(model, tmp_path, signal, capsys):
     assert NOTICE in out
     table = [line for line in out.splitlines() if "%" in line and "(" in line]
     assert len(table) >= 1
-    assert table[0].split()[0] == "yes"
+    assert table[0].split()[0] in ("yes", "probable", "possible")
+    assert "model: multiscale_se (AIRCAS_MEL1" in out
 
 
 def test_csv_has_a_line_per_diagnosis(model, tmp_path, signal, capsys):
@@ -118,14 +119,87 @@ def test_csv_has_a_line_per_diagnosis(model, tmp_path, signal, capsys):
 
 
 def test_files_beside_a_bad_file_are_predicted(model, tmp_path, signal, capsys):
-    flat, good = np.zeros_like(signal), write_record(tmp_path, "B1", signal, FS)
-    bad = [tmp_path / "missing", write_record(tmp_path, "A1", flat, FS)]
-    out, err, status = run(capsys, model, *bad, good, "--json")
+    good = write_record(tmp_path, "B1", signal, FS)
+    flat = write_record(tmp_path, "A1", np.zeros_like(signal), FS)
+    files = [tmp_path / "missing", flat, good]
+    out, err, status = run(capsys, model, *files, "--json")
     assert status == 1
-    assert [answer["file"] for answer in json.loads(out)] == [str(good)]
-    first, second = err.splitlines()
-    assert f"{tmp_path}/missing: " in first
-    assert "A1.hea: " in second
+    missing, unusable, usable = json.loads(out)
+    assert [file["file"] for file in (missing, unusable, usable)] == list(map(str, files))
+    assert [file["usable"] for file in (missing, unusable, usable)] == [False, False, True]
+    assert missing["error"].startswith(f"{tmp_path}/missing: ")
+    assert missing["error"] in err
+    assert len(err.splitlines()) == 1
+    assert "error" not in unusable
+    assert unusable["warnings"]
+    assert not unusable["diagnoses"]
+    assert len(usable["diagnoses"]) == 26
+
+
+def test_what_is_no_ecg_gets_no_diagnosis(model, tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(0, 0.3, (12, 5000))
+    file = write_csv(tmp_path / "noise.csv", noise)
+    out, _, status = run(capsys, model, file, "--fs", 500)
+    assert status == 0
+    assert "cannot be judged as an ECG; no diagnoses" in out
+    assert "%" not in out
+    out, _, _ = run(capsys, model, file, "--fs", 500, "--csv")
+    (line,) = csv.DictReader(io.StringIO(out))
+    assert (line["usable"], line["codes"], line["present"]) == ("0", "", "")
+
+
+def test_json_holds_what_the_contract_names(model, tmp_path, signal, capsys):
+    out, _, _ = run(capsys, model, write_record(tmp_path, "A1", signal, FS), "--json")
+    (found,) = json.loads(out)
+    assert (found["usable"], found["rule"], found["lead_set"]) == (True, "clinical", 12)
+    assert found["model"].keys() == {"name", "trained_on"}
+    assert list(found["measurements"]) == [
+        *("heart_rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "qrs_axis_deg")
+    ]
+    assert found["measurements"]["heart_rate_bpm"] == pytest.approx(75, abs=1)
+    for diagnosis in found["diagnoses"]:
+        assert diagnosis.keys() == {
+            *("codes", "abbreviation", "name", "probability", "present", "uncertain")
+        }
+        assert isinstance(diagnosis["present"], bool)
+    assert (found["age_years"], found["sex"]) == (60, "Female")
+
+
+def test_a_long_recording_is_told_window_by_window(model, tmp_path, capsys):
+    slow, fast = beats(60 * 250, 250, 60), beats(60 * 250, 250, 120)
+    silence = np.zeros((12, 30 * 250))
+    file = write_csv(tmp_path / "long.csv", np.hstack([slow, silence, fast]))
+    out, _, status = run(capsys, model, file, "--fs", 250, "--json")
+    (found,) = json.loads(out)
+    timeline = found["timeline"]
+    assert (status, found["usable"], found["duration_s"]) == (0, True, 150)
+    assert timeline["start_s"] == list(range(0, 150, 10))
+    assert timeline["usable"] == [True] * 6 + [False] * 3 + [True] * 6
+    rates = timeline["heart_rate_bpm"]
+    assert rates[:6] == pytest.approx([60] * 6, abs=1)
+    assert rates[6:9] == [None] * 3
+    assert rates[9:] == pytest.approx([120] * 6, abs=2)
+    assert len(timeline["present"]) == 15
+    assert not any(timeline["present"][6:9])
+    out, _, _ = run(capsys, model, file, "--fs", 250)
+    assert "00:02:30 at 250 Hz" in out
+    assert "over time: 12 of 15 windows of 10 s usable, heart rate 60 to 120/min" in out
+
+
+def test_a_folder_stands_for_the_ecg_files_in_it(model, tmp_path, signal, capsys):
+    folder = tmp_path / "ward"
+    folder.mkdir()
+    record = write_record(folder, "A1", signal, FS)
+    edf = write_edf(folder / "B1.edf", signal, FS)
+    (folder / "readme.md").write_text("no ECG\n")
+    out, err, status = run(capsys, model, folder, "--json")
+    assert status == 0
+    assert [file["file"] for file in json.loads(out)] == [str(record), str(edf)]
+    assert err == f"ecg.predict: {folder}: not ECG files, left out: {folder / 'readme.md'}\n"
+    (tmp_path / "empty").mkdir()
+    out, err, status = run(capsys, model, tmp_path / "empty", record, "--json")
+    assert status == 1
+    assert [file["usable"] for file in json.loads(out)] == [False, True]
 
 
 def test_errors_in_options_are_one_line(tmp_path, model, capsys):
@@ -153,15 +227,14 @@ def test_files_beside_a_broken_table_are_predicted(
 ):
     good = write_record(tmp_path, "A1", signal, FS)
     (tmp_path / "broken.csv").write_text(content)
-    broken = [tmp_path / "broken.csv", ".", "/"]
-    out, err, status = run(capsys, model, *broken, good, "--fs", 500, "--json")
+    broken = tmp_path / "broken.csv"
+    out, err, status = run(capsys, model, broken, good, "--fs", 500, "--json")
     assert status == 1
-    assert len(json.loads(out)) == 1
-    first, *folders = err.splitlines()
-    assert first.startswith(f"ecg.predict: {tmp_path}/broken.csv")
-    assert message in first
-    assert len(first) < 500
-    assert [line.split(": ")[1] for line in folders] == [".", "/"]
+    assert [file["usable"] for file in json.loads(out)] == [False, True]
+    (line,) = err.splitlines()
+    assert line.startswith(f"ecg.predict: {broken}")
+    assert message in line
+    assert len(line) < 500
 
 
 @pytest.mark.parametrize("fs", ["nan", "0", "-1", "inf", "1e9", "fast"])
@@ -188,7 +261,9 @@ def test_a_missing_model_concerns_only_the_files_that_need_it(model, tmp_path, s
     two = write_record(tmp_path, "B1", signal, FS, LEAD_SETS[2])
     out, err, status = run(capsys, only_twelve, two, twelve, "--json")
     assert status == 1
-    assert [file["lead_set"] for file in json.loads(out)] == [12]
+    failed, predicted = json.loads(out)
+    assert "error" in failed
+    assert predicted["lead_set"] == 12
     assert err.startswith(f"ecg.predict: {two}: ")
     assert f"{only_twelve}/2_leads.json" in err
 
@@ -200,19 +275,17 @@ def test_the_model_with_the_most_usable_leads_is_chosen(model, tmp_path, signal,
     assert (status, json.loads(out)[0]["lead_set"]) == (0, 2)
 
 
-def test_notes_state_missing_flat_and_short_signals():
-    signal = beats(1500, FS)[:2].astype(np.float32)
-    signal[0, :150] = np.nan
-    record = Record("A1", signal, FS, ("II", "V1"), 60.0, "Male", ())
-    assert notes_on(record, 2, Preparation(fs=500.0)) == (
+def test_notes_state_missing_and_short_signals(model, tmp_path, capsys):
+    signal = beats(1500, FS)[[1, 6]]
+    file = write_csv(tmp_path / "A1.csv", signal, ("II", "V1"))
+    out, _, _ = run(capsys, model, file, "--fs", 500, "--json")
+    (found,) = json.loads(out)
+    assert {
         "2-lead model, using I, II",
         "not used: V1",
         "missing, replaced by a flat line: I",
         "3.0 s long, shorter than the expected 10 s",
-        "10.0% of the samples are missing",
-    )
-    flat = Record("A1", np.full((1, 5000), 3.0, np.float32), FS, ("I",), 60.0, "Male", ())
-    assert "no signal in I" in notes_on(flat, 2, Preparation(fs=500.0))
+    } < set(found["notes"])
 
 
 def test_leads_option_names_the_columns_of_a_table_without_names(model, tmp_path, signal, capsys):
@@ -268,6 +341,7 @@ def test_the_explanation_is_a_self_contained_page_with_a_figure_per_diagnosis(
         for diagnosis in prediction["diagnoses"]
         if diagnosis["present"]
     ]
+    assert present
     assert [head for head in parsed.headings if head in present] == present
     assert text.count('class="ecg"') == len(present)
     assert "first 10 s only" not in text  # the model itself reads no more

@@ -47,7 +47,7 @@ def read_ecg(
     """
     path = Path(path)
     if path.is_dir():
-        raise RecordError(f"{path}: expected a file, found a folder")
+        raise RecordError(f"{path}: expected an ECG file, found a folder")
     kind = detect_kind(path)
     if kind in _BLOCK_READERS:
         record = _BLOCK_READERS[kind](path)
