@@ -447,3 +447,28 @@ def test_the_time_limit_ends_training_after_an_epoch(dataset_of, capsys):
     assert model.training_log["cut_by_time_limit"]
     assert model.training_log["validated_on_training_records"]
     assert "stopped by the time limit after epoch 1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("name", ["multiscale_se", "se_ecgnet"])
+def test_operating_points_are_fitted_on_the_validation_records(name, tmp_path):
+    write_folder(tmp_path / "data" / "ptb", 24, prefix="S")
+    method = narrow_method(name, validation_share=0.5)
+    dataset = prepare_dataset(tmp_path / "data", method.preparation, tmp_path, workers=1)
+    model = fitted(method, dataset)
+    _, validation = hold_out(dataset.labels, 0.5, seed=0)
+    points = model.decision.points
+    assert points.n_records == len(validation)
+    np.testing.assert_array_equal(points.n_positive, dataset.labels[validation].sum(axis=0))
+    assert (points.temperature == 1) == method.decision.calibrated or len(validation) < 20
+    assert model.training_log["sources"] == {"S": 24}
+    assert model.training_log["n_simulated"] == 0
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_without_validation_records_there_are_no_operating_points(dataset_of):
+    method = narrow_method("branched_se")
+    trainer = Trainer(TrainingRun(method, 2, 0), CPU, 4)
+    model = fit(trainer, dataset_of(method), np.arange(4))
+    assert model.training_log["validated_on_training_records"]
+    assert model.decision.points is None
