@@ -1,0 +1,121 @@
+"""Compare the clinical rule with the Challenge's label sets, finding by finding, out of fold.
+
+    python -m benchmarks.clinical_rule OUT … [--out FILE.csv]
+
+Each OUT is the folder of a `python -m ecg.cross_validation DATA OUT`. The operating points that are
+applied to a fold are fitted to the out-of-fold predictions of the other folds. Prints, for each run
+(method, variant, lead set, seed), a row for all findings together and one for each finding that a
+record has: how many records have it, how many are called, the sensitivity and the positive
+predictive value (PPV), by the clinical rule and by the Challenge's; the row "all" also has the
+share of records whose findings contradict each other.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.decision_rules import read_runs
+from ecg.models.operating_points import contradicts, find, fit_points
+from ecg.records.diagnoses import DIAGNOSES
+from ecg.runtime.command_line import running
+from ecg.runtime.files import written_whole
+
+COLUMNS = (
+    "run",
+    "finding",
+    "n_positive",
+    "clinical_called",
+    "clinical_sensitivity",
+    "clinical_ppv",
+    "clinical_contradictions",
+    "challenge_called",
+    "challenge_sensitivity",
+    "challenge_ppv",
+    "challenge_contradictions",
+)
+
+
+def rows_of(name: str, folds: list) -> list[dict]:
+    """Return the rows of one run; folds: its out-of-fold predictions, at least two."""
+    labels = np.concatenate([fold.labels for fold in folds])
+    clinical = np.concatenate([_clinical(folds, i) for i in range(len(folds))])
+    challenge = np.concatenate([fold.outputs for fold in folds])
+    rows = [
+        {"run": name, "finding": "all", "n_positive": int(labels.sum())}
+        | _figures("clinical", labels, clinical)
+        | _figures("challenge", labels, challenge)
+        | {
+            "clinical_contradictions": _share(contradicts(clinical).mean()),
+            "challenge_contradictions": _share(contradicts(challenge).mean()),
+        }
+    ]
+    for i in np.argsort(-labels.sum(axis=0), kind="stable"):
+        if labels[:, i].any():
+            rows.append(
+                {
+                    "run": name,
+                    "finding": DIAGNOSES[i].abbreviation,
+                    "n_positive": int(labels[:, i].sum()),
+                }
+                | _figures("clinical", labels[:, i], clinical[:, i])
+                | _figures("challenge", labels[:, i], challenge[:, i])
+            )
+    return rows
+
+
+def main(arguments=None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.clinical_rule",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", type=Path, nargs="+", metavar="OUT")
+    parser.add_argument("--out", type=Path, help="file for the rows, as CSV")
+    options = parser.parse_args(arguments)
+    with running("clinical_rule"):
+        rows = [
+            row
+            for folder in options.folders
+            for (method, variant, lead_set, seed), folds in read_runs(folder).items()
+            for row in rows_of(f"{method} {variant}, {lead_set} leads, seed {seed}", folds)
+        ]
+        for row in rows:
+            print(" ".join(f"{row.get(column, ''):>12}" for column in COLUMNS[1:]), row["run"])
+        if options.out:
+            with (
+                written_whole(options.out) as unfinished,
+                open(unfinished, "w", newline="", encoding="utf-8") as file,
+            ):
+                writer = csv.DictWriter(file, COLUMNS, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+
+
+def _clinical(folds, i: int) -> np.ndarray:
+    """The findings (n_records, 26) of fold i, by points fitted to the other folds."""
+    others = [fold for j, fold in enumerate(folds) if j != i]
+    points = fit_points(
+        np.concatenate([fold.labels for fold in others]),
+        np.concatenate([fold.probabilities for fold in others]),
+    )
+    return find(folds[i].probabilities, points).present
+
+
+def _figures(rule: str, labels, called) -> dict:
+    n_right, n_called, n_positive = ((labels & called).sum(), called.sum(), labels.sum())
+    return {
+        f"{rule}_called": int(n_called),
+        f"{rule}_sensitivity": _share(n_right / n_positive),
+        f"{rule}_ppv": _share(n_right / n_called) if n_called else "",
+    }
+
+
+def _share(value) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+if __name__ == "__main__":
+    main()
