@@ -49,18 +49,18 @@ _LEAST_PROMINENCE = 1.8  # 0.4 %; noise and oscillations 1 to 1.6, fast saws up 
 _MOST_BUSY = 0.65  # 0.5 %; noise 0.75 and more
 _MOST_SLOW = 0.95  # none, they reach 0.77, simulated bundle branch blocks 0.88; pulse waves 0.99
 _LEAST_RETURN_SLOPE = 0.35  # 0.13 %; steps and saws 0.04 to 0.2
-# 0.1 %; steps and arterial pressure 0.52 and more, and they rise or fall: a broad paced QRS behind
+# 0.14 %; steps and arterial pressure 0.52 and more, and they rise or fall: a broad paced QRS behind
 # its spike may end as far from where it began, but does both.
-_MOST_LEVEL_SHIFT, _MOST_LEVEL_SHIFT_OF_RETURNING, _RETURNING = 0.5, 0.8, 0.85
-# 0.15 % are sharper and not regular. Impulses have 0.5 to 0.75; amid noise, or too close to each
+_MOST_LEVEL_SHIFT, _MOST_LEVEL_SHIFT_OF_RETURNING, _RETURNING = 0.5, 0.75, 0.85
+# 0.14 % are sharper and not regular. Impulses have 0.5 to 0.75; amid noise, or too close to each
 # other, they have less, and differ. Narrow QRS complexes in a small lead are as sharp: 5 of them
 # that come regularly are believed, which impulses at random times do not.
 _MOST_SHARPNESS, _MOST_SHARPNESS_OF_UNLIKE, _LIKE = 0.6, 0.5, 0.8
 _MOST_IRREGULARITY, _LEAST_REGULAR_BEATS = 0.1, 5
-# By the number of whole beats, since few beats resemble each other by chance; 0.5 %, and 0.8 % of
-# what is cut to 5 s.
+# By the number of whole beats, since few beats resemble each other by chance; 0.5 %, and 1.0 %
+# of what is cut to 5 s.
 _LEAST_LIKENESS = ((4, 0.8), (8, 0.5), (math.inf, 0.4))
-_RATES_BPM = (20.0, 300.0)
+_RATES_BPM = (20.0, 300.0)  # 0.04 %
 _SIZES_MV = (0.03, 25.0)  # of a QRS complex; real ones 0.07 to 8 in any lead
 _UNIT_STEP = 1000.0  # from uV to mV, from mV to V
 
