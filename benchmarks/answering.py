@@ -38,8 +38,8 @@ N_ONE_BY_ONE, N_BY_PREDICT, ROUNDS = 100, 20, 5
 
 
 def write_models(folder: Path) -> None:
-    """The five models, untrained, that answer about as many classes as trained ones: a probability
-    of some 3 % for each, of one half for sinus rhythm."""
+    """Return the five models, untrained, that answer about as many classes as trained ones: a
+    probability of some 3 % for each, of one half for sinus rhythm."""
     bias = np.full(N_CLASSES, np.log(0.03 / 0.97), np.float32)
     bias[SINUS_RHYTHM] = 0.0
     for lead_set in LEAD_SETS:
@@ -53,7 +53,7 @@ def write_models(folder: Path) -> None:
 
 
 def answer_one_by_one(model: Predictor, records, outputs: Path) -> None:
-    """What the Challenge's test_model.py does for each record."""
+    """Return what the Challenge's test_model.py does for each record."""
     outputs.mkdir(parents=True, exist_ok=True)
     for files in records:
         header, recording = read_header_text(files.header), read_recording(files.recording)
@@ -63,7 +63,7 @@ def answer_one_by_one(model: Predictor, records, outputs: Path) -> None:
 
 
 def bare_forward(network, inputs):
-    """A call of the compiled network on one window, already where the backend wants it."""
+    """Return a call of the compiled network on one window, already where the backend wants it."""
     resident = {name: keras.ops.convert_to_tensor(one) for name, one in inputs.items()}
     if keras.backend.backend() == "jax":
         import jax
@@ -104,7 +104,7 @@ def one_by_one(model: Predictor, records, outputs: Path) -> tuple[float, float, 
 
 
 def distance(records, outputs: Path, others: Path) -> tuple[float, int]:
-    """The largest difference of two output folders' probabilities, and records whose labels
+    """Return the largest difference of two output folders' probabilities, and records whose labels
     differ."""
     largest, n_other_labels = 0.0, 0
     for files in records:
@@ -157,7 +157,7 @@ def print_start(models: Path, place: Path) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

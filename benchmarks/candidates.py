@@ -38,7 +38,7 @@ class Candidate:
     fit: Callable[..., TrainedModel] = fit
 
     def method(self, name: str, preset: str, n_simulated: int | None = None) -> Method:
-        """The candidate's method.
+        """Return the candidate's method.
 
         n_simulated: where given, the default variant is pretrained on that many simulated records,
         in the stages of the full preset; the published variant is never pretrained.
@@ -59,7 +59,7 @@ class Candidate:
 
 
 def _times(factor: float, part: str, name: str) -> Callable[[Method], Method]:
-    """A change that multiplies an option, a number or a tuple of numbers; 0 stays 0."""
+    """Return a change that multiplies an option, a number or a tuple of numbers; 0 stays 0."""
 
     def scale(number):
         return max(round(factor * number), min(number, 1))
@@ -107,7 +107,7 @@ class ChangedBags(Bags):
 
 
 def _changing_batches(change: Callable) -> type[Trainer]:
-    """A trainer whose batches are modified, see `ChangedBags`."""
+    """Return a trainer whose batches are modified, see `ChangedBags`."""
 
     class ChangedBatchesTrainer(Trainer):
         def make_batches(self, *arguments) -> Bags:
@@ -117,7 +117,7 @@ def _changing_batches(change: Callable) -> type[Trainer]:
 
 
 def _changing_signals(change: Callable) -> type[Trainer]:
-    """A trainer whose batches have modified signals.
+    """Return a trainer whose batches have modified signals.
 
     change: (signals (batch, bag_size, n_leads, n_samples), random) -> signals of the same shape.
     """

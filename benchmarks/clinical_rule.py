@@ -95,7 +95,7 @@ def main(arguments=None) -> None:
 
 
 def _clinical(folds, i: int) -> np.ndarray:
-    """The findings (n_records, 26) of fold i, by points fitted to the other folds."""
+    """Return the findings (n_records, 26) of fold i, by points fitted to the other folds."""
     others = [fold for j, fold in enumerate(folds) if j != i]
     points = fit_points(
         np.concatenate([fold.labels for fold in others]),

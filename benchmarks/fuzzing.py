@@ -42,7 +42,7 @@ def header(data: bytes) -> None:
 
 
 def check_conversion(found) -> None:
-    """A recording is a record or a RecordError by any header."""
+    """Return a recording is a record or a RecordError by any header."""
     if len(found.leads) > 64:
         return
     recording = np.arange(4 * len(found.leads), dtype=np.int16).reshape(len(found.leads), -1)

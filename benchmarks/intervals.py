@@ -156,7 +156,7 @@ def errors(records: Iterable[tuple], measure: Measure = measure_globally) -> dic
 
 
 def report(found: dict[str, np.ndarray]) -> list[str]:
-    """A line per interval."""
+    """Return a line per interval."""
     lines = [f"{'':6}{'records':>8}{'median':>8}{'90 %':>8}{'bias':>8}{'null':>8}{'false':>8}"]
     for name, pairs in found.items():
         is_value, is_true = np.isfinite(pairs).T
@@ -174,7 +174,7 @@ def report(found: dict[str, np.ndarray]) -> list[str]:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

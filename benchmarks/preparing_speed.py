@@ -46,7 +46,7 @@ def prepare_as_a_worker(files: list[RecordFiles], shard_file: Path) -> None:
 
 
 def prepare_without_measurements(files: list[RecordFiles], shard_file: Path) -> None:
-    """The same, with zeros for measurements."""
+    """Return the same, with zeros for measurements."""
     rhythm, waves = np.zeros(N_RHYTHM), np.zeros((len(TWELVE_LEADS), N_WAVES))
 
     def prepared(signal, fs, preparation):
@@ -66,7 +66,7 @@ def prepare_as_usual(files: list[RecordFiles], shard_file: Path) -> None:
 
 
 def prepare_at_the_limit(files: list[RecordFiles], shard_file: Path) -> None:
-    """The bytes of both files and one pass of polyphase filtering."""
+    """Return the bytes of both files and one pass of polyphase filtering."""
     for file in files:
         fs = float(file.header.read_bytes().split(maxsplit=3)[2])
         content = np.frombuffer(file.recording.read_bytes(), "<i2", offset=_MAT4_START)
@@ -97,7 +97,8 @@ def seconds_taken(name: str, files: list[RecordFiles], shard_file: Path) -> floa
 
 
 def records_per_second(files: list[RecordFiles], n_rounds: int) -> dict[str, float]:
-    """The rate of each way; all take turns on groups of records, whose shortest times count."""
+    """Return the rate of each way; all take turns on groups of records, whose shortest times
+    count."""
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     groups = [files[i : i + _GROUP] for i in range(0, len(files), _GROUP)]
     shortest = {name: np.full(len(groups), np.inf) for name in WAYS}
@@ -115,7 +116,7 @@ def records_per_second(files: list[RecordFiles], n_rounds: int) -> dict[str, flo
 
 
 def report(rates: dict[str, float]) -> list[str]:
-    """A line per row."""
+    """Return a line per row."""
 
     def row(what, rate):
         return (
@@ -133,7 +134,8 @@ def report(rates: dict[str, float]) -> list[str]:
 
 
 def usable(folder) -> list[RecordFiles]:
-    """The folder's records of twelve leads and a MATLAB file, which all the ways can read."""
+    """Return the folder's records of twelve leads and a MATLAB file, which all the ways can
+    read."""
     return [
         file
         for file in find_records(folder)
@@ -143,7 +145,7 @@ def usable(folder) -> list[RecordFiles]:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

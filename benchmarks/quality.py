@@ -48,7 +48,7 @@ def pink_noise(random, n_samples, fs) -> np.ndarray:
 
 
 def random_walk(random, n_samples, fs) -> np.ndarray:
-    """The running sum of white noise."""
+    """Return the running sum of white noise."""
     return np.cumsum(random.standard_normal(n_samples))
 
 
@@ -147,7 +147,7 @@ def noisy_impulses(random, n_samples, fs) -> np.ndarray:
 
 
 def noisy_steps(random, n_samples, fs) -> np.ndarray:
-    """Steps and white noise of a fiftieth of their usual height."""
+    """Return steps and white noise of a fiftieth of their usual height."""
     return steps(random, n_samples, fs) + 0.02 * random.standard_normal(n_samples)
 
 
@@ -166,7 +166,7 @@ def _pulse_times(random, n_samples, fs) -> np.ndarray:
 
 
 def pulse_oximeter(random, n_samples, fs) -> np.ndarray:
-    """A rounded wave a heartbeat, with a second one behind it: a photoplethysmogram."""
+    """Return a rounded wave a heartbeat, with a second one behind it: a photoplethysmogram."""
     time = np.arange(n_samples) / fs
     width, second = random.uniform(0.07, 0.11), random.uniform(0.3, 0.5)
     signal = 0.002 * coloured_noise(random, n_samples, fs, 1)
@@ -177,7 +177,7 @@ def pulse_oximeter(random, n_samples, fs) -> np.ndarray:
 
 
 def arterial_pressure(random, n_samples, fs) -> np.ndarray:
-    """A steep rise a heartbeat, a slow fall, and a notch in it."""
+    """Return a steep rise a heartbeat, a slow fall, and a notch in it."""
     time = np.arange(n_samples) / fs
     rise, fall = random.uniform(0.04, 0.08), random.uniform(0.2, 0.6)
     signal = 0.005 * random.standard_normal(n_samples)
@@ -242,7 +242,7 @@ def shuffle_samples(signal, random) -> np.ndarray:
 
 
 def variants(signal, fs) -> dict[str, tuple[np.ndarray, float]]:
-    """The signal and its sampling rate: whole, cut, resampled."""
+    """Return the signal and its sampling rate: whole, cut, resampled."""
     middle = max((signal.shape[1] - round(5 * fs)) // 2, 0)
     filled = fill_missing(signal.astype(np.float64))
     first_s = filled[:, : round(10 * fs)]
@@ -274,7 +274,7 @@ def refusals(records) -> dict[tuple[str, str], list[str | None]]:
 
 
 def print_refusals(records) -> None:
-    """The shares of real records that are refused, and why."""
+    """Return the shares of real records that are refused, and why."""
     found = refusals(records)
     columns = ("12 leads", "I+II", *TWELVE_LEADS)
     print(f"Refused of {len(records)} real records, %, by the leads that are there")
@@ -294,7 +294,7 @@ def print_refusals(records) -> None:
 
 
 def print_acceptances(records, n_seeds) -> None:
-    """The shares of signals that are no ECG, or in another unit, that are accepted."""
+    """Return the shares of signals that are no ECG, or in another unit, that are accepted."""
     print(f"\nAccepted of {n_seeds} seeds each, %")
     for kind in NO_ECG:
         accepted = [
@@ -349,7 +349,7 @@ def _print_quantiles(title, leads) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", help="folder of 12-lead records")
     parser.add_argument("--seeds", type=int, default=200, help="signals of each kind")

@@ -75,7 +75,7 @@ class Bench:
         self.dataset = self._prepare(self.method(CANDIDATES[DEFAULT]))
 
     def method(self, candidate: Candidate) -> Method:
-        """The candidate's method, with the preset and epochs of the settings."""
+        """Return the candidate's method, with the preset and epochs of the settings."""
         method = candidate.method(METHOD, self.settings.preset, self.n_simulated)
         if self.measurements_only:
             method = replace(method, network=replace(method.network, steps=()))
@@ -86,13 +86,15 @@ class Bench:
         return candidate.changes_method_only and self.method(candidate) == self.method(Candidate())
 
     def key(self, candidate: Candidate, n_folds: int | None) -> str:
-        """A key of everything that a row's figures depend on, apart from its other columns."""
+        """Return a key of everything that a row's figures depend on, apart from its other
+        columns."""
         records = [self.dataset.fingerprint, self.dataset.sources.tolist()]
         text = json.dumps([method_to_dict(self.method(candidate)), records, n_folds])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def scores(self, candidate: Candidate, lead_set: int, seed: int, n_folds: int | None) -> dict:
-        """The figures of one cross-validation; n_folds: None to leave out one source at a time."""
+        """Return the figures of one cross-validation; n_folds: None to leave out one source at a
+        time."""
         run = TrainingRun(self.method(candidate), lead_set, seed)
         dataset = self._prepare(run.method)
         labels, outputs = dataset.labels, np.zeros_like(dataset.labels)
@@ -117,7 +119,7 @@ class Bench:
         return prepare_dataset(self.data, method.preparation, self.cache, self.settings.workers)
 
     def _start(self, run: TrainingRun) -> Start | None:
-        """The start of all folds, shared by candidates with the same pretraining."""
+        """Return the start of all folds, shared by candidates with the same pretraining."""
         method, n_records = run.method, len(self.dataset)
         if not method.pretraining.n_records:
             return None
@@ -131,7 +133,7 @@ class Bench:
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """The rows that `write_rows` wrote; none where the file does not exist.
+    """Return the rows that `write_rows` wrote; none where the file does not exist.
 
     Raises ValueError where the file has other columns.
     """
@@ -145,7 +147,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 
 def write_rows(file: Path, rows: list[dict[str, str]]) -> None:
-    """Writes all rows, or leaves the file unchanged if interrupted."""
+    """Write all rows, or leave the file unchanged if interrupted."""
     with written_whole(file) as unfinished, open(unfinished, "w", newline="") as text:
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
@@ -185,7 +187,7 @@ def _cell(by_seed: dict, reference: dict, figure: int) -> str:
 
 
 def main(arguments=None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     options = _parse(arguments)
     with running("recipe"):
         _run(options)

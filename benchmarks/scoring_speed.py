@@ -53,7 +53,7 @@ _GROUP = 1000  # records of a folder, as PhysioNet stores them
 
 
 def plain_evaluate(label_folder, output_folder, weights_file) -> list[float]:
-    """The five figures of two folders."""
+    """Return the five figures of two folders."""
     groups, weights = plain_weights(weights_file)
     header_files = []
     for folder, _, names in os.walk(label_folder):
@@ -80,7 +80,7 @@ def plain_evaluate(label_folder, output_folder, weights_file) -> list[float]:
 
 
 def plain_weights(weights_file) -> tuple[list[list[str]], np.ndarray]:
-    """The codes of each class, and the reward matrix."""
+    """Return the codes of each class, and the reward matrix."""
     with open(weights_file) as file:
         lines = file.read().splitlines()
     groups = [group.split("|") for group in lines[0].split(",")[1:]]
@@ -89,7 +89,7 @@ def plain_weights(weights_file) -> tuple[list[list[str]], np.ndarray]:
 
 
 def plain_header(header_file) -> list[str]:
-    """The codes of a header's `#Dx` line."""
+    """Return the codes of a header's `#Dx` line."""
     with open(header_file) as file:
         for line in file:
             if line.startswith(("#Dx", "# Dx")):
@@ -108,7 +108,7 @@ def plain_output(output_file) -> tuple[list[str], list[float], list[float]]:
 
 
 def plain_number(text) -> float:
-    """The number, or 0 where it is none."""
+    """Return the number, or 0 where it is none."""
     try:
         number = float(text)
     except ValueError:
@@ -117,7 +117,7 @@ def plain_number(text) -> float:
 
 
 def plain_scores(labels, outputs, probabilities, weights) -> list[float]:
-    """The five figures of three arrays."""
+    """Return the five figures of three arrays."""
     n_records, n_classes = labels.shape
     auroc, auprc, f_measures = [], [], []
     for j in range(n_classes):
@@ -185,7 +185,7 @@ def plain_f_measure(label, output) -> float:
 
 
 def plain_challenge_metric(labels, outputs, weights) -> float:
-    """The weighted accuracy, scaled."""
+    """Return the weighted accuracy, scaled."""
     inactive = np.zeros(labels.shape, bool)
     inactive[:, CLASS_OF_CODE["426783006"]] = True
     observed = np.sum(weights * plain_confusion(labels, outputs))
@@ -226,7 +226,8 @@ def random_dx(random, n_records: int) -> list[list[str]]:
 
 
 def random_answers(random, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs and probabilities of a mediocre network; of the labels' shape, float32's values."""
+    """Return outputs and probabilities of a mediocre network; of the labels' shape, float32's
+    values."""
     probabilities = random.random(labels.shape) * (0.4 + 0.5 * labels)
     return probabilities > 0.35, probabilities.astype(np.float32).astype(float)
 
@@ -264,7 +265,7 @@ class Run(NamedTuple):
 
 
 def run_process(*arguments) -> Run:
-    """Runs Python with these arguments; raises CalledProcessError where that fails.
+    """Run Python with these arguments; raises CalledProcessError where that fails.
 
     The system counts this process's own memory as a new one's at its start, so that a figure is
     no less than that.
@@ -280,13 +281,13 @@ def run_process(*arguments) -> Run:
 
 
 def run_scorer(label_folder: Path, output_folder: Path) -> Run:
-    """A run of ours."""
+    """Return a run of ours."""
     file = output_folder.parent / "scores.csv"
     return run_process("evaluate_model.py", label_folder, output_folder, file)
 
 
 def run_plain(label_folder: Path, output_folder: Path) -> tuple[Run, list[float]]:
-    """A run of the plain loops, and their five figures."""
+    """Return a run of the plain loops, and their five figures."""
     file = output_folder.parent / "plain.json"
     run = run_process("-m", MODULE, "--plain", label_folder, output_folder, file)
     return run, json.loads(file.read_text())
@@ -300,7 +301,7 @@ def our_figures(label_folder: Path, output_folder: Path) -> dict[str, float]:
 
 
 def check_figures(ours: dict[str, float], plain: list[float]) -> None:
-    """Raises ValueError where a figure of ours is not that of the plain loops."""
+    """Raise ValueError where a figure of ours is not that of the plain loops."""
     for (name, own), expected in zip(ours.items(), plain, strict=True):
         if not np.isclose(own, expected, rtol=0, atol=TOLERANCE, equal_nan=True):
             raise ValueError(f"{name}: plain loops give {expected!r}, ours {own!r}")
@@ -341,7 +342,7 @@ def timed(function, *arguments) -> tuple[float, object]:
 
 
 def main(arguments=None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -144,7 +144,7 @@ def _predict_and_print(options: argparse.Namespace) -> list:
 
 
 def _expand(files: list[str]) -> list:
-    """The files, with each folder replaced by the ECG files below it."""
+    """Return the files, with each folder replaced by the ECG files below it."""
     expanded = []
     for file in files:
         if not Path(file).is_dir():

@@ -44,7 +44,7 @@ class Answered:
         return len(self.files)
 
     def part(self, chosen) -> "Answered":
-        """The chosen records, by index or by a bool for each."""
+        """Return the chosen records, by index or by a bool for each."""
         arrays = ("files", "sources", "sexes", "ages", "fs", "labels", "outputs", "probabilities")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
@@ -93,12 +93,12 @@ def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[i
 
 
 def summary(answered: Answered, weights) -> dict[str, float]:
-    """The Challenge's five metrics."""
+    """Return the Challenge's five metrics."""
     return score(answered.labels, answered.outputs, answered.probabilities, weights).summary
 
 
 def always_sinus(answered: Answered) -> Answered:
-    """The same records, each answered as sinus rhythm only, with probability 1."""
+    """Return the same records, each answered as sinus rhythm only, with probability 1."""
     outputs = np.zeros_like(answered.outputs)
     outputs[:, SINUS_RHYTHM] = True
     return replace(answered, outputs=outputs, probabilities=outputs.astype(float))
@@ -130,7 +130,7 @@ def intervals(
 
 
 def lost_scores(answered: Answered, weights) -> np.ndarray:
-    """The loss of each record (n_records,) in the Challenge metric against a correct answer.
+    """Return the loss of each record (n_records,) in the Challenge metric against a correct answer.
 
     The sum is 1 - the metric; negative where an answer is rewarded more than the truth.
     """
@@ -208,7 +208,8 @@ def calibration(labels, probabilities) -> np.ndarray:
 
 
 def calibration_error(labels, probabilities) -> float:
-    """The mean distance between probability and share of true labels, bins weighted by size."""
+    """Return the mean distance between probability and share of true labels, bins weighted by
+    size."""
     counts, expected, observed = calibration(labels, probabilities).T
     filled = counts > 0
     return float(np.average(np.abs(expected - observed)[filled], weights=counts[filled]))
@@ -233,12 +234,14 @@ def _interval(value: float, resampled: list[float]) -> Interval:
 
 
 def _rewards(labels, outputs, weights) -> np.ndarray:
-    """The reward (n_records,) of each record in the Challenge metric, before normalisation."""
+    """Return the reward (n_records,) of each record in the Challenge metric, before
+    normalisation."""
     return ((labels @ weights) * outputs).sum(axis=1) / _count_classes(labels, outputs)
 
 
 def _count_classes(labels, outputs) -> np.ndarray:
-    """The number of classes (n_records,) that are true or predicted in each record, at least 1."""
+    """Return the number of classes (n_records,) that are true or predicted in each record, at
+    least 1."""
     return np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
 
 

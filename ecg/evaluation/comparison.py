@@ -81,7 +81,8 @@ def compare(comparison: Comparison, settings: Settings) -> None:
 def choose_variants(
     methods: Iterable[str], variants: Iterable[str], preset: str
 ) -> dict[Method, tuple[str, ...]]:
-    """The different methods to train, each with the names of all variants that are equal to it.
+    """Return the different methods to train, each with the names of all variants that are equal to
+    it.
 
     So nothing is trained twice, and a figure serves each table that has it: at full width,
     "published" of mtfnet is "channels_64" and "bilstm_4" as well, asked for or not.
@@ -173,7 +174,7 @@ def _line(fold: Fold) -> str:
 def _heading(
     comparison: Comparison, settings: Settings, chosen: dict[Method, tuple[str, ...]]
 ) -> str:
-    """What the figures were measured on."""
+    """Return a sentence on what the figures were measured on."""
     by_source, n_folds = comparison.n_folds is None, comparison.n_folds
     split = "one source left out at a time" if by_source else f"{n_folds} folds"
     epochs = ", ".join(

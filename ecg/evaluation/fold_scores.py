@@ -34,7 +34,7 @@ def score_rows(folds: list[Fold], answers: list[Answers]) -> list[dict]:
 
 
 def measured_in(rows: list[dict], equal: dict[tuple[str, str], tuple[str, ...]]) -> Measured:
-    """The figures of `score_rows` that the papers' tables show.
+    """Return the figures of `score_rows` that the papers' tables show.
 
     equal: (method, variant trained) -> all variants that are equal to it.
     """
@@ -74,19 +74,19 @@ def _summaries(group) -> list[tuple[object, str, dict]]:
 
 
 def _together(answers: list[Answers]) -> Answers:
-    """The answers of all folds as those of one."""
+    """Return the answers of all folds as those of one."""
     fields = ("names", "labels", "outputs", "probabilities")
     arrays = (np.concatenate([getattr(fold, name) for fold in answers]) for name in fields)
     return Answers(*arrays, training={})
 
 
 def _over(statistic: Callable, scores: list[dict]) -> dict[str, float]:
-    """The statistic of each figure over the scores."""
+    """Return the statistic of each figure over the scores."""
     return {name: float(statistic(np.array([of[name] for of in scores]))) for name in scores[0]}
 
 
 def _standard_deviation(figures) -> float:
-    """That of a sample; NaN where fewer than two figures are defined."""
+    """Return the standard deviation of a sample; NaN where fewer than two figures are defined."""
     defined = figures[~np.isnan(figures)]
     return float(defined.std(ddof=1)) if len(defined) > 1 else np.nan
 

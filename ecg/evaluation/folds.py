@@ -83,7 +83,8 @@ class Answers:
 
 
 def split_dataset(dataset: Dataset, n_folds: int | None, seed: int) -> list[Split]:
-    """The folds of a dataset, labels kept in proportion; None leaves out one source at a time.
+    """Return the folds of a dataset, labels kept in proportion; None leaves out one source at a
+    time.
 
     Raises ValueError where the dataset has too few records or sources.
     """
@@ -101,7 +102,7 @@ def plan_fold(
     dataset: Dataset,
     pretraining: Pretraining | None,
 ) -> Fold:
-    """The fold, its answers in a file of `folder`.
+    """Return the fold, its answers in a file of `folder`.
 
     The file's name changes with everything that the answers depend on but the machine, so an
     existing file need not be made again.
@@ -118,7 +119,8 @@ def plan_fold(
 def plan_pretraining(
     folder: Path, run: TrainingRun, simulated: Dataset, dataset: Dataset
 ) -> Pretraining:
-    """The pretraining of a run whose folds are of `dataset`; its file is named as a fold's is."""
+    """Return the pretraining of a run whose folds are of `dataset`; its file is named as a fold's
+    is."""
     method = run.method
     pretrained = pretraining_method(method, method.training.scaled_to(len(dataset)).batch_size)
     dependencies = [method_to_dict(pretrained), run.lead_set, run.seed, simulated.fingerprint]
@@ -163,7 +165,7 @@ def run_fold(fold: Fold) -> None:
 
 
 def read_answers(file: Path) -> Answers:
-    """The answers that `run_fold` wrote."""
+    """Return the answers that `run_fold` wrote."""
     with np.load(file, allow_pickle=False) as stored:
         return Answers(**(dict(stored) | {"training": json.loads(str(stored["training"]))}))
 

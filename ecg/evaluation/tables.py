@@ -14,13 +14,14 @@ _NOTHING = "-"
 
 
 def tables_for(measured: Measured) -> list[str]:
-    """The text of each paper's table that has a figure measured here."""
+    """Return the text of each paper's table that has a figure measured here."""
     texts = (format_table(table, measured) for table in read_tables())
     return [text for text in texts if text is not None]
 
 
 def format_table(table: Table, measured: Measured) -> str | None:
-    """The table with the paper's rows and columns, each row as published and as measured here.
+    """Return the table with the paper's rows and columns, each row as published and as measured
+    here.
 
     Lines have at most 120 characters. None where no figure of the table has been measured.
     """
@@ -39,7 +40,7 @@ def format_table(table: Table, measured: Measured) -> str | None:
 
 
 def _find(method, row: Row, column: Column, measured: Measured):
-    """The measured score of a cell; None where there is none or it is not defined."""
+    """Return the measured score of a cell; None where there is none or it is not defined."""
     score = measured.get((method, row.variant, row.lead_set or column.lead_set, column.figure))
     return None if score is None or np.isnan(score[0]) else score
 

@@ -68,7 +68,7 @@ class _RandomChange(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, signal, training=False):
-        """The changed signals in training, else the signals themselves."""
+        """Return the changed signals in training, else the signals themselves."""
         return self._change(signal) if training else signal
 
 

@@ -149,7 +149,8 @@ def fit_decision(labels, probabilities, weights, options: DecisionOptions) -> De
 
 
 def fit_temperature(labels, probabilities) -> float:
-    """The temperature from 1/2 to 3 with the least mean cross-entropy over records and classes.
+    """Return the temperature from 1/2 to 3 with the least mean cross-entropy over records and
+    classes.
 
     labels, probabilities: (n_records, n_classes). 1 where there are fewer than 20 records.
     """
@@ -169,7 +170,7 @@ def fit_temperature(labels, probabilities) -> float:
 
 
 def best_metric(labels, probabilities, weights, options: DecisionOptions) -> float:
-    """The Challenge metric of these records with the best threshold shared by all classes.
+    """Return the Challenge metric of these records with the best threshold shared by all classes.
 
     It ranks epochs. The rule "expected_score" uses it too, since its own labels would need a
     temperature in each epoch. For "record_maximum" it is the metric of the rule's labels.
@@ -181,7 +182,7 @@ def best_metric(labels, probabilities, weights, options: DecisionOptions) -> flo
 
 
 def decision_to_dict(decision: Decision) -> dict:
-    """The decision as a dict for JSON, without the options and the weights."""
+    """Return the decision as a dict for JSON, without the options and the weights."""
     return {
         "thresholds": decision.thresholds.tolist(),
         "temperature": decision.temperature,
@@ -190,7 +191,7 @@ def decision_to_dict(decision: Decision) -> dict:
 
 
 def decision_from_dict(values: dict, options: DecisionOptions) -> Decision:
-    """The decision of a dict from `decision_to_dict`, with the Challenge's weights.
+    """Return the decision of a dict from `decision_to_dict`, with the Challenge's weights.
 
     Raises KeyError, TypeError or ValueError where a value is missing, has another type, or does not
     fit the options' rule.
@@ -250,7 +251,7 @@ def _reaching(thresholds, probabilities) -> np.ndarray:
 
 
 def _shares_of_maximum(probabilities, options) -> np.ndarray:
-    """The threshold of each record, (n_records, 1)."""
+    """Return the threshold of each record, (n_records, 1)."""
     return probabilities.max(axis=1, keepdims=True) / options.divisor
 
 

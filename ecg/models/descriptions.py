@@ -19,7 +19,7 @@ def model_paths(folder: str | Path, lead_set: int) -> tuple[Path, Path]:
 
 
 def read_description(folder: str | Path, lead_set: int) -> dict:
-    """The content of the lead set's JSON file.
+    """Return the content of the lead set's JSON file.
 
     Raises ModelFolderError where the file is missing, unreadable or of another format.
     """
@@ -33,7 +33,7 @@ def read_description(folder: str | Path, lead_set: int) -> dict:
 
 
 def find_models(folder: str | Path) -> list[int]:
-    """The lead sets that the folder has a model for.
+    """Return the lead sets that the folder has a model for.
 
     Raises ModelFolderError where it has none, or none that can be used.
     """
@@ -49,7 +49,8 @@ def find_models(folder: str | Path) -> list[int]:
 
 
 def missing_models(folder: str | Path) -> list[int]:
-    """The lead sets without a usable model in the folder: missing, incomplete or another format."""
+    """Return the lead sets without a usable model in the folder: missing, incomplete or another
+    format."""
     return [lead_set for lead_set in LEAD_SETS if not _has_model(folder, lead_set)]
 
 

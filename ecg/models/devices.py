@@ -34,7 +34,7 @@ class Devices:
 
 
 def find_devices() -> Devices:
-    """Finds the GPUs and chooses the precision, see `choose_precision`.
+    """Find the GPUs and choose the precision, see `choose_precision`.
 
     Switches on TensorFlow's memory growth. Raises ValueError for an unsupported backend.
     """
@@ -58,7 +58,7 @@ def find_devices() -> Devices:
 
 
 def prepare_to_train(devices: Devices) -> None:
-    """Configures the backend of a process that trains.
+    """Configure the backend of a process that trains.
 
     On a CPU TensorFlow would optimise each graph before its first step, which takes half of the
     time of a short training and makes no step faster.
@@ -70,7 +70,7 @@ def prepare_to_train(devices: Devices) -> None:
 
 
 def keep_compiled(folder: Path) -> None:
-    """Makes XLA cache compiled programs in the folder, for this process and those it starts.
+    """Make XLA cache compiled programs in the folder, for this process and those it starts.
 
     On a GPU a network can take minutes to compile; folds, resumed trainings and models of the same
     shapes reuse the compiled program.
@@ -91,7 +91,7 @@ def keep_compiled(folder: Path) -> None:
 
 
 def choose_precision(capabilities, cpu_flags=frozenset(), backend: str = "tensorflow") -> str:
-    """The Keras dtype policy to train with.
+    """Return the Keras dtype policy to train with.
 
     "mixed_bfloat16" where all GPUs have tensor cores for it, else "mixed_float16" where they have
     those. Without a GPU "mixed_bfloat16" where the CPU multiplies bfloat16 and the backend uses
@@ -107,7 +107,7 @@ def choose_precision(capabilities, cpu_flags=frozenset(), backend: str = "tensor
 
 
 def _cpu_flags(file: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """The CPU's instruction set extensions as Linux names them; empty on other systems."""
+    """Return the CPU's instruction set extensions as Linux names them; empty on other systems."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

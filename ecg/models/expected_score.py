@@ -51,7 +51,8 @@ def climb(probabilities, answers, weights) -> np.ndarray:
 
 
 def _after_changes(probabilities, answers, weights) -> tuple[np.ndarray, np.ndarray]:
-    """Expected scores (n_records,) of the answers, and (n_records, n_classes) after each change.
+    """Return expected scores (n_records,) of the answers, and (n_records, n_classes) after each
+    change.
 
     A change adds a class or, where the answer has it, removes it; -inf where none would be left.
     """

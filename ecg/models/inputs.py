@@ -31,7 +31,7 @@ class InputOptions:
 
 
 def network_inputs(names, signal, rhythm, waves, demographics) -> dict[str, np.ndarray]:
-    """The inputs that a network takes, by name, float32; for training and prediction alike.
+    """Return the inputs that a network takes, by name, float32; for training and prediction alike.
 
     names: see `InputOptions`; values for other inputs may be None. "signal" is `signal` itself.
     "measurements", (n, n_measurements), joins rhythm (n, N_RHYTHM) and waves (n, n_leads, N_WAVES),
@@ -48,7 +48,7 @@ def network_inputs(names, signal, rhythm, waves, demographics) -> dict[str, np.n
 
 
 def record_inputs(record: Record, options: InputOptions) -> dict[str, np.ndarray]:
-    """The `network_inputs` of a record, with one row for each of its windows.
+    """Return the `network_inputs` of a record, with one row for each of its windows.
 
     signal: (n_windows, lead_set, n_samples). The other inputs describe the whole record, so their
     rows are equal. Raises ValueError (RecordError where the record breaks the format) where the
@@ -70,7 +70,7 @@ def record_inputs(record: Record, options: InputOptions) -> dict[str, np.ndarray
 
 
 def read_inputs(files: Sequence[RecordFiles], options: InputOptions) -> list[dict | Exception]:
-    """Reads records; returns the `record_inputs` of each, or the error that prevented it."""
+    """Read records; return the `record_inputs` of each, or the error that prevented it."""
     return [_read_inputs(record_files, options) for record_files in files]
 
 

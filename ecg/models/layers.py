@@ -79,7 +79,7 @@ class BlurPool1D(layers.Layer):
     """
 
     def call(self, x):
-        """The filtered samples; called by Keras."""
+        """Return the filtered samples; called by Keras."""
         n_samples = x.shape[1]
         padded = ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect")
         before, here, after = (padded[:, i : i + n_samples : 2] for i in range(3))
@@ -102,7 +102,8 @@ def embed_measurements(measurements, width, noise, dropout):
 
 
 def classify(features, n_classes):
-    """The last layer of every network: a dense layer to logits (batch, n_classes), float32."""
+    """Return the last layer of every network: a dense layer to logits (batch, n_classes),
+    float32."""
     return layers.Dense(n_classes, dtype="float32", name="logits")(features)
 
 

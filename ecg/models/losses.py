@@ -61,7 +61,7 @@ class LossOptions:
 
 
 def make_loss(options: LossOptions) -> keras.losses.Loss:
-    """The loss of the options' kind."""
+    """Return the loss of the options' kind."""
     if options.kind == "softmax_or_lovasz":
         return SoftmaxOrLovasz()
     return BinaryCrossentropy(options.hardest_share)
@@ -76,7 +76,7 @@ def make_targets(labels, weights) -> np.ndarray:
 
 
 def class_weights(options: LossOptions, labels) -> np.ndarray:
-    """The options' weight of each class (n_classes,), float32.
+    """Return the options' weight of each class (n_classes,), float32.
 
     labels: (n_records, n_classes) bool.
     """

@@ -70,7 +70,7 @@ class System:
         return "default", "published", *self.ablations
 
     def method(self, preset: str, variant: str = "default") -> Method:
-        """The variant of the system's method at a preset's size.
+        """Return the variant of the system's method at a preset's size.
 
         An ablation sets the paper's number whatever the preset has.
         Raises ValueError listing the known ones.
@@ -93,12 +93,13 @@ class System:
 
 
 def changed(part: str, **options) -> Callable[[Method], Method]:
-    """The change of a method that sets options of one of its parts, such as its network's."""
+    """Return the change of a method that sets options of one of its parts, such as its
+    network's."""
     return lambda method: replace(method, **{part: replace(getattr(method, part), **options)})
 
 
 def narrow_copy(full: Method, network: dict, **training) -> Method:
-    """The method with a narrow network and a short training: minutes on 2 CPU cores.
+    """Return the method with a narrow network and a short training: minutes on 2 CPU cores.
 
     network, training: the options that differ.
     """
@@ -107,7 +108,8 @@ def narrow_copy(full: Method, network: dict, **training) -> Method:
 
 
 def with_epochs(method: Method, epochs: int | None) -> Method:
-    """The method with at most so many epochs in each of its stages; itself where that is None."""
+    """Return the method with at most so many epochs in each of its stages; itself where that is
+    None."""
     if epochs is None:
         return method
     first = replace(
@@ -120,5 +122,5 @@ def with_epochs(method: Method, epochs: int | None) -> Method:
 
 
 def method_to_dict(method: Method) -> dict:
-    """The method as JSON can hold it."""
+    """Return the method as JSON can hold it."""
     return dataclasses.asdict(method)

@@ -47,7 +47,7 @@ class TrainedModel:
 
 
 def save_model(model: TrainedModel, folder: str | Path) -> None:
-    """Writes `12_leads.weights.h5` and `12_leads.json` (for 12 leads), each whole or not at all.
+    """Write `12_leads.weights.h5` and `12_leads.json` (for 12 leads), each whole or not at all.
 
     The JSON is written last and holds the weights' digest, so an incomplete pair does not load.
     Raises OSError where there is not enough disk space.
@@ -92,7 +92,7 @@ def versions() -> dict[str, str]:
 
 
 def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
-    """The model that `save_model` wrote for this lead set, in float32 on any device.
+    """Return the model that `save_model` wrote for this lead set, in float32 on any device.
 
     Raises ModelFolderError where a file is missing, was changed since, or does not hold what it
     should.
@@ -135,7 +135,7 @@ def load_trained_model(folder: str | Path, lead_set: int) -> TrainedModel:
 
 
 def _check_sizes(weights_file: Path, network: keras.Model) -> None:
-    """Raises ValueError where the file holds far more numbers than the network, or not numbers.
+    """Raise ValueError where the file holds far more numbers than the network, or not numbers.
 
     A small compressed file could otherwise fill the memory when it is read.
     """

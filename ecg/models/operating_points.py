@@ -89,7 +89,7 @@ class Findings:
 
 
 def default_points() -> OperatingPoints:
-    """A point of 1/3 for every finding, for models that were saved without any."""
+    """Return a point of 1/3 for every finding, for models that were saved without any."""
     nothing, unknown = np.zeros(N_CLASSES, int), np.full(N_CLASSES, np.nan)
     return OperatingPoints(np.full(N_CLASSES, _PRIOR), 1.0, 0, nothing, unknown, unknown)
 
@@ -114,7 +114,7 @@ def fit_points(labels, probabilities, temperature: float = 1.0) -> OperatingPoin
 
 
 def find(probabilities, points: OperatingPoints) -> Findings:
-    """The findings of records by their operating points, without contradictions.
+    """Return the findings of records by their operating points, without contradictions.
 
     probabilities: (n_records, 26), calibrated by `points.temperature`. A finding that another one
     excludes is uncertain.
@@ -144,7 +144,7 @@ def excluding() -> np.ndarray:
 
 
 def points_to_dict(points: OperatingPoints) -> dict:
-    """The points as JSON can hold them; undefined figures are None."""
+    """Return the points as JSON can hold them; undefined figures are None."""
     return {
         "temperature": points.temperature,
         "n_records": points.n_records,
@@ -163,7 +163,7 @@ def points_to_dict(points: OperatingPoints) -> dict:
 
 
 def points_from_dict(values: dict) -> OperatingPoints:
-    """The points that `points_to_dict` wrote.
+    """Return the points that `points_to_dict` wrote.
 
     Raises KeyError, TypeError or ValueError where a value is missing or of another kind.
     """
@@ -201,7 +201,7 @@ def _fit_thresholds(labels, probabilities) -> np.ndarray:
 
 
 def _best(labels, probabilities) -> float:
-    """The candidate of the largest F1 score; the middle one of equals.
+    """Return the candidate of the largest F1 score; the middle one of equals.
 
     labels, probabilities: (n,).
     """

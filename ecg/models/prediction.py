@@ -173,7 +173,8 @@ def _training_records(log: dict) -> str:
 
 
 def _find(probabilities, model: TrainedModel, rule: str) -> Findings:
-    """The findings of records by the rule; probabilities: (n_records, 26), by the predictor."""
+    """Return the findings of records by the rule; probabilities: (n_records, 26), by the
+    predictor."""
     if rule == "challenge":
         present = decide(probabilities, model.decision)
         return Findings(present, np.zeros_like(present))

@@ -69,13 +69,13 @@ class Predictor:
         return self._to_probabilities(logits_of(self.model.network, windows, 1))
 
     def probabilities_of(self, records: Iterable[Record]) -> Iterator[np.ndarray | Exception]:
-        """The `probabilities` of each record, or the error raised; computed in batches."""
+        """Return the `probabilities` of each record, or the error raised; computed in batches."""
         inputs = ((None, self._inputs_or_error(record)) for record in records)
         for _, logits_or_error in _in_batches(self.model.network, inputs, self.batch_size):
             yield self._probabilities_or_error(logits_or_error)
 
     def answer(self, header_text: str, recording) -> Answer:
-        """The answer for a record given as the Challenge's `run_model` receives it.
+        """Return the answer for a record given as the Challenge's `run_model` receives it.
 
         header_text: the whole header; recording: raw digital values (n_leads, n_samples) in the
         header's lead order. Never fails on a record: see `answer_unusable`.
@@ -96,7 +96,7 @@ class Predictor:
     def answer_files(
         self, files: Sequence[RecordFiles], workers: int = 1
     ) -> Iterator[tuple[RecordFiles, Answer]]:
-        """Yields each record's files and its answer, equal to that of `answer`, in order.
+        """Yield each record's files and its answer, equal to that of `answer`, in order.
 
         Faster than one by one: `workers` processes read ahead, and windows go through the network
         in batches. Memory does not grow with the number of records. Never fails on a record.
@@ -124,7 +124,7 @@ class Predictor:
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
     def _answer_batch(self, results) -> Iterator[tuple[RecordFiles, Answer]]:
-        """Yields the answer of each (record files, logits of its windows or error)."""
+        """Yield the answer of each (record files, logits of its windows or error)."""
         answers = [self._probabilities_or_error(logits_or_error) for _, logits_or_error in results]
         usable = [answer for answer in answers if not isinstance(answer, Exception)]
         labels = iter(decide(np.stack(usable), self.model.decision) if usable else ())
@@ -158,14 +158,14 @@ class Predictor:
 
 
 def print_warnings(name: str, warnings: Sequence[str]) -> None:
-    """Prints on stderr, in one line, what is doubtful about a record that is still answered."""
+    """Print on stderr, in one line, what is doubtful about a record that is still answered."""
     if warnings:
         line = printable(f"{name}: warning: {'; '.join(warnings)}")
         print(line, file=sys.stderr, flush=True)
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
-    """The predictor of a folder's model for the lead set. Raises ModelFolderError."""
+    """Return the predictor of a folder's model for the lead set. Raises ModelFolderError."""
     devices = find_devices()  # first, or the network would take all of the GPU's memory
     model = load_trained_model(model_directory, lead_set)
     return Predictor(model, _BATCH_ON_GPU if devices.gpus else _BATCH)
@@ -180,7 +180,7 @@ def _to_answer(probabilities, labels) -> Answer:
 
 
 def _in_batches(network, records: Iterable[tuple], size: int) -> Iterator[tuple]:
-    """Yields (key, logits (n_windows, 26)) for each (key, inputs) in `records`, in order.
+    """Yield (key, logits (n_windows, 26)) for each (key, inputs) in `records`, in order.
 
     Batches of `size` windows span several records. A (key, error) is passed on as it is.
     """

@@ -33,7 +33,7 @@ METHODS: dict[str, System] = {
 
 
 def find_method(name: str, preset: str = "full", variant: str = "default") -> Method:
-    """The method of that name.
+    """Return the method of that name.
 
     preset: "full", or "demo" for a narrow network and a short training. variant: "default",
     "published" or an ablation from the paper's tables, see `METHODS[name].variants`.
@@ -45,18 +45,18 @@ def find_method(name: str, preset: str = "full", variant: str = "default") -> Me
 
 
 def source_module(method: Method) -> str:
-    """The dotted name of the module that holds the method's network and recipe."""
+    """Return the dotted name of the module that holds the method's network and recipe."""
     return f"{architectures.__name__}.{method.architecture}"
 
 
 def build_network(method: Method, n_leads: int, n_classes: int) -> keras.Model:
-    """The method's untrained network for `n_leads` leads."""
+    """Return the method's untrained network for `n_leads` leads."""
     build = METHODS[method.architecture].build
     return build(method.network, n_leads, method.preparation.n_samples, n_classes)
 
 
 def method_from_dict(values: dict) -> Method:
-    """The method from a dict of `method_to_dict`, also after a JSON round trip.
+    """Return the method from a dict of `method_to_dict`, also after a JSON round trip.
 
     Raises ValueError where a part, an option or the architecture is missing or unknown.
     """
@@ -115,7 +115,7 @@ def _has_type(value, kind) -> bool:
 
 
 def _check_sizes(part: type, values: dict) -> None:
-    """Raises ValueError for sizes that would fill the memory: the file may come from anywhere."""
+    """Raise ValueError for sizes that would fill the memory: the file may come from anywhere."""
     for name, value in values.items():
         for size in value if isinstance(value, tuple) else (value,):
             if isinstance(size, int | float) and size > _MAX_VALUE:

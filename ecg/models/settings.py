@@ -46,7 +46,8 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of an environment; variables that are missing or empty have their defaults.
+    """Return the settings of an environment; variables that are missing or empty have their
+    defaults.
 
     Raises SettingsError.
     """

@@ -76,7 +76,8 @@ class TrainingOptions:
                 )
 
     def scaled_to(self, n_training: int) -> "TrainingOptions":
-        """The options with batch size and learning rate adapted to the number of training records.
+        """Return the options with batch size and learning rate adapted to the number of training
+        records.
 
         With a `largest_batch_size`, the batch size is the power of two nearest to 1/600 of the
         records, from batch_size to that limit: small batches leave a GPU idle, but a small dataset

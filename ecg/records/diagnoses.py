@@ -66,7 +66,8 @@ SINUS_RHYTHM = CLASS_OF_CODE["426783006"]
 
 
 def encode_dx(dx) -> np.ndarray:
-    """The label vector (26,), bool, of diagnosis codes; codes that are not scored are ignored."""
+    """Return the label vector (26,), bool, of diagnosis codes; codes that are not scored are
+    ignored."""
     labels = np.zeros(N_CLASSES, bool)
     for code in dx:
         if code in CLASS_OF_CODE:
@@ -75,12 +76,14 @@ def encode_dx(dx) -> np.ndarray:
 
 
 def per_code(values) -> list:
-    """The values of the 26 classes for each of the 30 output codes; a pair shares its class's."""
+    """Return the values of the 26 classes for each of the 30 output codes; a pair shares its
+    class's."""
     return [values[i] for i in CLASS_OF_CODE.values()]
 
 
 def read_weights(path: str | Path = WEIGHTS_FILE) -> np.ndarray:
-    """The Challenge's reward matrix (26, 26), float64; rows are true classes, columns outputs.
+    """Return the Challenge's reward matrix (26, 26), float64; rows are true classes, columns
+    outputs.
 
     Raises ValueError if the file's rows or columns are not the 26 classes in order, or a number is
     not finite.

@@ -54,7 +54,7 @@ def find_records(folder: str | Path) -> list[RecordFiles]:
 
 
 def sources_of(records: list[RecordFiles]) -> list[str]:
-    """The source (hospital or dataset) of each record, guessed from folders and names.
+    """Return the source (hospital or dataset) of each record, guessed from folders and names.
 
     For records in different folders, the first folder in which their paths differ, ignoring
     PhysioNet's groups of a thousand (g1, g2, …); otherwise the letters at the start of the record's
@@ -74,7 +74,8 @@ def sources_of(records: list[RecordFiles]) -> list[str]:
 
 
 def read_header_text(path: str | Path) -> str:
-    """The text of a header file, decoded as UTF-8 or else Latin-1 (seen in comments and in µV).
+    """Return the text of a header file, decoded as UTF-8 or else Latin-1 (seen in comments and in
+    µV).
 
     Raises RecordError where the file is far larger than a header or is not a regular file.
     """

@@ -58,7 +58,7 @@ class Header:
 
 
 def parse_header(text: str) -> Header:
-    """The `Header` of a header file's text, with any line endings.
+    """Return the `Header` of a header file's text, with any line endings.
 
     Raises RecordError where line 1 or a signal line cannot be parsed.
     """
@@ -90,7 +90,8 @@ def parse_header(text: str) -> Header:
 
 
 def format_header(header: Header, recording, physionet: bool = False) -> str:
-    """The text of a header file, in the dialect of the Challenge's downloads or of PhysioNet 1.0.3.
+    """Return the text of a header file, in the dialect of the Challenge's downloads or of
+    PhysioNet 1.0.3.
 
     recording: (n_leads, n_samples), int16, the digital values, for the first values and checksums.
     Gains are written per mV.
@@ -114,7 +115,8 @@ def format_header(header: Header, recording, physionet: bool = False) -> str:
 
 
 def read_dx(text: str) -> tuple[str, ...]:
-    """The diagnosis codes of a header's text, without duplicates; empty without a `#Dx` line.
+    """Return the diagnosis codes of a header's text, without duplicates; empty without a `#Dx`
+    line.
 
     Scoring needs nothing else of a label file, so the rest may be unreadable.
     """
@@ -168,7 +170,7 @@ def _parse_signal_line(name: str, line: str) -> dict:
 
 
 def _gain_doubt(written: float, per_mv: float) -> str:
-    """What is doubtful about a gain in a header; empty where nothing is."""
+    """Return what is doubtful about a gain in a header; empty where nothing is."""
     if written == 0:
         return f"a gain of 0, read as {DEFAULT_GAIN:g} per unit"
     if written < 0:
@@ -179,7 +181,7 @@ def _gain_doubt(written: float, per_mv: float) -> str:
 
 
 def _warnings(signals: list[dict]) -> tuple[str, ...]:
-    """The doubts about a header's signal lines, each with the leads concerned."""
+    """Return the doubts about a header's signal lines, each with the leads concerned."""
     doubts: dict[str, list[str]] = {}
     seen = set()
     for signal in signals:

@@ -44,7 +44,7 @@ def derive_limb_leads(lead_i, lead_ii) -> dict[str, np.ndarray]:
 
 
 def calibration_start(signal, fs) -> int | None:
-    """The first sample of the calibration pulse at the end, or None where there is none.
+    """Return the first sample of the calibration pulse at the end, or None where there is none.
 
     The flat stretch before the pulse counts as part of it. The pulse is rectangular, 1 mV high and
     about 200 ms long, in all leads at once, with nothing after it. A heart cannot produce one: I
@@ -110,7 +110,8 @@ def _wave_sizes(beats: Beats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _steps(change, size_mv) -> list[tuple[int, int]]:
-    """The first and last sample at which each step of this size, in all leads at once, shows."""
+    """Return the first and last sample at which each step of this size, in all leads at once,
+    shows."""
     seen = (np.abs(change - size_mv) < _PULSE_TOLERANCE_MV).all(axis=0)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]])))
     return [(int(first), int(behind) - 1) for first, behind in edges.reshape(-1, 2)]

@@ -15,13 +15,14 @@ _STANDARD_SPELLING = {lead.lower(): lead for lead in TWELVE_LEADS}
 
 
 def canonical_lead(name: str) -> str:
-    """The standard spelling of a lead's name in any case; any other name unchanged but stripped."""
+    """Return the standard spelling of a lead's name in any case; any other name unchanged but
+    stripped."""
     name = name.strip()
     return _STANDARD_SPELLING.get(name.lower(), name)
 
 
 def sort_leads(leads) -> tuple[str, ...]:
-    """The leads in standard order; names other than the twelve follow alphabetically."""
+    """Return the leads in standard order; names other than the twelve follow alphabetically."""
     position = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
     return tuple(
         sorted(leads, key=lambda lead: (position.get(canonical_lead(lead), len(position)), lead))
@@ -29,7 +30,7 @@ def sort_leads(leads) -> tuple[str, ...]:
 
 
 def lead_set_for(leads, sizes=tuple(LEAD_SETS)) -> int:
-    """The size of the largest of the five lead sets that `leads` contains.
+    """Return the size of the largest of the five lead sets that `leads` contains.
 
     sizes: those to consider. Where `leads` contains none of them (a single lead, say), the result
     is 2: the two-lead model reads an absent lead as zeros.
@@ -42,7 +43,7 @@ def lead_set_for(leads, sizes=tuple(LEAD_SETS)) -> int:
 
 
 def lead_rows(size: int) -> list[int]:
-    """The positions, among the twelve leads, of those in the lead set of this size.
+    """Return the positions, among the twelve leads, of those in the lead set of this size.
 
     Raises ValueError for a size that none of the five sets has.
     """

@@ -35,7 +35,8 @@ Read = Callable[[int], bytes]
 
 
 def read_matrix(path: Path, key: str, n_columns: int | None = None) -> np.ndarray:
-    """The matrix `key` (n_rows, n_columns) of a file, in its stored type, or its first columns.
+    """Return the matrix `key` (n_rows, n_columns) of a file, in its stored type, or its first
+    columns.
 
     Raises RecordError naming the file where it has no such matrix, is truncated or broken, or is
     not a regular file.
@@ -71,7 +72,7 @@ def read_matrix(path: Path, key: str, n_columns: int | None = None) -> np.ndarra
 def _read_columns(
     shape: tuple[int, int], dtype: np.dtype, read: Read, n_columns: int | None
 ) -> np.ndarray:
-    """The first `n_columns` columns, which are stored one after another."""
+    """Return the first `n_columns` columns, which are stored one after another."""
     n_rows, stored = shape
     if not 1 <= n_rows <= _MOST_ROWS or stored < 0:
         raise RecordError(f"expected a matrix of leads x samples, found one of {n_rows} x {stored}")
@@ -107,7 +108,7 @@ def _find_v4(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dt
 
 
 def _find_v5(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dtype, Read]:
-    """The same in a file of version 5, 6 or 7."""
+    """Return the same in a file of version 5, 6 or 7."""
     try:
         mark = read(_V5_HEADER - len(start))[-2:]
     except RecordError as error:
@@ -130,7 +131,7 @@ def _find_v5(start: bytes, read: Read, key: str) -> tuple[tuple[int, int], np.dt
 
 
 def _matrix(read: Read, order: str, key: str) -> tuple[tuple[int, int], np.dtype, Read] | None:
-    """The same of an element that holds a matrix; None where its name is not `key`."""
+    """Return the same of an element that holds a matrix; None where its name is not `key`."""
     flags, dimensions, name = (_part(read, order) for _ in range(3))
     if name.decode("latin-1") != key:
         return None
@@ -150,7 +151,7 @@ def _matrix(read: Read, order: str, key: str) -> tuple[tuple[int, int], np.dtype
 
 
 def _part(read: Read, order: str) -> bytes:
-    """The content of a short element within a matrix, without its padding."""
+    """Return the content of a short element within a matrix, without its padding."""
     _, size, small = _tag(read, order)
     if small is not None:
         return small
@@ -186,7 +187,8 @@ class _Element:
 
 
 def _decompressed(element: _Element) -> Read:
-    """A reader of the compressed bytes of an element, which decompresses no more than requested."""
+    """Return a reader of the compressed bytes of an element, which decompresses no more than
+    requested."""
     stream, pending = zlib.decompressobj(), b""
 
     def read(n_bytes: int) -> bytes:

@@ -115,7 +115,7 @@ def challenge_metric(labels, outputs, weights, sinus_rhythm=SINUS_RHYTHM) -> flo
 
 
 def macro_mean(figures) -> float:
-    """The mean of the figures that are defined; NaN where none is."""
+    """Return the mean of the figures that are defined; NaN where none is."""
     n_defined = np.count_nonzero(~np.isnan(figures))
     # Summed with zeros for NaN, as the Challenge does: the order can change the last printed digit.
     return float(np.nansum(figures) / n_defined) if n_defined else np.nan

@@ -92,7 +92,7 @@ def to_classes(codes, labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_lines(path: str | Path) -> list[str]:
-    """The four lines of an output file, stripped; missing ones are empty."""
+    """Return the four lines of an output file, stripped; missing ones are empty."""
     try:
         text = read_bytes(path).decode(errors="replace")
     except FileNotFoundError:
@@ -107,7 +107,7 @@ def _codes(line: str) -> tuple[str, ...]:
 
 
 def _fields(line: str, count: int) -> list[str]:
-    """The first `count` fields of a line; missing ones are empty."""
+    """Return the first `count` fields of a line; missing ones are empty."""
     fields = line.split(",")
     return fields if len(fields) == count else (fields + [""] * count)[:count]
 

@@ -67,7 +67,8 @@ class Record:
 def read_record(
     files: RecordFiles, duration_s: float | None = None, start_s: float = 0.0
 ) -> Record:
-    """The record of a header and its signal file, or `duration_s` seconds of it from `start_s` on.
+    """Return the record of a header and its signal file, or `duration_s` seconds of it from
+    `start_s` on.
 
     Raises RecordError naming the file that cannot be read.
     """
@@ -82,7 +83,7 @@ def read_record(
 
 
 def to_record(header: Header, recording, duration_s: float | None = None) -> Record:
-    """The record of a header and its raw digital values, or its first `duration_s` seconds.
+    """Return the record of a header and its raw digital values, or its first `duration_s` seconds.
 
     recording: (n_leads, n_samples), numbers, rows in the header's lead order.
     Raises RecordError for any other array, or where no lead's unit is a voltage.
@@ -114,7 +115,8 @@ def to_record(header: Header, recording, duration_s: float | None = None) -> Rec
 
 
 def _to_millivolts(recording, adc_gains, baselines) -> np.ndarray:
-    """The signal (n_leads, n_samples), mV, float32, C-ordered; NaN where a sample is missing.
+    """Return the signal (n_leads, n_samples), mV, float32, C-ordered; NaN where a sample is
+    missing.
 
     adc_gains: per mV; baselines: in the recording's unit; one for each lead.
     """
@@ -139,7 +141,8 @@ def _to_millivolts(recording, adc_gains, baselines) -> np.ndarray:
 
 
 def select_leads(record: Record, leads) -> np.ndarray:
-    """The signal (len(leads), n_samples), mV, of these leads in this order; NaN for absent ones.
+    """Return the signal (len(leads), n_samples), mV, of these leads in this order; NaN for absent
+    ones.
 
     The record's array itself where it has exactly these leads.
     """

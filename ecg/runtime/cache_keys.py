@@ -19,7 +19,8 @@ _ROOT = Path(ecg.__path__[0]).parent
 
 
 def cache_key(options, *modules: str) -> str:
-    """The SHA-256, in hexadecimal, of some options and of the source files behind some modules.
+    """Return the SHA-256, in hexadecimal, of some options and of the source files behind some
+    modules.
 
     options: anything that JSON can hold. modules: dotted names within the package.
     Raises ModuleNotFoundError for a module that is not in the package.
@@ -33,7 +34,8 @@ def cache_key(options, *modules: str) -> str:
 
 @cache
 def source_files(*modules: str, root: Path = _ROOT) -> tuple[Path, ...]:
-    """The source files of these modules and of every module of the package they import, sorted.
+    """Return the source files of these modules and of every module of the package they import,
+    sorted.
 
     Imports are read from the source, including those within functions; nothing is executed.
     root: the folder that holds the package.

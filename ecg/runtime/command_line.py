@@ -24,7 +24,7 @@ _NATIVE_LOG = (
 
 
 def parse_whole_number(text: str, least: int, below: float = math.inf) -> int:
-    """The whole number that `text` writes in digits.
+    """Return the whole number that `text` writes in digits.
 
     Raises ValueError where `text` is anything else, or the number is out of range.
     """

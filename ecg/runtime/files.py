@@ -78,7 +78,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file's name, or a text that contains one, as one line of valid UTF-8.
+    """Return a file's name, or a text that contains one, as one line of valid UTF-8.
 
     Bytes that are not UTF-8, and characters that cannot be printed, become escapes.
     """
@@ -226,7 +226,7 @@ def _check_regular(path: str | Path, mode: int) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The content of a small file, such as a header or an output file.
+    """Return the content of a small file, such as a header or an output file.
 
     Makes fewer system calls than `open`: scoring reads two files for each record. Raises
     ValueError naming the file where it has more than 4 MiB or is not a regular file.
@@ -246,7 +246,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def digest_files(*paths: str | Path) -> str:
-    """The SHA-256, in hexadecimal, of the files' bytes, one file after another."""
+    """Return the SHA-256, in hexadecimal, of the files' bytes, one file after another."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb", buffering=0) as file:

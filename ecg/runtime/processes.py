@@ -90,7 +90,7 @@ def _readers(workers: int) -> loky.ProcessPoolExecutor:
 
 
 def _submit(executor, function: Callable, task) -> Future:
-    """The task's future; a failed one if a process of the executor has been killed."""
+    """Return the task's future; a failed one if a process of the executor has been killed."""
     try:
         return executor.submit(function, task)
     except loky.BrokenProcessPool as error:
@@ -127,7 +127,7 @@ def on_cluster(address: str | None):
 
 
 def n_workers(client) -> int:
-    """The number of a cluster's workers, at least 1."""
+    """Return the number of a cluster's workers, at least 1."""
     return max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
 
 
@@ -167,7 +167,7 @@ def run_jobs(
 
 
 def jobs_at_once() -> int:
-    """The number of trainings that run side by side on this machine.
+    """Return the number of trainings that run side by side on this machine.
 
     Several share a GPU as far as its memory and the cores that feed it allow: with a single
     training, the GPU waits most of the time for the host, and during every compilation. Without a

@@ -137,8 +137,8 @@ class _Wave:
 
 
 def align_beats(signal, fs, r_peaks_s) -> AlignedBeats | None:
-    """The beats at these R peaks, aligned, without those that look unlike most, and without leads
-    that are far noisier than most; None where no beat lies whole within the signal.
+    """Return the beats at these R peaks, aligned, without those that look unlike most, and without
+    leads that are far noisier than most; None where no beat lies whole within the signal.
 
     signal: (n_leads, n_samples), mV, NaN where samples are missing. fs: Hz. r_peaks_s: (n_found,),
     s, ascending, to within 30 ms: no beat is moved farther.
@@ -176,7 +176,8 @@ def _has_clear_beats(signal, peaks) -> np.ndarray:
 
 
 def _delays(signal, peaks) -> np.ndarray:
-    """Samples (n_beats,) to move each beat by, to where it correlates best with the median."""
+    """Return samples (n_beats,) to move each beat by, to where it correlates best with the
+    median."""
     reach = _ALIGNED + _FARTHEST
     beats = _cut(signal, peaks, reach, reach)
     template = median(beats[:, :, _FARTHEST:-_FARTHEST], axis=1)
@@ -274,7 +275,7 @@ def _qrs_limits(beat) -> tuple[int, int] | None:
 
 
 def _find_p(bumps: "_Bumps", rr_s, blocks: "_Blocks", onset, qrs_size) -> _Wave | None:
-    """The P wave; None where there is none above the noise.
+    """Return the P wave; None where there is none above the noise.
 
     bumps: of what lies before the QRS, which starts at sample `onset`.
     """
@@ -288,7 +289,8 @@ def _find_p(bumps: "_Bumps", rr_s, blocks: "_Blocks", onset, qrs_size) -> _Wave 
 
 
 def _find_t(beat, rr_s, qrs, next_p) -> tuple[_Wave | None, int | None]:
-    """The T wave and its last sample; None where there is no room for it before the next P wave.
+    """Return the T wave and its last sample; None where there is no room for it before the next P
+    wave.
 
     qrs: its first sample and the one behind its last; next_p: sample of the next P wave's peak.
     """
@@ -353,8 +355,8 @@ class _Bumps:
     directions: np.ndarray
 
     def largest(self, first=0, behind=None, later=1.0) -> _Wave | None:
-        """The largest one between two samples; of all peaks of at least `later` times its size the
-        last. None where there is no sample between."""
+        """Return the largest one between two samples; of all peaks of at least `later` times its
+        size the last. None where there is no sample between."""
         start = max(first - self.first, 0)
         sizes = self.sizes[start : None if behind is None else max(behind - self.first, 0)]
         if not len(sizes):
@@ -434,7 +436,8 @@ def _straight_lines(length) -> np.ndarray:
 
 
 def _stretch(rr_s: float) -> float:
-    """What QT intervals at this rate are a multiple of, 1 at 60 beats a minute (Fridericia)."""
+    """Return what QT intervals at this rate are a multiple of, 1 at 60 beats a minute
+    (Fridericia)."""
     return min(rr_s, _LONGEST_RR_S) ** (1 / 3)
 
 

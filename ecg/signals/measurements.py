@@ -135,7 +135,8 @@ def measure(signal, fs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def beats_of(signal, fs) -> Beats | None:
-    """The beats that are measured in a signal, given as to `measure`; None where none is found."""
+    """Return the beats that are measured in a signal, given as to `measure`; None where none is
+    found."""
     return find_beats(clean(signal, fs, _CLEANED))
 
 
@@ -159,7 +160,10 @@ def _conditioning(preparation) -> tuple:
 
 
 def _measure_cleaned(cleaned, signal, fs) -> tuple[np.ndarray, np.ndarray]:
-    """What `measure` gives. cleaned: the signal at FS; signal: the same as recorded, at fs."""
+    """Return what `measure` gives.
+
+    cleaned: the signal at FS; signal: the same as recorded, at fs.
+    """
     rhythm = dict.fromkeys(RHYTHM, 0.0)
     waves = dict.fromkeys(WAVES, np.zeros(len(cleaned)))
     waves |= {"deviation": _squeeze(cleaned.std(axis=1), _WAVE_MV)}

@@ -75,7 +75,7 @@ class Preparation:
 
 
 def prepare(signal, fs, preparation) -> np.ndarray:
-    """The record's windows: resampled, band-passed, scaled per lead, zero-padded at the end.
+    """Return the record's windows: resampled, band-passed, scaled per lead, zero-padded at the end.
 
     signal: mV, NaN where samples are missing, at least 1 sample long.
     Returns (n_windows, n_leads, preparation.n_samples), float32. A lead that is missing or constant
@@ -86,7 +86,8 @@ def prepare(signal, fs, preparation) -> np.ndarray:
 
 
 def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
-    """The record's windows, mV, float64, at the preparation's sampling rate and within its band.
+    """Return the record's windows, mV, float64, at the preparation's sampling rate and within its
+    band.
 
     The first step of `prepare`; `scale_windows` is the second.
     """
@@ -97,14 +98,14 @@ def condition_windows(signal, fs, preparation) -> list[np.ndarray]:
 
 
 def scale_windows(windows, preparation) -> np.ndarray:
-    """The network input of `prepare`, from the windows of `condition_windows`."""
+    """Return the network input of `prepare`, from the windows of `condition_windows`."""
     scale = standardise if preparation.scale == "z_score" else bound
     fitted = [fit_length(scale(window), preparation.n_samples) for window in windows]
     return np.stack(fitted, dtype=np.float32, casting="same_kind")
 
 
 def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
-    """The first sample of each window of `length` samples; see `Preparation`.
+    """Return the first sample of each window of `length` samples; see `Preparation`.
 
     There is at least one window; a record shorter than it has just one.
     """
@@ -117,7 +118,7 @@ def window_starts(n_samples, length, max_windows, drop_tail) -> list[int]:
 
 
 def clean(signal, fs, preparation) -> np.ndarray:
-    """The whole signal, mV, float64, at the preparation's sampling rate and within its band.
+    """Return the whole signal, mV, float64, at the preparation's sampling rate and within its band.
 
     It is finite, within 20 mV, and has mean 0 in each lead; a constant lead becomes zeros.
     """
@@ -147,12 +148,13 @@ def bound(signal) -> np.ndarray:
 
 
 def window_length(fs, window_s) -> int:
-    """The number of samples in a window; a rate above MAX_FS counts as MAX_FS."""
+    """Return the number of samples in a window; a rate above MAX_FS counts as MAX_FS."""
     return math.ceil(window_s * min(max(fs, 0.0), MAX_FS))
 
 
 def lead_deviation(signal) -> np.ndarray:
-    """Standard deviation (n_leads,) of each lead, in the signal's unit; 0 for a missing lead."""
+    """Return standard deviation (n_leads,) of each lead, in the signal's unit; 0 for a missing
+    lead."""
     # In float64, since squared amplitudes overflow float32 where a gain is wrong.
     signal = np.asarray(signal, np.float64)
     mean = signal.mean(axis=1, keepdims=True)
@@ -163,7 +165,7 @@ def lead_deviation(signal) -> np.ndarray:
 
 
 def fill_missing(signal) -> np.ndarray:
-    """The signal with every sample that is not finite replaced.
+    """Return the signal with every sample that is not finite replaced.
 
     Between finite samples by linear interpolation, at the ends by the nearest one; a lead without
     any becomes zeros.
@@ -215,14 +217,15 @@ def band_pass(signal, fs, band_hz, order) -> np.ndarray:
 
 
 def standardise(signal) -> np.ndarray:
-    """The signal with mean 0 and standard deviation 1 per lead; a constant lead becomes zeros."""
+    """Return the signal with mean 0 and standard deviation 1 per lead; a constant lead becomes
+    zeros."""
     centred = centre(signal)
     deviation = _root_mean_square(centred)[:, None]
     return centred / np.where(deviation > 0, deviation, 1.0)
 
 
 def centre(signal) -> np.ndarray:
-    """The signal with mean 0 per lead; a constant lead becomes zeros."""
+    """Return the signal with mean 0 per lead; a constant lead becomes zeros."""
     centred = signal - signal.mean(axis=1, keepdims=True)
     return np.where(_root_mean_square(centred)[:, None] > _DEAD_MV, centred, 0.0)
 
@@ -233,7 +236,7 @@ def _root_mean_square(signal) -> np.ndarray:
 
 
 def fit_length(signal, n_samples) -> np.ndarray:
-    """The signal at exactly `n_samples`, cut or zero-padded at its end."""
+    """Return the signal at exactly `n_samples`, cut or zero-padded at its end."""
     signal = signal[:, :n_samples]
     n_short = n_samples - signal.shape[1]
     return np.pad(signal, ((0, 0), (0, n_short))) if n_short else signal

@@ -57,14 +57,14 @@ class Beats:
         return self.median_beat[:, self.onset : self.offset]
 
     def before_qrs(self, window) -> slice:
-        """Samples of the beat in a window before its QRS, cut at the beat's first.
+        """Return samples of the beat in a window before its QRS, cut at the beat's first.
 
         window: (from, to), samples before `onset`, the farther first.
         """
         return slice(max(self.onset - window[0], 0), self.onset - window[1])
 
     def behind_qrs(self, window) -> slice:
-        """Samples of the beat in a window behind its QRS.
+        """Return samples of the beat in a window behind its QRS.
 
         window: (from, to), samples behind `offset`, the nearer first.
         """
@@ -72,7 +72,7 @@ class Beats:
 
 
 def find_beats(signal) -> Beats | None:
-    """The beats of a conditioned signal; None where none lies whole within it.
+    """Return the beats of a conditioned signal; None where none lies whole within it.
 
     signal: mV at FS, (n_leads, n_samples), finite, of any length from 1 sample. None, too, where
     the beats have nothing in common.
@@ -95,7 +95,7 @@ def find_beats(signal) -> Beats | None:
 
 
 def find_r_peaks(velocity) -> np.ndarray:
-    """Samples of the R peaks, ascending; empty where nothing moves.
+    """Return samples of the R peaks, ascending; empty where nothing moves.
 
     An R peak is taken where the velocity, averaged over a QRS, is largest: about its middle.
 
@@ -144,7 +144,8 @@ def qrs_limits(velocity) -> tuple[int, int]:
 
 
 def median(values, axis=0) -> np.ndarray:
-    """What numpy.median gives, which takes several times as long on values as few as these."""
+    """Return what numpy.median gives, which takes several times as long on values as few as
+    these."""
     middle = values.shape[axis] // 2
     ordered = np.sort(values, axis=axis)
     upper = ordered.take(middle, axis)

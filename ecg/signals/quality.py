@@ -230,7 +230,7 @@ def _reason(windows, duration_s) -> str | None:
 
 
 def _rate_hint(window) -> str:
-    """The end of a reason: at which other sampling rate the window would show heartbeats."""
+    """Return the end of a reason: at which other sampling rate the window would show heartbeats."""
     n_samples = window.signal.shape[1]
     for fs in (window.fs * factor for factor in _RATE_FACTORS):
         can_be_read = MIN_FS <= fs <= MAX_FS and n_samples >= _SHORTEST_S * fs
@@ -254,7 +254,7 @@ def _size_reason(size) -> str | None:
 
 
 def _fault(figures: BeatFigures | None) -> str | None:
-    """What sets a lead apart from an ECG; None where nothing does."""
+    """Return what sets a lead apart from an ECG; None where nothing does."""
     if figures is None:
         return _NO_BEATS
     if figures.slow > _MOST_SLOW:
@@ -342,13 +342,14 @@ def _at_limit(window) -> np.ndarray:
 
 
 def _jump(window) -> np.ndarray:
-    """The largest step (n_leads,), mV, of the level from one stretch of time to the next."""
+    """Return the largest step (n_leads,), mV, of the level from one stretch of time to the next."""
     levels = np.median(_blocks(window, _LEVEL_S), axis=2)
     return np.abs(np.diff(levels, axis=1)).max(axis=1, initial=0.0)
 
 
 def _blocks(window, duration_s) -> np.ndarray:
-    """The signal in pieces (n_leads, n_blocks, length) of equal length; the rest is left out."""
+    """Return the signal in pieces (n_leads, n_blocks, length) of equal length; the rest is left
+    out."""
     n_leads, n_samples = window.signal.shape
     length = math.ceil(duration_s * window.fs)
     n_blocks = n_samples // length
@@ -374,7 +375,7 @@ def _hum(window) -> np.ndarray:
 
 
 def beat_figures(signal, fs) -> list[BeatFigures | None]:
-    """The figures of each lead; None where it shows fewer than two whole beats.
+    """Return the figures of each lead; None where it shows fewer than two whole beats.
 
     signal: mV, (n_leads, n_samples), NaN where samples are missing; fs: Hz.
     """
@@ -428,7 +429,7 @@ def _figures(lead, steepness, size) -> BeatFigures | None:
 
 
 def _find_beats(steepness) -> np.ndarray:
-    """Samples of the QRS complexes' middles, ascending."""
+    """Return samples of the QRS complexes' middles, ascending."""
     pieces = np.array_split(steepness, max(len(steepness) // _PIECE, 1))
     top = np.median([piece.max() for piece in pieces])
     middles, found = find_peaks(steepness, height=_BEAT_LEVEL * top, distance=_CLOSEST)

@@ -80,7 +80,7 @@ class Bags(keras.utils.PyDataset):
         self.skip_epochs(1)
 
     def skip_epochs(self, n_epochs: int) -> None:
-        """Moves on by `n_epochs` epochs."""
+        """Move on by `n_epochs` epochs."""
         self.epoch += n_epochs
         order = np.random.default_rng([self.options.seed, self.epoch]).permutation(self.indices)
         self.order = np.resize(order, len(self) * self.options.batch_size)
@@ -89,7 +89,7 @@ class Bags(keras.utils.PyDataset):
 def window_batches(
     dataset: Dataset, indices, lead_set: int, inputs: Sequence[str], size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the inputs of every window of the records at `indices`, `size` windows at a time.
+    """Yield the inputs of every window of the records at `indices`, `size` windows at a time.
 
     signal: (n, lead_set, n_samples), float32; the last batch may be smaller.
     """
@@ -131,7 +131,7 @@ def draw_windows(n_windows, bag_size: int, random: np.random.Generator) -> np.nd
 
 
 def _read(dataset: Dataset, names, leads, records, windows) -> dict[str, np.ndarray]:
-    """The inputs of these records; windows: window numbers (n_records, bag_size)."""
+    """Return the inputs of these records; windows: window numbers (n_records, bag_size)."""
     signal = None
     if "signal" in names:
         rows = dataset.first_window[records, None] + windows

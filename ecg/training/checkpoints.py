@@ -40,7 +40,7 @@ class TrainingState:
         return len(self.history.get("loss", ()))
 
     def set_variables(self, network: keras.Model) -> None:
-        """Sets the variables of the network and of its optimiser; both must be built."""
+        """Set the variables of the network and of its optimiser; both must be built."""
         for variable, value in zip(network.variables, self.network, strict=True):
             variable.assign(value)
         for variable, value in zip(network.optimizer.variables, self.optimizer, strict=True):
@@ -59,11 +59,11 @@ class Checkpoint:
     key: str
 
     def for_stage(self, name: str) -> "Checkpoint":
-        """The checkpoint of a stage of the training, in another file."""
+        """Return the checkpoint of a stage of the training, in another file."""
         return Checkpoint(self.file.with_name(f"{self.file.stem}.{name}.npz"), self.key)
 
     def write(self, state: TrainingState) -> None:
-        """Replaces the file by one with this state."""
+        """Replace the file by one with this state."""
         arrays = {
             f"{name}.{i}": array for name in _ARRAYS for i, array in enumerate(getattr(state, name))
         }
@@ -78,7 +78,7 @@ class Checkpoint:
             np.savez(unfinished, metadata=json.dumps(metadata), **arrays)
 
     def read(self) -> TrainingState | None:
-        """The state in the file; None where there is none with this key or it is damaged."""
+        """Return the state in the file; None where there is none with this key or it is damaged."""
         with (
             contextlib.suppress(*_READ_ERRORS),
             open(self.file, "rb") as file,  # numpy leaves damaged files open
@@ -120,7 +120,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             self.best.best_weights = list(self.state.best)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds the epoch to the history and writes the checkpoint."""
+        """Add the epoch to the history and writes the checkpoint."""
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         if self.checkpoint is None:

@@ -75,14 +75,16 @@ class Dataset:
         return len(self.names)
 
     def windows(self, i: int) -> np.ndarray:
-        """The windows of record i, (n_windows[i], 12, n_samples), float32, a view of `data`."""
+        """Return the windows of record i, (n_windows[i], 12, n_samples), float32, a view of
+        `data`."""
         first = self.first_window[i]
         return self.data[first : first + self.n_windows[i]]
 
 
 @contextlib.contextmanager
 def dataset_cache(cache: Path | None, work_directory: Path):
-    """The folder for prepared datasets: `cache`, or by default a temporary one in `work_directory`.
+    """Return the folder for prepared datasets: `cache`, or by default a temporary one in
+    `work_directory`.
 
     The system's temporary folder may be too small, in a container above all: the full training set
     takes 4 GB, and some 27 GB in windows at 500 Hz.
@@ -95,7 +97,8 @@ def dataset_cache(cache: Path | None, work_directory: Path):
 
 
 def prepare_dataset(folder, preparation: Preparation, cache: Path, workers: int) -> Dataset:
-    """The dataset of all records below `folder`, from the cache or prepared by `workers` processes.
+    """Return the dataset of all records below `folder`, from the cache or prepared by `workers`
+    processes.
 
     Records that cannot be read or have no diagnosis code are left out, and listed on the terminal.
     Memory does not grow with the number of records, because each process writes its windows to
@@ -120,7 +123,7 @@ def prepare_dataset(folder, preparation: Preparation, cache: Path, workers: int)
 
 
 def find_dataset(folder: Path) -> Dataset | None:
-    """The prepared dataset in the folder; None where there is none that can be reused.
+    """Return the prepared dataset in the folder; None where there is none that can be reused.
 
     A folder is removed where it is damaged, or where records were left out for an error that may
     not recur.
@@ -141,7 +144,7 @@ def find_dataset(folder: Path) -> Dataset | None:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """The dataset that `prepare_dataset` wrote to the folder.
+    """Return the dataset that `prepare_dataset` wrote to the folder.
 
     Raises one of `_READ_ERRORS` where its files are incomplete or inconsistent.
     """
@@ -172,7 +175,7 @@ def _write(
     preparation: Preparation,
     workers: int,
 ) -> None:
-    """Writes the windows, the table and the metadata of a dataset into a new folder."""
+    """Write the windows, the table and the metadata of a dataset into a new folder."""
     folder.mkdir()
     shard_files = {i: folder / f"shard-{i:08d}.f32" for i in range(0, len(files), _CHUNK)}
     tasks = (
@@ -182,8 +185,7 @@ def _write(
     shards = []
 
     def append_shards():
-        """Appends each shard to the data as soon as it is written; yields the error of each record,
-        or None."""
+        """Append each shard to the data when it is written; yield each record's error, or None."""
         n_windows = 0
         with naming(folder / _DATA), open(folder / _DATA, "wb") as data:
             written = Parallel(n_jobs=workers, return_as="generator")(tasks)
@@ -219,7 +221,7 @@ def _write(
 
 
 def _map(path: Path) -> np.ndarray:
-    """The float32 numbers in a file, as a memory map."""
+    """Return the float32 numbers in a file, as a memory map."""
     if not path.stat().st_size:  # no usable record; an empty file cannot be mapped
         return np.empty(0, np.float32)
     # A plain array, because indexing a np.memmap is several times slower.
@@ -227,7 +229,8 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _cache_key(files: list[RecordFiles], sources: list[str], preparation: Preparation) -> str:
-    """A key of each file's name, source, size and time of change, the preparation and the code."""
+    """Return a key of each file's name, source, size and time of change, the preparation and the
+    code."""
     records = [
         [source, *map(_file_state, (file.header, file.recording))]
         for file, source in zip(files, sources, strict=True)

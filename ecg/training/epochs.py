@@ -24,7 +24,7 @@ class NotFiniteError(ArithmeticError):
 
 
 def cosine_rate(options: TrainingOptions, share: float, n_steps: float = 0) -> float:
-    """The learning rate of schedule "cosine" after that share, 0 to 1, of the training.
+    """Return the learning rate of schedule "cosine" after that share, 0 to 1, of the training.
 
     n_steps: of the whole training; the warm-up takes `warmup_share` of them, but at most 500.
     """
@@ -113,7 +113,7 @@ def run_epochs(
 
 
 def make_optimizer(options: TrainingOptions, n_steps: int) -> FlatAdam:
-    """The optimiser that the options name, for epochs of at least `n_steps` steps."""
+    """Return the optimiser that the options name, for epochs of at least `n_steps` steps."""
     return FlatAdam(
         options.learning_rate,
         weight_decay=_WEIGHT_DECAY if options.optimizer == "adamw" else 0.0,
@@ -124,7 +124,7 @@ def make_optimizer(options: TrainingOptions, n_steps: int) -> FlatAdam:
 
 
 def steps_per_execution(options: TrainingOptions, n_training: int, has_gpu: bool) -> int:
-    """The number of steps that the backend takes between two returns to Python.
+    """Return the number of steps that the backend takes between two returns to Python.
 
     At each return a GPU waits for the host, which on JAX copies the whole training state; on a CPU
     nothing is gained. The learning rate is constant within an execution, so there should be
@@ -137,7 +137,7 @@ def steps_per_execution(options: TrainingOptions, n_training: int, has_gpu: bool
 
 
 def _reset(optimizer, learning_rate: float) -> None:
-    """Resets the optimiser's state to that of its first step."""
+    """Reset the optimiser's state to that of its first step."""
     # Under float16 an outer optimiser holds the loss scale, which is kept.
     for variable in getattr(optimizer, "inner_optimizer", optimizer).variables:
         variable.assign(keras.ops.zeros(variable.shape, variable.dtype))

@@ -116,15 +116,16 @@ class Trainer:
         self._float32_network = None
 
     def make_loss(self) -> keras.losses.Loss:
-        """The loss of every stage, of targets as `ecg.models.losses.make_targets` makes them."""
+        """Return the loss of every stage, of targets as `ecg.models.losses.make_targets` makes
+        them."""
         return make_loss(self.run.method.loss)
 
     def make_optimizer(self, options: TrainingOptions, n_steps: int) -> keras.Optimizer:
-        """The optimiser of every stage; n_steps: of an epoch."""
+        """Return the optimiser of every stage; n_steps: of an epoch."""
         return make_optimizer(options, n_steps)
 
     def make_batches(self, dataset: Dataset, indices, weights, options: BagOptions) -> Bags:
-        """The training batches of a stage; weights: of the classes, see `class_weights`."""
+        """Return the training batches of a stage; weights: of the classes, see `class_weights`."""
         return Bags(dataset, indices, weights, options)
 
     def train(
@@ -176,7 +177,7 @@ class Trainer:
         return run_epochs(self.bags, batches, stage, validate)
 
     def float32_network(self) -> keras.Model:
-        """The network with its present weights in float32, in which all devices predict."""
+        """Return the network with its present weights in float32, in which all devices predict."""
         if self._float32_network is None:
             self._float32_network = build_network(self.run.method, self.run.lead_set, N_CLASSES)
             self._float32_network.compile(jit_compile=self.devices.jit_compile)
@@ -184,7 +185,7 @@ class Trainer:
         return self._float32_network
 
     def _reset(self, start: Start | None, labels) -> None:
-        """Sets all variables to their start, and the output bias to the frequencies of the labels.
+        """Set all variables to their start, and the output bias to the frequencies of the labels.
 
         Without a start the bias makes the network predict these frequencies: from a bias of 0 Adam
         needs hundreds of steps to learn just that, half of a short training on a small data set.
@@ -277,8 +278,8 @@ def _count(sources) -> dict[str, int]:
 
 
 def answer_dataset(model: TrainedModel, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs, bool, and calibrated probabilities of a trained model, each (n_records, 26), for the
-    dataset's records at `indices`."""
+    """Return outputs, bool, and calibrated probabilities of a trained model, each (n_records, 26),
+    for the dataset's records at `indices`."""
     probabilities = calibrate(
         predict_records(model.network, model.method, dataset, indices, model.lead_set),
         model.decision.temperature,
@@ -306,7 +307,8 @@ def _predict_windows(network: keras.Model, dataset: Dataset, indices, lead_set: 
 
 
 def _validation(trainer: Trainer, dataset: Dataset, indices, weights) -> Callable[[], dict]:
-    """A function that returns the figures of the validation records at the present weights."""
+    """Return a function that returns the figures of the validation records at the present
+    weights."""
     method, lead_set = trainer.run.method, trainer.run.lead_set
     labels, n_windows = dataset.labels[indices], dataset.n_windows[indices]
     targets = make_targets(labels, weights)
@@ -329,7 +331,7 @@ def _validation(trainer: Trainer, dataset: Dataset, indices, weights) -> Callabl
 
 
 def _hold_out(run: TrainingRun, dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray]:
-    """The records of `indices` to train on, before selection, and the validation records."""
+    """Return the records of `indices` to train on, before selection, and the validation records."""
     options = run.method.training
     sources = dataset.sources[indices] if options.validation_by_source else None
     parts = hold_out(dataset.labels[indices], options.validation_share, run.seed, sources)

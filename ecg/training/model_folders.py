@@ -69,7 +69,8 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
         to_train = [run for run in runs if not _is_trained(model_directory, run, keys[run])]
 
         def plan(run: TrainingRun, n_rounds: int) -> ModelTraining:
-            """The training of a model in the first of `n_rounds` equal parts of the time left."""
+            """Return the training of a model in the first of `n_rounds` equal parts of the time
+            left."""
             left_s = settings.time_limit_h * 3600 - (time.monotonic() - started)
             return ModelTraining(
                 run,
@@ -111,7 +112,7 @@ def train_model(training: ModelTraining) -> str:
 def training_key(
     run: TrainingRun, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
-    """A key of everything that the trained model depends on, including the code."""
+    """Return a key of everything that the trained model depends on, including the code."""
     dependencies = [
         run.lead_set,
         method_to_dict(run.method),
@@ -151,7 +152,7 @@ def _train(
 
 @contextlib.contextmanager
 def _work_folder(model_directory: Path) -> Iterator[Path]:
-    """A folder for checkpoints and prepared records.
+    """Return a folder for checkpoints and prepared records.
 
     Removed when training is finished, or interrupted before it wrote any file. Locks the model
     folder; raises TrainingError where another training holds the lock.

@@ -27,7 +27,7 @@ class FlatAdam(keras.optimizers.Optimizer):
         self.accumulation_steps = accumulation_steps
 
     def build(self, variables):
-        """Creates the moments of the variables; called by Keras."""
+        """Create the moments of the variables; called by Keras."""
         if self.built:
             return
         super().build(variables)
@@ -38,7 +38,7 @@ class FlatAdam(keras.optimizers.Optimizer):
             self.accumulated = self.add_variable((n_numbers,), name="accumulated")
 
     def apply(self, grads, trainable_variables=None):
-        """Takes one step with the gradients, in the order of the variables; called by Keras."""
+        """Take one step with the gradients, in the order of the variables; called by Keras."""
         if not self.built:
             self.build(list(trainable_variables))
         flat = [ops.reshape(ops.cast(gradient, "float32"), (-1,)) for gradient in grads]
@@ -54,7 +54,7 @@ class FlatAdam(keras.optimizers.Optimizer):
         self.accumulated.assign(accumulated * (1 - due))
 
     def _update(self, gradient, due=1.0) -> None:
-        """Updates the variables by a gradient vector; has no effect where `due` is 0, not 1."""
+        """Update the variables by a gradient vector; has no effect where `due` is 0, not 1."""
         if self.clip_norm is not None:
             norm = ops.sqrt(ops.sum(ops.square(gradient)))
             gradient = gradient * (self.clip_norm / ops.maximum(norm, self.clip_norm))

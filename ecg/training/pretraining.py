@@ -34,7 +34,7 @@ _RECORD_BYTES = 210_000  # of a simulated record's files
 
 
 def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
-    """The simulated records for the method's pretraining; None where it has none."""
+    """Return the simulated records for the method's pretraining; None where it has none."""
     n_records = method.pretraining.n_records
     if not n_records:
         return None
@@ -44,7 +44,8 @@ def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
 def simulated_dataset(
     n_records: int, preparation: Preparation, cache: Path, workers: int
 ) -> Dataset:
-    """The dataset of `n_records` simulated records, from the cache or simulated and prepared anew.
+    """Return the dataset of `n_records` simulated records, from the cache or simulated and
+    prepared anew.
 
     workers: processes that simulate and prepare. Until they are prepared, simulated records take
     some 210 kB each. Raises OSError where there is not enough disk space.
@@ -106,7 +107,7 @@ def pretrain(
 
 
 def pretraining_method(method: Method, batch_size: int = 1) -> Method:
-    """The method as it is pretrained: methods for which it is equal get equal weights.
+    """Return the method as it is pretrained: methods for which it is equal get equal weights.
 
     batch_size: of the training on real records that follows.
     """
@@ -144,6 +145,6 @@ def _extended(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
 
 
 def _cache_key(n_records: int, preparation: Preparation) -> str:
-    """A key of the records, the preparation, and the code of both."""
+    """Return a key of the records, the preparation, and the code of both."""
     modules = "ecg.simulation.recordings", "ecg.training.dataset"
     return cache_key([asdict(preparation), n_records, _SEED], *modules)[:16]

@@ -44,7 +44,7 @@ class Shard:
 
 
 def write_shard(files: Sequence[RecordFiles], shard_file: Path, preparation: Preparation) -> Shard:
-    """Prepares the records, writes their windows to the file and returns their part of the table.
+    """Prepare the records, write their windows to the file and return their part of the table.
 
     Raises OSError naming the file where it cannot be written.
     """
@@ -71,7 +71,7 @@ def write_shard(files: Sequence[RecordFiles], shard_file: Path, preparation: Pre
 
 
 def _prepare_record(file: RecordFiles, preparation: Preparation) -> tuple[np.ndarray, dict]:
-    """A record's windows (n_windows, 12, n_samples), float32, and its row of the table."""
+    """Return a record's windows (n_windows, 12, n_samples), float32, and its row of the table."""
     record = read_record(file, preparation.duration_s)
     if not record.dx:
         raise RecordError("has no diagnosis code in a '#Dx' line")

@@ -99,7 +99,8 @@ def build(options: BranchedSEOptions, n_leads: int, n_samples: int, n_classes: i
 
 
 def _shared_maps(signal, options):
-    """Maps (batch, 1, ceil(samples / pool), shared_width) of a signal (batch, leads, samples)."""
+    """Return maps (batch, 1, ceil(samples / pool), shared_width) of a signal (batch, leads,
+    samples)."""
     n_leads, n_samples = signal.shape[1:]
     x = layers.Permute((2, 1), name="time_first")(signal)
     x = layers.Reshape((1, n_samples, n_leads), name="maps")(x)

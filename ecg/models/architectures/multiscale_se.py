@@ -153,7 +153,8 @@ class _Axes:
     time_first: bool
 
     def ordered(self, leads, samples) -> tuple:
-        """A value for the axis of leads and one for that of samples, in the order of the axes."""
+        """Return a value for the axis of leads and one for that of samples, in the order of the
+        axes."""
         return (samples, leads) if self.time_first else (leads, samples)
 
     def every(self, maps, step):
