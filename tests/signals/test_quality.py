@@ -14,7 +14,7 @@ from ecg.signals.preprocessing import MAX_FS, MIN_FS, resample
 from ecg.signals.quality import Quality, assess_quality, beat_figures
 from ecg.simulation.heart import Heart
 from ecg.simulation.patients import Patient
-from ecg.simulation.recorders import Recorder, record
+from ecg.simulation.recorders import Recorder, record_signal
 from ecg.simulation.recordings import heart_signal, simulate_record
 from ecg.simulation.rhythms import Rhythm, beat_times
 from ecg.simulation.sources import SOURCES
@@ -31,7 +31,7 @@ def recording(rhythm=SINUS, heart=HEART, seconds=10.0, muscle_mv=0.0012) -> np.n
     recorder = Recorder(muscle_mv=muscle_mv, motion_per_min=0.0, loose_electrode=0.0)
     onsets, kinds = beat_times(rhythm, seconds, rng)
     signal = heart_signal(Patient(60, "Male", rhythm, heart), onsets, kinds, seconds, FS, rng)
-    signal = (record(signal, recorder, rng) / recorder.adc_gain).astype(np.float32)
+    signal = (record_signal(signal, recorder, rng) / recorder.adc_gain).astype(np.float32)
     signal.flags.writeable = False
     return signal
 
