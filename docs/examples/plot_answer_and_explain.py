@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ecg.models.prediction import predict_recording
 from ecg.models.predictor import load_predictor
 from ecg.models.settings import Settings
 from ecg.pages.ecg_sheet import draw_marked_leads, draw_sheet
 from ecg.pages.explanation import explain
 from ecg.pages.explanation_page import marks_for
-from ecg.pages.predictions import diagnosis_name, predict_record
+from ecg.pages.predictions import diagnosis_name, listed, presence
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.records.discovery import find_records
 from ecg.records.leads import LEAD_SETS
@@ -64,13 +65,12 @@ Drawing(draw_sheet(record))
 # The answer
 # ----------
 #
-# All 26 diagnoses have a probability, calibrated on records that training set aside. The labels are
-# those with the largest expected Challenge score.
+# All 26 diagnoses have a probability, calibrated on records that training set aside. A diagnosis is
+# present from its operating point on.
 
-prediction = predict_record(record.name, record, predictor)
-for i in prediction.listed:
-    given = "given" if prediction.present[i] else ""
-    print(f"{diagnosis_name(i):45} {prediction.probabilities[i]:.2f} {given}")
+prediction = predict_recording(record.name, [record], predictor)
+for i in listed(prediction):
+    print(f"{diagnosis_name(i):45} {prediction.probabilities[i]:.2f} {presence(prediction, i)}")
 true = [i for i, diagnosis in enumerate(DIAGNOSES) if set(diagnosis.codes) & set(record.dx)]
 print("The record's own labels:", ", ".join(map(diagnosis_name, true)))
 
@@ -82,7 +82,7 @@ print("The record's own labels:", ", ".join(map(diagnosis_name, true)))
 # Green parts spoke for the diagnosis, purple ones against it, the deeper the more.
 
 explanation = explain(predictor.probabilities_of, record, LEAD_SETS[2], predictor.model.prevalence)
-diagnosis = next(i for i in prediction.order if prediction.present[i])
+diagnosis = prediction.order[0]
 print(diagnosis_name(diagnosis))
 Drawing(draw_marked_leads(record, marks_for(explanation, diagnosis)))
 
