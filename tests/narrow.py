@@ -1,16 +1,19 @@
 """The five methods with networks of few filters and layers, for tests that train or answer."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow
 
 from ecg.models.decisions import Decision
 from ecg.models.devices import Devices
 from ecg.models.method import Method
-from ecg.models.model_files import TrainedModel
+from ecg.models.model_files import TrainedModel, save_model
 from ecg.models.registry import build_network, find_method
 from ecg.models.training_options import PretrainingOptions
+from ecg.records.leads import LEAD_SETS
 from ecg.training.dataset import Dataset
 from ecg.training.fit import Trainer, TrainingRun, fit
 
@@ -51,6 +54,59 @@ def untrained_model(name: str, lead_set: int, temperature: float = 1.0) -> Train
     network = build_network(method, lead_set, 26)
     network.layers[-1].bias.assign(np.linspace(-2, 2, 26))
     return TrainedModel(network, method, lead_set, decision, np.full(26, 0.1), {})
+
+
+def write_untrained(folder) -> Path:
+    """Writes a model for each lead set, whose training log is made up; the folder."""
+    history = {"loss": [0.7], "val_loss": [0.6], "learning_rate": [1e-3]}
+    training_log = {
+        "epochs": 1,
+        "best_epoch": 1,
+        "history": history,
+        "cut_by_time_limit": False,
+        "seconds": 1.0,
+        "seed": 0,
+        "precision": "float32",
+        "gpus": [],
+        "n_training": 15,
+        "n_validation": 1,
+        "validation_scores": {},
+        "validated_on_training_records": False,
+        "data_fingerprint": "0" * 64,
+        "start": None,
+    }
+    for lead_set in LEAD_SETS:
+        save_model(
+            replace(untrained_model("multiscale_se", lead_set), training_log=training_log), folder
+        )
+    return Path(folder)
+
+
+def made_up_inputs(network, n_records=3) -> dict[str, np.ndarray]:
+    """Random numbers for each of the network's inputs."""
+    random = np.random.default_rng(0)
+    return {
+        name: random.standard_normal((n_records, *tensor.shape[1:])).astype(np.float32)
+        for name, tensor in network.input.items()
+    }
+
+
+def logits_of(network, inputs) -> np.ndarray:
+    return np.asarray(network(inputs, training=False))
+
+
+def weights_without_gradient(network) -> list[str]:
+    """The trainable weights that a step of training would leave as they are."""
+    with tensorflow.GradientTape() as tape:
+        logits = network(made_up_inputs(network, n_records=8), training=True)
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)(np.eye(8, 26), logits)
+    weights = network.trainable_variables
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    return [
+        weight.path
+        for weight, gradient in zip(weights, gradients, strict=True)
+        if gradient is None or not np.any(gradient)
+    ]
 
 
 def fitted(

@@ -44,6 +44,7 @@ finally:
 """
 
 
+@pytest.mark.contract
 def test_help_lists_the_commands_without_importing_them():
     process = subprocess.run(
         [sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import itertools
+import json
 import shutil
 
 import numpy as np
@@ -35,10 +36,14 @@ def test_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.contract
 def test_training_saves_five_models_and_reports_progress(trained):
     folder, printed, progress = trained
     expected = {f"{n}_leads{end}" for n in LEAD_SETS for end in (".json", ".weights.h5")}
     assert {path.name for path in folder.iterdir()} == expected
+    log = json.loads((folder / "12_leads.json").read_text())["training_log"]
+    assert len(log["data_fingerprint"]) == 64
+    assert (log["n_training"], log["n_validation"]) == (15, 1)
     assert "devices: " in printed
     assert "training precision: " in printed
     assert "16 records to train on, 0 left out" in printed
@@ -47,6 +52,7 @@ def test_training_saves_five_models_and_reports_progress(trained):
     assert "preparing records: 100% 16/16" in progress
 
 
+@pytest.mark.contract
 def test_every_lead_set_is_answered_by_its_own_model_and_scored(
     model_folder, test_folder, tmp_path
 ):
@@ -76,6 +82,7 @@ def test_every_lead_set_is_answered_by_its_own_model_and_scored(
     assert all(len(row) == 26 for row in rows.values())
 
 
+@pytest.mark.contract
 def test_minimal_drivers_get_complete_outputs(model_folder, tmp_path):
     for lead_set in LEAD_SETS:
         data = write_folder(tmp_path / "data", 3, lead_set, prefix="P")
@@ -89,6 +96,7 @@ def test_minimal_drivers_get_complete_outputs(model_folder, tmp_path):
         assert_complete(path)
 
 
+@pytest.mark.contract
 def test_minimal_drivers_can_train(training_folder, tmp_path):
     shutil.copy(ROOT / "tests" / "plain_drivers.py", tmp_path / "drivers.py")
     environ = {"ECG_PRESET": "demo", "ECG_EPOCHS": "1", "ECG_LEADS": "2", "PYTHONPATH": str(ROOT)}
@@ -99,6 +107,7 @@ def test_minimal_drivers_can_train(training_folder, tmp_path):
     assert "no model yet for 12, 6, 4, 3 leads" in process.stdout
 
 
+@pytest.mark.contract
 def test_other_leads_are_answered_by_the_largest_lead_set_that_they_contain(model_folder, tmp_path):
     signal = beats(5000, 500)
     write_record(tmp_path / "data", "odd", signal, 500, ("V5", "II", "V2", "I"))
@@ -109,6 +118,7 @@ def test_other_leads_are_answered_by_the_largest_lead_set_that_they_contain(mode
     np.testing.assert_allclose(odd, three, atol=1e-6)
 
 
+@pytest.mark.contract
 def test_records_beside_bad_ones_are_answered(model_folder, tmp_path):
     data = write_folder(tmp_path / "data", 5)
     (data / "T120000.mat").write_bytes(b"broken")
@@ -153,14 +163,14 @@ def test_records_beside_bad_ones_are_answered(model_folder, tmp_path):
     ],
 )
 def test_errors_are_one_line_with_the_cause(
-    model_folder, tmp_path, monkeypatch, script, arguments, environ, message
+    untrained, tmp_path, monkeypatch, script, arguments, environ, message
 ):
     (tmp_path / "empty").mkdir()
     write_folder(tmp_path / "data", 1)
     write_folder(tmp_path / "twice" / "a", 1)
     write_folder(tmp_path / "twice" / "b", 1)
     places = {name: tmp_path / name for name in ("empty", "nowhere", "out", "data", "twice")}
-    filled = [argument.format(model=model_folder, **places) for argument in arguments]
+    filled = [argument.format(model=untrained, **places) for argument in arguments]
     for name, text in environ.items():
         monkeypatch.setenv(name, text)
     # In this process, since starting one for each takes longer than the rest.

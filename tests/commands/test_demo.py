@@ -4,6 +4,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.contract
+
 
 def demo(*arguments) -> subprocess.CompletedProcess:
     command = ["bash", str(ROOT / "scripts" / "demo.sh"), *map(str, arguments)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+import test_model
 from ecg.models.model_files import save_model
 from ecg.training.checkpoints import Checkpoint, State
 from tests.commands.test_troubleshooting import MESSAGES as PROGRAM_MESSAGES
@@ -40,6 +41,7 @@ def die(number):
     os._exit(9)
 
 
+@pytest.mark.contract
 def test_the_message_of_a_killed_joblib_worker_is_that_of_the_table():
     from joblib import Parallel, delayed
 
@@ -81,6 +83,7 @@ def run_unprivileged(script, *arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.contract
 def test_training_on_too_small_a_disk_fails_first(training_folder, small_disk):
     disk = small_disk(512 * 1024)  # sixteen records take 768,000 bytes
     process = run_script("train_model.py", training_folder, disk / "model", ECG_PRESET="demo")
@@ -91,12 +94,11 @@ def test_training_on_too_small_a_disk_fails_first(training_folder, small_disk):
     assert not list((disk / "model").iterdir())
 
 
-def test_outputs_written_before_the_disk_is_full_are_complete(
-    model_folder, test_folder, small_disk
-):
+@pytest.mark.contract
+def test_outputs_written_before_the_disk_is_full_are_complete(untrained, test_folder, small_disk):
     disk = small_disk(6 * os.sysconf("SC_PAGE_SIZE"))
     outputs = disk / "out"
-    process = run_script("test_model.py", model_folder, test_folder, outputs)
+    process = run_script("test_model.py", untrained, test_folder, outputs)
     assert process.returncode == 1
     last = process.stderr.splitlines()[-1]
     assert re.fullmatch(
@@ -107,6 +109,7 @@ def test_outputs_written_before_the_disk_is_full_are_complete(
     assert all(len(path.read_text().splitlines()) == 4 for path in written)
 
 
+@pytest.mark.contract
 def test_a_model_and_a_checkpoint_that_do_not_fit_leave_the_previous_ones(small_disk):
     disk = small_disk(2**21)
     model = untrained_model("multiscale_se", 2)
@@ -126,35 +129,34 @@ def test_a_model_and_a_checkpoint_that_do_not_fit_leave_the_previous_ones(small_
     assert checkpoint.read().n_epochs == 1
 
 
-@pytest.mark.parametrize("script", ["train_model.py", "test_model.py"])
+@pytest.mark.contract
+@pytest.mark.parametrize(("script", "name"), [("train_model.py", "new"), ("test_model.py", "")])
 def test_a_folder_without_write_permission_fails_first(
-    script, model_folder, training_folder, tmp_path
+    script, name, untrained, training_folder, tmp_path
 ):
     forbidden = tmp_path / "forbidden"
     forbidden.mkdir()
     forbidden.chmod(0o555)
-    for folder in (forbidden, forbidden / "new"):
-        inputs = (
-            [training_folder] if script == "train_model.py" else [model_folder, training_folder]
-        )
-        process = run_unprivileged(script, *inputs, folder)
-        assert process.returncode == 1
-        line = process.stderr.splitlines()[-1]
-        assert line == f"{script}: [Errno 13] Permission denied: '{folder}'"
-        assert "preparing" not in process.stderr
+    inputs = [training_folder] if script == "train_model.py" else [untrained, training_folder]
+    process = run_unprivileged(script, *inputs, forbidden / name)
+    assert process.returncode == 1
+    line = process.stderr.splitlines()[-1]
+    assert line == f"{script}: [Errno 13] Permission denied: '{forbidden / name}'"
+    assert "preparing" not in process.stderr
     assert not list(forbidden.iterdir())
 
 
-def test_a_read_only_disk_fails_first(model_folder, test_folder, small_disk):
+@pytest.mark.contract
+def test_a_read_only_disk_fails_first(untrained, test_folder, small_disk):
     disk = small_disk(2**20)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    process = run_script("test_model.py", model_folder, test_folder, disk)
-    assert process.stderr == f"test_model.py: [Errno 30] Read-only file system: '{disk}'\n"
+    with pytest.raises(SystemExit) as ended:
+        test_model.main([str(untrained), str(test_folder), str(disk)])
+    assert ended.value.code == f"test_model.py: [Errno 30] Read-only file system: '{disk}'"
 
 
-def test_unreadable_records_are_answered_and_other_files_are_kept(
-    model_folder, test_folder, tmp_path
-):
+@pytest.mark.contract
+def test_unreadable_records_are_answered_and_other_files_are_kept(untrained, test_folder, tmp_path):
     (test_folder / "T020003.mat").chmod(0)
     (test_folder / "T020004.hea").chmod(0)
     (test_folder / "T020005.mat").unlink()
@@ -163,7 +165,7 @@ def test_unreadable_records_are_answered_and_other_files_are_kept(
     outputs.mkdir()
     for name in ("notes.csv", ".hidden", "T020003.csv"):
         (outputs / name).write_text("mine")
-    process = run_unprivileged("test_model.py", model_folder, test_folder, outputs)
+    process = run_unprivileged("test_model.py", untrained, test_folder, outputs)
     assert process.returncode == 0
     assert len(list(outputs.iterdir())) == 12 + 2
     named = [line for line in process.stderr.splitlines() if "answered as sinus rhythm" in line]
@@ -174,8 +176,9 @@ def test_unreadable_records_are_answered_and_other_files_are_kept(
     assert (outputs / "T020003.csv").read_text().startswith("#T020003\n")
 
 
-def test_a_file_where_the_output_folder_should_be_is_kept(model_folder, test_folder, tmp_path):
+def test_a_file_where_the_output_folder_should_be_is_kept(untrained, test_folder, tmp_path):
     (tmp_path / "out").write_text("mine")
-    process = run_script("test_model.py", model_folder, test_folder, tmp_path / "out")
-    assert process.stderr == f"test_model.py: {tmp_path}/out: expected a folder, found a file\n"
+    with pytest.raises(SystemExit) as ended:
+        test_model.main([str(untrained), str(test_folder), str(tmp_path / "out")])
+    assert ended.value.code == f"test_model.py: {tmp_path}/out: expected a folder, found a file"
     assert (tmp_path / "out").read_text() == "mine"

@@ -73,6 +73,7 @@ def elsewhere(installed, tmp_path):
     return {"cwd": tmp_path, "env": clean | {"PYTHONPATH": str(installed)}}
 
 
+@pytest.mark.contract
 def test_the_wheel_contains_exactly_the_package_and_the_weights(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = (path for path in (ROOT / "ecg").rglob("*") if path.is_file())
@@ -83,6 +84,7 @@ def test_the_wheel_contains_exactly_the_package_and_the_weights(wheel):
     assert "ecg/pages/templates/report.html" in names
 
 
+@pytest.mark.contract
 def test_the_installed_package_reads_its_own_weights(installed, elsewhere):
     code = "from ecg.records import diagnoses as d; print(d.WEIGHTS_FILE); d.read_weights()"
     assert run(sys.executable, "-c", code, **elsewhere).strip() == str(
@@ -90,6 +92,7 @@ def test_the_installed_package_reads_its_own_weights(installed, elsewhere):
     )
 
 
+@pytest.mark.contract
 def test_the_installed_commands_run_from_another_folder(installed, elsewhere, tmp_path):
     assert "cross-validate" in run(sys.executable, "-m", "ecg", "--help", **elsewhere)
     run(installed / "bin" / "ecg", "simulate", "out", "--records", "2", **elsewhere)

@@ -41,6 +41,7 @@ def test_the_guide_is_short():
     assert sum(bool(line.strip()) for block in blocks for line in block.splitlines()) < 40
 
 
+@pytest.mark.contract
 def test_a_method_added_by_the_guide_trains_and_answers(project, training_folder, tmp_path):
     settings = {"ECG_METHOD": "plain_cnn", "ECG_PRESET": "demo", "ECG_LEADS": "2"}
     model, outputs = tmp_path / "model", tmp_path / "outputs"

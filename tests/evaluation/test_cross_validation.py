@@ -65,6 +65,7 @@ def whole(training_folder, tmp_path_factory):
     return out
 
 
+@pytest.mark.contract
 def test_every_record_is_answered_out_of_fold_and_scored(whole):
     answers = [read_answers(whole / "folds" / name) for name in fold_names(whole)]
     names = np.concatenate([fold.names for fold in answers])
@@ -88,6 +89,7 @@ def test_every_record_is_answered_out_of_fold_and_scored(whole):
     assert {path.name for path in whole.iterdir()} == {"folds", "scores.csv", "tables.txt"}
 
 
+@pytest.mark.contract
 def test_the_papers_table_holds_the_mean_and_spread(whole):
     text = (whole / "tables.txt").read_text()
     assert "2 folds, preset demo; most epochs: branched_se default 1." in text
@@ -97,6 +99,7 @@ def test_the_papers_table_holds_the_mean_and_spread(whole):
     assert "AIRCAS_MEL1" not in text
 
 
+@pytest.mark.nightly
 def test_a_killed_run_goes_on_to_the_same_scores(whole, training_folder, tmp_path):
     command = subprocess.Popen(
         [sys.executable, "-m", "ecg.cross_validation", training_folder, tmp_path, *TRAINED],
@@ -124,6 +127,7 @@ def test_a_killed_run_goes_on_to_the_same_scores(whole, training_folder, tmp_pat
     assert (tmp_path / "tables.txt").read_text() == (whole / "tables.txt").read_text()
 
 
+@pytest.mark.nightly
 def test_two_folds_at_a_time_are_the_same_folds(whole, training_folder, tmp_path):
     run(training_folder, tmp_path, *TRAINED, "--jobs", "2")
     assert fold_names(tmp_path) == fold_names(whole)
@@ -319,6 +323,7 @@ def test_the_epochs_asked_for_cap_every_variant(training_folder, tmp_path, train
     assert {method.training.epochs for method, *_ in trained.fits} == {3}
 
 
+@pytest.mark.nightly
 def test_folds_in_processes_of_their_own_go_on_from_a_pretraining(
     training_folder, tmp_path, simulating
 ):

@@ -266,6 +266,7 @@ def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monk
         assert one.dtype == expected.dtype
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_fold_is_trained_on_simulated_and_real_records(fold, first):
     run_pretraining(first)

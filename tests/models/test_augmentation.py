@@ -141,7 +141,8 @@ def test_the_layers_have_no_weights_to_store():
     assert keras.Model(signal, augment(signal, ALL, FS)).get_weights() == []
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.contract
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.nightly)])
 def test_every_training_step_draws_anew_by_the_seed(backend):
     process = subprocess.run(
         [sys.executable, "-c", STEPS],
@@ -160,6 +161,7 @@ def test_every_training_step_draws_anew_by_the_seed(backend):
         assert len(set(values)) == 3, f"{name}: {values}"
 
 
+@pytest.mark.training
 def test_fitting_takes_batches_of_any_size():
     signal = keras.Input((3, 200))
     features = keras.layers.Flatten()(augment(signal, ALL, FS))

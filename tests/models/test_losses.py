@@ -201,6 +201,7 @@ def test_a_record_has_the_mean_probability_of_its_windows():
     assert float(loss(targets, bag)) == pytest.approx(float(loss(targets, whole)), rel=1e-6)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("n_windows", [1, 4])
 def test_loss_and_gradient_are_those_of_the_definition(n_windows):
     labels, logits = random_bags(n_windows=n_windows)
@@ -228,6 +229,7 @@ def test_large_logits_lose_no_accuracy():
         assert value == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("n_windows", [1, 2])
 @pytest.mark.parametrize("loss", [BinaryCrossentropy(0.5), SoftmaxOrLovasz()])
 def test_certain_and_wrong_is_finite(loss, n_windows):
@@ -239,6 +241,7 @@ def test_certain_and_wrong_is_finite(loss, n_windows):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.training
 def test_only_the_hardest_records_count():
     labels, logits = random_bags(n_records=10)
     by_record = loss_by_definition(labels, logits, np.ones(5))
@@ -326,6 +329,7 @@ def test_softmax_and_lovasz_are_those_of_the_definitions():
     np.testing.assert_allclose(both[:, 1], np.full(7, lovasz), rtol=1e-5)
 
 
+@pytest.mark.training
 def test_sample_weights_pick_one_loss_and_its_gradient():
     labels, logits = random_bags()
     loss, targets = SoftmaxOrLovasz(), weighted(labels)
@@ -366,6 +370,7 @@ def test_a_single_alternative_is_always_drawn_and_changes_nothing():
     assert float(loss(targets, logits, ones)) == pytest.approx(float(loss(targets, logits)))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     "options", [LossOptions(), LossOptions(hardest_share=0.7), LOVASZ], ids=lambda o: o.kind
 )

@@ -13,7 +13,6 @@ from ecg.models.method import method_to_dict
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model
 from ecg.models.registry import METHODS, find_method, method_from_dict
 from ecg.records.diagnoses import GROUPS
-from ecg.records.leads import LEAD_SETS
 from ecg.runtime.files import digest_files
 from ecg.signals.preprocessing import prepare
 from tests.narrow import untrained_model
@@ -21,9 +20,9 @@ from tests.synthetic import beats
 
 
 @pytest.fixture
-def folder(model_folder, tmp_path):
+def folder(untrained, tmp_path):
     """A copy that a test may damage."""
-    return shutil.copytree(model_folder, tmp_path / "model")
+    return shutil.copytree(untrained, tmp_path / "model")
 
 
 def assert_decides_the_same(given, expected):
@@ -34,38 +33,13 @@ def assert_decides_the_same(given, expected):
     np.testing.assert_array_equal(decide(probabilities, given), decide(probabilities, expected))
 
 
-@pytest.mark.parametrize("lead_set", LEAD_SETS)
-def test_a_model_comes_back_as_it_was_saved(model_folder, tmp_path, lead_set):
-    model = load_trained_model(model_folder, lead_set)
+def test_a_model_comes_back_with_what_it_was_trained_on(untrained, tmp_path):
+    model = replace(load_trained_model(untrained, 2), prevalence=np.linspace(0, 1, 26))
     save_model(model, tmp_path)
-    again = load_trained_model(tmp_path, lead_set)
-    random = np.random.default_rng(0)
-    inputs = {
-        name: random.standard_normal((3, *single.shape[1:])).astype(np.float32)
-        for name, single in model.network.input.items()
-    }
-    np.testing.assert_array_equal(*(np.asarray(one.network(inputs)) for one in (again, model)))
-    assert_decides_the_same(again.decision, model.decision)
+    again = load_trained_model(tmp_path, 2)
     np.testing.assert_array_equal(again.prevalence, model.prevalence)
-    assert (again.method, again.lead_set, again.training_log) == (
-        model.method,
-        lead_set,
-        model.training_log,
-    )
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_model_of_every_method_comes_back(name, tmp_path):
-    model = untrained_model(name, 3, temperature=1.3)
-    save_model(model, tmp_path)
-    again = load_trained_model(tmp_path, 3)
-    assert again.method == model.method
-    assert_decides_the_same(again.decision, model.decision)
-    for given, expected in zip(
-        again.network.get_weights(), model.network.get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(given, expected)
-    assert list(again.network.input) == list(model.network.input)
+    assert again.training_log == model.training_log
+    assert again.training_log["history"]
 
 
 FITTED, RECORD_MAXIMUM, EXPECTED_SCORE = (
@@ -134,17 +108,16 @@ def test_a_decision_that_lacks_a_part_is_refused(part, folder):
         load_trained_model(folder, 2)
 
 
-def test_the_json_says_all_that_answers_depend_on(model_folder):
-    description = json.loads((model_folder / "4_leads.json").read_text())
+def test_the_json_says_all_that_answers_depend_on(untrained):
+    description = json.loads((untrained / "4_leads.json").read_text())
     assert description["leads"] == ["I", "II", "III", "V2"]
     assert description["classes"] == list(GROUPS)
     assert description["method"]["preparation"]["fs"] == 100
     assert description["decision"]["thresholds"] == []
     assert description["decision"]["temperature"] > 0
     assert description["method"]["decision"]["rule"] == "expected_score"
-    assert len(description["training_log"]["data_fingerprint"]) == 64
     assert description["versions"]["keras"]
-    assert {path.suffix for path in model_folder.iterdir()} == {".json", ".h5"}
+    assert {path.suffix for path in untrained.iterdir()} == {".json", ".h5"}
 
 
 def test_a_missing_model_is_named_with_what_else_is_missing(folder):

@@ -32,9 +32,9 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(data, model_folder):
+def page(data, untrained):
     path = data / "report.html"
-    folders = (model_folder, data / "labels", data / "outputs")
+    folders = (untrained, data / "labels", data / "outputs")
     main([*map(str, folders), str(path), f"--compare={data / 'others'}"])
     return path
 
@@ -60,10 +60,10 @@ def test_the_page_is_small_and_complete(page):
     assert all(diagnosis.name in text for diagnosis in DIAGNOSES)
 
 
-def test_records_of_one_lead_set_make_a_report(data, model_folder, tmp_path, capsys):
+def test_records_of_one_lead_set_make_a_report(data, untrained, tmp_path, capsys):
     path = tmp_path / "page.html"
     labels = data / "labels" / "2"
-    main([str(model_folder), str(labels), str(data / "outputs"), str(path), "--worst", "0"])
+    main([str(untrained), str(labels), str(data / "outputs"), str(path), "--worst", "0"])
     text = path.read_text()
     assert 'id="leads-2"' in text
     assert 'id="leads-12"' not in text
@@ -71,20 +71,20 @@ def test_records_of_one_lead_set_make_a_report(data, model_folder, tmp_path, cap
     assert "page.html: 0." in capsys.readouterr().out
 
 
-def test_errors_name_the_missing_file_or_folder(data, model_folder, tmp_path):
+def test_errors_name_the_missing_file_or_folder(data, untrained, tmp_path):
     page = tmp_path / "page.html"
     labels, outputs = data / "labels", data / "outputs"
     missing = tmp_path / "missing"
     assert "12_leads.json" in error_of(tmp_path, labels, outputs, page)
-    assert str(missing) in error_of(model_folder, labels, missing, page)
-    assert str(missing) in error_of(model_folder, missing, outputs, page)
-    assert str(missing) in error_of(model_folder, labels / "2", outputs, missing / "page.html")
-    assert str(tmp_path) in error_of(model_folder, labels / "2", outputs, tmp_path)
+    assert str(missing) in error_of(untrained, labels, missing, page)
+    assert str(missing) in error_of(untrained, missing, outputs, page)
+    assert str(missing) in error_of(untrained, labels / "2", outputs, missing / "page.html")
+    assert str(tmp_path) in error_of(untrained, labels / "2", outputs, tmp_path)
     assert not page.exists()
 
 
-def test_the_error_for_an_incomplete_description_names_its_file(data, model_folder, tmp_path):
-    model = shutil.copytree(model_folder, tmp_path / "model")
+def test_the_error_for_an_incomplete_description_names_its_file(data, untrained, tmp_path):
+    model = shutil.copytree(untrained, tmp_path / "model")
     description = json.loads((model / "2_leads.json").read_text())
     del description["training_log"]
     (model / "2_leads.json").write_text(json.dumps(description))
@@ -93,8 +93,8 @@ def test_the_error_for_an_incomplete_description_names_its_file(data, model_fold
     assert "KeyError('training_log')" in error
 
 
-def test_all_training_stages_of_a_pretrained_model_are_drawn(data, model_folder, tmp_path):
-    model = shutil.copytree(model_folder, tmp_path / "model")
+def test_all_training_stages_of_a_pretrained_model_are_drawn(data, untrained, tmp_path):
+    model = shutil.copytree(untrained, tmp_path / "model")
     description = json.loads((model / "2_leads.json").read_text())
     # Pretraining has no validation, see `ecg.training.pretraining.pretrain`.
     stage = {"history": {"loss": [0.7, 0.5], "learning_rate": [1e-3, 1e-4]}, "n_training": 24}
@@ -108,30 +108,31 @@ def test_all_training_stages_of_a_pretrained_model_are_drawn(data, model_folder,
     assert ">validation<" in training
 
 
-def test_an_unreadable_header_is_named_on_the_page(data, model_folder, tmp_path):
+def test_an_unreadable_header_is_named_on_the_page(data, untrained, tmp_path):
     labels = shutil.copytree(data / "labels" / "2", tmp_path / "labels")
     header = labels / "T020003.hea"
     header.write_text("\n".join(["garbage", *header.read_text().splitlines()[1:]]))
     page = tmp_path / "page.html"
-    main([str(model_folder), str(labels), str(data / "outputs"), str(page)])
+    main([str(untrained), str(labels), str(data / "outputs"), str(page)])
     assert "counted as 12\nleads: T020003." in page.read_text()
 
 
-def test_a_negative_number_of_records_is_refused(data, model_folder, tmp_path, capsys):
-    arguments = (model_folder, data / "labels", data / "outputs", tmp_path / "page.html")
+def test_a_negative_number_of_records_is_refused(data, untrained, tmp_path, capsys):
+    arguments = (untrained, data / "labels", data / "outputs", tmp_path / "page.html")
     assert error_of(*arguments, "--worst", "-1") == 2
     assert "'-1'" in capsys.readouterr().err
 
 
-def test_a_record_with_a_broken_signal_is_listed_without_a_drawing(data, model_folder, tmp_path):
+def test_a_record_with_a_broken_signal_is_listed_without_a_drawing(data, untrained, tmp_path):
     labels = shutil.copytree(data / "labels" / "2", tmp_path / "labels")
     for signal in labels.glob("*.mat"):
         signal.write_bytes(b"broken")
     page = tmp_path / "page.html"
-    main([str(model_folder), str(labels), str(data / "outputs"), str(page)])
+    main([str(untrained), str(labels), str(data / "outputs"), str(page)])
     assert page.read_text().count("Cannot be drawn: ") == 3
 
 
+@pytest.mark.nightly
 def test_the_page_opens_without_an_error_and_shows_every_figure(page):
     with opened(page) as shown:
         figures = shown.locator("svg.figure, svg.ecg")
@@ -142,6 +143,7 @@ def test_the_page_opens_without_an_error_and_shows_every_figure(page):
             assert box["height"] > 100
 
 
+@pytest.mark.nightly
 def test_lead_names_are_legible(page):
     with opened(page, width=380) as shown:
         sheet = shown.locator("#leads-12 svg.ecg").first
@@ -155,6 +157,7 @@ def column(shown, number) -> list[str]:
     return cells.all_inner_texts()
 
 
+@pytest.mark.nightly
 def test_tables_sort_by_mouse_and_keyboard_both_ways(page):
     with opened(page) as shown:
         unsorted = column(shown, 3)
@@ -173,6 +176,7 @@ def test_tables_sort_by_mouse_and_keyboard_both_ways(page):
         assert column(shown, 5)[: len(figures)].count("-") == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 1280])
 def test_the_page_is_readable_at_any_width_and_in_both_schemes(page, width, scheme):
@@ -182,6 +186,7 @@ def test_the_page_is_readable_at_any_width_and_in_both_schemes(page, width, sche
             assert contrast(shown, selector) >= 4.5, selector
 
 
+@pytest.mark.nightly
 def test_the_page_can_be_used_by_keyboard(page):
     with opened(page) as shown:
         shown.keyboard.press("Tab")

@@ -96,6 +96,7 @@ def write_odd(folder) -> dict[bytes, bytes]:
     }
 
 
+@pytest.mark.contract
 @any_bytes_in_names
 @pytest.mark.parametrize("environ", [{}, C_LOCALE], ids=["UTF-8", "C"])
 def test_odd_files_are_named_and_cost_no_other_record_its_answer(model, tmp_path, environ):
@@ -140,6 +141,7 @@ def test_training_names_odd_files_and_goes_on(tmp_path):
     assert np.isfinite(dataset.windows(0)).all()
 
 
+@pytest.mark.contract
 def test_without_shared_memory_records_are_read_by_one_process(model, tmp_path):
     write_folder(tmp_path / "data", 12, lead_set=2)
     script = f'mount -t tmpfs -o ro none /dev/shm && exec "{sys.executable}" "$@"'

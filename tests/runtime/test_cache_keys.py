@@ -57,6 +57,7 @@ def test_a_cache_follows_the_files_that_making_it_imports_and_no_others(changed)
     assert anew == MAKES_ANEW[changed]
 
 
+@pytest.mark.contract
 def test_keys_change_with_the_files_content(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "ecg", ignore=shutil.ignore_patterns("__pycache__"))
     code = (

@@ -1,4 +1,4 @@
-"""A Dask scheduler and two workers on loopback. Slow: `bash scripts/test.sh -m slow -n 0 -s`."""
+"""A Dask scheduler and two workers on loopback. Nightly: `bash scripts/test.sh --all`."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.synthetic import write_folder
 
 pytest.importorskip("distributed")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 def launch(*arguments, **environ) -> subprocess.Popen:

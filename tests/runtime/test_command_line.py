@@ -77,6 +77,7 @@ def run_python(code, **environ) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.contract
 def test_native_log_lines_are_hidden_and_all_others_shown():
     process = run_python(WRITER)
     assert process.returncode == 1
@@ -88,13 +89,17 @@ def test_native_log_lines_are_hidden_and_all_others_shown():
     }
 
 
+@pytest.mark.contract
 def test_with_ecg_debug_native_log_lines_are_shown():
     process = run_python(WRITER, ECG_DEBUG="1")
     assert process.stderr.startswith(NATIVE_LINES)
     assert "Traceback" in process.stderr
 
 
-@pytest.mark.parametrize("script", ["train_model.py", "test_model.py"])
+@pytest.mark.contract
+@pytest.mark.parametrize(
+    "script", ["train_model.py", pytest.param("test_model.py", marks=pytest.mark.nightly)]
+)
 def test_tensorflow_starts_without_a_word_on_any_cpu(script, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")

@@ -128,6 +128,7 @@ assert not folder.exists()
 """
 
 
+@pytest.mark.contract
 def test_without_fcntl_files_are_written_and_nobody_knows_who_holds_a_folder(tmp_path):
     subprocess.run([sys.executable, "-c", WITHOUT_FCNTL, tmp_path], cwd=ROOT, check=True)
 
@@ -142,6 +143,7 @@ with temporary_folder(Path(sys.argv[1]), ".made-") as folder:
 """
 
 
+@pytest.mark.contract
 def test_what_a_killed_process_left_is_removed_and_what_another_makes_is_not(tmp_path):
     subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, check=False)
     (left,) = tmp_path.iterdir()
@@ -207,6 +209,7 @@ def test_a_text_replaces_a_file_or_a_links_target_as_a_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.contract
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc and /dev/full are Linux's")
 def test_a_text_goes_into_what_is_no_regular_file(tmp_path):
     code = "import sys; from ecg.runtime.files import write_text; write_text(sys.argv[1], 'whole')"

@@ -58,6 +58,7 @@ def die(job) -> None:
     os._exit(3)
 
 
+@pytest.mark.contract
 def test_each_job_is_done_in_turn_by_a_process_of_its_own(gpus):
     results = list(run_jobs(process_of, ["a", "b"]))
     assert [job for job, _ in results] == ["a", "b"]
@@ -68,6 +69,7 @@ def test_no_jobs_have_no_results(gpus):
     assert list(run_jobs(process_of, [], 2)) == []
 
 
+@pytest.mark.contract
 def test_jobs_work_side_by_side_each_on_a_gpu_of_its_own(gpus, tmp_path, monkeypatch):
     gpus += [("4", 16), ("7", 16)]
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
@@ -103,6 +105,7 @@ def test_gpus_and_cores_are_shared_out(found, n_at_once, shares, gpus, monkeypat
     assert sorted(results) == shares
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize(
     ("visible", "gpus"),
     [
@@ -122,17 +125,20 @@ def test_gpus_are_told_by_the_drivers_own_tool(visible, gpus, tmp_path, monkeypa
     assert processes._visible_gpus() == gpus
 
 
+@pytest.mark.contract
 def test_after_an_error_no_further_job_starts(gpus, tmp_path):
     with pytest.raises(ValueError, match="the first one fails"):
         list(run_jobs(fail_or_leave_a_file, [tmp_path / str(i) for i in range(4)], 1))
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.contract
 def test_a_process_that_dies_is_an_error(gpus):
     with pytest.raises(RuntimeError, match="terminated abruptly"):
         list(run_jobs(die, ["a"]))
 
 
+@pytest.mark.contract
 def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     script = (
         "import sys; from pathlib import Path; from ecg.runtime.processes import run_jobs; "
@@ -152,6 +158,7 @@ def test_a_killed_command_takes_its_processes_with_it(tmp_path):
     assert log.stat().st_size == size
 
 
+@pytest.mark.contract
 def test_no_gpu_is_found_where_the_driver_is_not_there():
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has an NVIDIA driver")
@@ -166,7 +173,7 @@ def test_without_jobs_nothing_is_started(monkeypatch):
     assert list(run_jobs(print, iter(()))) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.contract)])
 def test_results_read_ahead_come_in_the_order_of_their_tasks(workers):
     assert list(read_ahead(fifth_of, range(100), workers)) == [i // 5 for i in range(100)]
     assert list(read_ahead(fifth_of, [], workers)) == []
@@ -174,6 +181,7 @@ def test_results_read_ahead_come_in_the_order_of_their_tasks(workers):
         list(read_ahead(fifth_of, [3, -1], workers))
 
 
+@pytest.mark.contract
 def test_reading_ahead_stays_a_bounded_number_of_tasks_ahead(tmp_path):
     tasks = [tmp_path / str(i) for i in range(100)]
     results = read_ahead(touch, tasks, workers=2)
@@ -184,11 +192,13 @@ def test_reading_ahead_stays_a_bounded_number_of_tasks_ahead(tmp_path):
     results.close()
 
 
+@pytest.mark.contract
 def test_a_process_that_is_killed_once_costs_nothing(tmp_path):
     names = [*"abc", "once", *"defghijklmnop"]
     assert list(read_ahead(die_once, [tmp_path / name for name in names], 2, lost)) == names
 
 
+@pytest.mark.contract
 def test_a_task_that_kills_its_process_costs_itself(tmp_path):
     names = [*"abc", "always", *"defghijklmnop"]
     tasks = [tmp_path / name for name in names]

@@ -33,6 +33,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.contract
 def test_the_same_seed_writes_the_same_files_with_any_number_of_workers(folder, tmp_path):
     simulate_folder(tmp_path, 40, seed=3, workers=2)
     assert contents(tmp_path) == contents(folder)

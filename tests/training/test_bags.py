@@ -60,6 +60,7 @@ def test_the_logits_are_not_squeezed_into_probabilities():
     assert (answer(bag_network(network, 3, STILL, FS)) < -30).all()
 
 
+@pytest.mark.training
 def test_a_step_on_bags_trains_the_network_itself():
     network = small_network(("signal", "demographics", "measurements"))
     bags = bag_network(network, 3, AugmentationOptions(shift_s=0.1, noise=0.1, erase_s=0.1), FS)

@@ -1,10 +1,10 @@
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-import tensorflow
 
 from ecg.models.training_options import TrainingOptions
 from ecg.training import checkpoints
@@ -198,22 +198,30 @@ def run(options, checkpoint=None, time_limit_s=1e6):
     return network.get_weights(), course
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_training_stopped_after_an_epoch_comes_to_the_same(options, tmp_path, stop_after, capsys):
+@pytest.mark.parametrize(
+    ("options", "n_epochs"),
+    [*((name, 2) for name in OPTIONS), ("plateau, lowest loss", None)],
+)
+def test_a_training_stopped_after_an_epoch_comes_to_the_same(
+    options, n_epochs, tmp_path, stop_after, capsys
+):
+    options = OPTIONS[options]
     expected, course = run(options)
-    for n_epochs in (2, course["epochs"]):
-        checkpoint = Checkpoint(tmp_path / f"{n_epochs}.npz", "key")
-        stop_after(n_epochs)
-        with pytest.raises(StoppedError):
-            run(options, checkpoint)
-        weights, again = run(options, checkpoint)
-        assert f"noisy: resumed after epoch {n_epochs}/6" in capsys.readouterr().out
-        assert again == course
-        for given, own in zip(weights, expected, strict=True):
-            np.testing.assert_array_equal(given, own)
+    n_epochs = n_epochs or course["epochs"]
+    checkpoint = Checkpoint(tmp_path / "x.npz", "key")
+    stop_after(n_epochs)
+    with pytest.raises(StoppedError):
+        run(options, checkpoint)
+    weights, again = run(options, checkpoint)
+    assert f"noisy: resumed after epoch {n_epochs}/6" in capsys.readouterr().out
+    assert again == course
+    for given, own in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(given, own)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_patience_that_ended_a_training_ends_it_when_it_goes_on(tmp_path, stop_after):
     options = {"stop_patience": 1, "learning_rate": 3.0}
@@ -228,6 +236,7 @@ def test_patience_that_ended_a_training_ends_it_when_it_goes_on(tmp_path, stop_a
     np.testing.assert_array_equal(weights[0], expected[0])
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_what_a_time_limit_has_cut_goes_on_where_there_is_time_again(tmp_path):
     expected, course = run({"best": "last"})
@@ -246,10 +255,14 @@ def dataset_of(training_folder, tmp_path_factory):
     return lambda method: prepare_dataset(training_folder, method.preparation, cache, workers=1)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [("multiscale_se", "mixed_bfloat16"), ("antialiased_resnet18", "float32")],
+    [
+        pytest.param("multiscale_se", "mixed_bfloat16", marks=pytest.mark.nightly),
+        ("antialiased_resnet18", "float32"),
+    ],
 )
 def test_a_method_that_is_stopped_comes_to_the_same_model(
     name, precision, dataset_of, tmp_path, stop_after
@@ -294,26 +307,25 @@ def train_in_stages(method, simulated, dataset, precision, checkpoint=None):
 
 @pytest.fixture(scope="module")
 def undisturbed(staged, simulated, dataset_of):
-    """precision -> the model of a training that nothing stops."""
-    tensorflow.config.run_functions_eagerly(True)
-    try:
-        return {
-            precision: train_in_stages(staged, simulated, dataset_of(staged), precision)
-            for precision in ("float32", "mixed_float16")
-        }
-    finally:
-        tensorflow.config.run_functions_eagerly(False)
+    """Gives the model of a training in that precision that nothing stops."""
+
+    @cache
+    def train(precision):
+        return train_in_stages(staged, simulated, dataset_of(staged), precision)
+
+    return train
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize(
     ("stage", "n_epochs", "precision"),
     [
-        ("measurements", 1, "float32"),
+        pytest.param("measurements", 1, "float32", marks=pytest.mark.nightly),
         ("measurements", 2, "mixed_float16"),
         ("simulated", 1, "mixed_float16"),
-        ("simulated", 2, "float32"),
-        ("records", 1, "float32"),
+        pytest.param("simulated", 2, "float32", marks=pytest.mark.nightly),
+        pytest.param("records", 1, "float32", marks=pytest.mark.nightly),
         ("records", 1, "mixed_float16"),
     ],
 )
@@ -325,7 +337,7 @@ def test_a_training_stopped_in_any_of_its_stages_comes_to_the_same_model(
     stop_after(n_epochs, stage)
     with pytest.raises(StoppedError):
         train_in_stages(*what)
-    stopped, whole = train_in_stages(*what), undisturbed[precision]
+    stopped, whole = train_in_stages(*what), undisturbed(precision)
     assert_same_weights(stopped, whole)
     for one, other in zip(histories(stopped), histories(whole), strict=True):
         assert one == other
@@ -364,6 +376,7 @@ def not_finite_above(monkeypatch):
     return limit.append
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
     dataset_of, tmp_path, not_finite_above, capsys
@@ -386,6 +399,7 @@ def test_a_training_whose_loss_is_not_finite_begins_anew_at_a_lower_rate(
     assert names == {"2_leads.npz", "2_leads.slower.npz"}
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_loss_that_is_never_finite_ends_training_with_its_cause(dataset_of):
     method = narrow_method("branched_se", learning_rate=1e30)

@@ -62,7 +62,7 @@ def assert_holds(dataset, folder, preparation):
 
 
 def test_a_dataset_holds_what_answering_a_record_would_see(training_folder, tmp_path):
-    dataset = prepare_dataset(training_folder, PREPARATION, tmp_path, workers=2)
+    dataset = prepare_dataset(training_folder, PREPARATION, tmp_path, workers=1)
     assert len(dataset) == 16
     assert set(dataset.n_windows) == {1}
     assert set(dataset.sources) == {"T"}
@@ -76,6 +76,7 @@ def test_a_record_has_the_windows_that_its_length_gives(mixed_folder, tmp_path):
     assert_holds(dataset, mixed_folder, WINDOWS)
 
 
+@pytest.mark.contract
 def test_neither_workers_nor_chunks_change_the_windows(mixed_folder, tmp_path, monkeypatch):
     whole = prepare_dataset(mixed_folder, WINDOWS, tmp_path / "1", workers=1)
     written = []
@@ -380,6 +381,7 @@ def test_too_small_a_disk_is_told_before_a_record_is_read(tmp_path, made, monkey
     assert len(prepare_dataset(folder, PREPARATION, tmp_path / "cache", workers=1)) == 2
 
 
+@pytest.mark.contract
 def test_every_real_record_is_prepared(shared_records, tmp_path):
     dataset = prepare_dataset(shared_records, PREPARATION, tmp_path, workers=2)
     assert len(dataset) == 643

@@ -89,6 +89,7 @@ def rates_of(options, n_steps=1, time_limit_s=math.inf) -> list[float]:
     return course["history"]["learning_rate"]
 
 
+@pytest.mark.training
 def test_the_rate_of_a_step_falls_once():
     options = TrainingOptions(
         epochs=5, schedule="step", learning_rate=1e-3, lr_factor=0.1, lr_patience=3
@@ -128,6 +129,7 @@ def test_a_warm_up_takes_500_steps_at_most(n_steps, share):
     assert cosine_rate(options, 1.0, n_steps) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.training
 def test_the_steps_of_a_warm_up_are_those_of_the_whole_training(monkeypatch):
     monkeypatch.setattr(epochs, "_MAX_WARMUP_STEPS", 3)
     options = TrainingOptions(
@@ -139,6 +141,7 @@ def test_the_steps_of_a_warm_up_are_those_of_the_whole_training(monkeypatch):
     assert course["history"]["learning_rate"] == pytest.approx(rates)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("warmup_share", [0.0, 0.25])
 def test_the_rate_of_a_cosine_changes_with_every_step(warmup_share):
     options = TrainingOptions(
@@ -154,6 +157,7 @@ def test_the_rate_of_a_cosine_changes_with_every_step(warmup_share):
     assert weight(network) == pytest.approx(sum(rates), rel=1e-3)
 
 
+@pytest.mark.training
 def test_steps_taken_at_once_share_the_rate_of_their_middle():
     options = TrainingOptions(epochs=2, learning_rate=RATE, schedule="cosine", best="last")
     network = one_weight()
@@ -165,6 +169,7 @@ def test_steps_taken_at_once_share_the_rate_of_their_middle():
     assert weight(network) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("n_steps", [1, 3, 4, 6, 8])
 def test_at_one_rate_steps_taken_at_once_come_to_the_same_bits(n_steps):
     random = np.random.default_rng(0)
@@ -179,6 +184,7 @@ def test_at_one_rate_steps_taken_at_once_come_to_the_same_bits(n_steps):
     assert found[0][1] == found[1][1]
 
 
+@pytest.mark.training
 def test_where_the_time_limit_is_nearer_the_rate_follows_the_time(monkeypatch):
     def at_once_half_of_the_limit_is_over():
         clock = chain([0.0], repeat(50.0))
@@ -193,6 +199,7 @@ def test_where_the_time_limit_is_nearer_the_rate_follows_the_time(monkeypatch):
     assert rates_of(options, time_limit_s=1e6) == pytest.approx(by_steps, rel=1e-3)
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("time_limit_s", [-5.0, 0.0, 1e-9])
 def test_an_epoch_that_the_time_limit_ends_in_comes_down_the_whole_cosine(time_limit_s):
     options = TrainingOptions(epochs=4, learning_rate=RATE, schedule="cosine", best="last")
@@ -204,6 +211,7 @@ def test_an_epoch_that_the_time_limit_ends_in_comes_down_the_whole_cosine(time_l
     assert weight(network) == pytest.approx(sum(rates), rel=1e-3)
 
 
+@pytest.mark.training
 def test_a_gradient_counts_for_no_more_than_its_largest_norm():
     options = {"epochs": 1, "learning_rate": RATE, "schedule": "step", "best": "last"}
     moved = {}
@@ -218,6 +226,7 @@ def test_a_gradient_counts_for_no_more_than_its_largest_norm():
     assert moved[None] == moved[1e6] < 1.8 * RATE
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_a_loss_that_is_no_number_ends_training_within_the_epoch(at_once):
     steps = [[1.0]] * 3 + [[math.inf]] + [[1.0]] * 60
@@ -235,6 +244,7 @@ def test_a_loss_that_is_no_number_ends_training_within_the_epoch(at_once):
     assert max(seen) < 60
 
 
+@pytest.mark.training
 def test_a_loss_of_the_records_set_aside_that_is_no_number_ends_training_too():
     options = TrainingOptions(**FITTING)
     cause = "tiny, epoch 1: expected a finite val_loss, found inf at a learning rate of 0.1"
@@ -242,6 +252,7 @@ def test_a_loss_of_the_records_set_aside_that_is_no_number_ends_training_too():
         run(one_weight(), options, Pairs(5.0), Pairs(math.inf))
 
 
+@pytest.mark.training
 def test_an_epoch_that_a_network_is_trained_again_for_is_like_its_first():
     options = TrainingOptions(epochs=3, learning_rate=RATE, schedule="cosine", best="last")
     network, courses = compiled(one_weight(), options, 2), []
@@ -254,6 +265,7 @@ def test_an_epoch_that_a_network_is_trained_again_for_is_like_its_first():
     assert courses[0] == courses[1]
 
 
+@pytest.mark.training
 def test_a_network_is_trained_at_the_rate_of_each_call():
     network = compiled(one_weight(), TrainingOptions(**FITTING), 1)
     moved = [weight(network)]
@@ -265,6 +277,7 @@ def test_a_network_is_trained_at_the_rate_of_each_call():
     assert np.diff(moved) == pytest.approx([0.1, 0.2], rel=1e-3)
 
 
+@pytest.mark.training
 def test_the_epoch_of_the_lowest_loss_is_kept_and_patience_ends_training():
     network = one_weight()
     # The weight goes 0.1, 0.2, … towards 5 and passes 0.3, where the validation loss is lowest.
@@ -276,6 +289,7 @@ def test_the_epoch_of_the_lowest_loss_is_kept_and_patience_ends_training():
     assert not course["cut_by_time_limit"]
 
 
+@pytest.mark.training
 def test_the_epoch_of_the_highest_metric_is_kept(capsys):
     network, seen, metrics = one_weight(), [], [0.1, 0.4, 0.2, 0.4, 0.3, -0.1]
 
@@ -293,6 +307,7 @@ def test_the_epoch_of_the_highest_metric_is_kept(capsys):
     assert "Challenge metric 0.200" in capsys.readouterr().out.splitlines()[2]
 
 
+@pytest.mark.training
 def test_patience_counts_epochs_without_a_better_metric():
     metrics = iter([0.1, 0.4, 0.2, 0.3])
     options = TrainingOptions(**FITTING, best="challenge_metric", stop_patience=2)
@@ -300,6 +315,7 @@ def test_patience_counts_epochs_without_a_better_metric():
     assert (course["epochs"], course["best_epoch"]) == (4, 2)
 
 
+@pytest.mark.training
 def test_the_last_epoch_is_kept_whatever_the_validation_says():
     network = one_weight()
     options = TrainingOptions(**FITTING, best="last", stop_patience=1)
@@ -309,6 +325,7 @@ def test_the_last_epoch_is_kept_whatever_the_validation_says():
     assert weight(network) == pytest.approx(0.6, abs=5e-3)
 
 
+@pytest.mark.training
 def test_without_records_set_aside_a_line_tells_what_there_is(capsys):
     options = TrainingOptions(**FITTING, best="last")
     course = run(one_weight(), options, Pairs(5.0))
@@ -319,6 +336,7 @@ def test_without_records_set_aside_a_line_tells_what_there_is(capsys):
     assert line.startswith(f"tiny, epoch 2/6: loss {loss:.4f}, learning rate 0.1, ")
 
 
+@pytest.mark.training
 def test_on_a_plateau_the_rate_is_multiplied():
     options = TrainingOptions(
         epochs=6, learning_rate=0.08, schedule="plateau", lr_factor=0.5, lr_patience=2, best="last"
@@ -329,6 +347,7 @@ def test_on_a_plateau_the_rate_is_multiplied():
     assert course["history"]["learning_rate"] == pytest.approx(rates)
 
 
+@pytest.mark.training
 def test_without_records_set_aside_a_plateau_is_that_of_the_loss():
     options = TrainingOptions(
         epochs=4, learning_rate=0.08, schedule="plateau", lr_factor=0.5, lr_patience=2, best="last"
@@ -338,6 +357,7 @@ def test_without_records_set_aside_a_plateau_is_that_of_the_loss():
     assert course["history"]["learning_rate"] == pytest.approx(rates)
 
 
+@pytest.mark.training
 def test_every_epoch_prints_its_rate(capsys):
     options = TrainingOptions(epochs=3, learning_rate=0.08, schedule="cosine")
     rates = rates_of(options)
@@ -347,6 +367,7 @@ def test_every_epoch_prints_its_rate(capsys):
     assert f"learning rate {rates[1]:.2g}" in lines[1]
 
 
+@pytest.mark.training
 def test_accumulated_steps_make_one_update_as_of_the_joined_batch():
     steps = [[1.0, 3.0], [-2.0, 0.5], [4.0, 1.0], [0.25, 2.0]]
     joined = [[*steps[0], *steps[1]], [*steps[2], *steps[3]]]
@@ -365,6 +386,7 @@ def test_accumulated_steps_make_one_update_as_of_the_joined_batch():
     assert abs(weights["apart"] - weights["joined"]) > 1e-3
 
 
+@pytest.mark.training
 def test_an_epoch_of_fewer_steps_than_an_update_takes_has_one():
     options = TrainingOptions(**FITTING, best="last", accumulation_steps=4)
     network = one_weight()
@@ -372,6 +394,7 @@ def test_an_epoch_of_fewer_steps_than_an_update_takes_has_one():
     assert weight(network) == pytest.approx(EPOCHS * RATE, abs=5e-3)
 
 
+@pytest.mark.training
 def test_adamw_decays_weights_and_adam_does_not():
     options = {"epochs": 1, "learning_rate": 0.5, "best": "last"}
     kept = {}
@@ -384,6 +407,7 @@ def test_adamw_decays_weights_and_adam_does_not():
     assert kept["adamw"] == pytest.approx(2.0 * (1 - 0.5 * 0.004))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("time_limit_s", "epochs", "cut"), [(0.0, 1, True), (-5.0, 1, True), (1e6, EPOCHS, False)]
 )
@@ -395,6 +419,7 @@ def test_the_time_limit_ends_training_but_not_before_one_epoch(time_limit_s, epo
     assert ("tiny: stopped by the time limit after epoch 1" in capsys.readouterr().out) == cut
 
 
+@pytest.mark.training
 def test_the_last_epoch_is_never_cut():
     course = run(one_weight(), TrainingOptions(epochs=1), Pairs(5.0), Pairs(5.0), time_limit_s=0.0)
     assert not course["cut_by_time_limit"]

@@ -90,6 +90,7 @@ def dataset_of(training_folder, tmp_path_factory):
     return lambda method: prepare_dataset(training_folder, method.preparation, cache, workers=1)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_every_method_trains_on_each_backend(backend, training_folder, tmp_path):
     process = run_python("-c", ONE_EPOCH_OF_EACH, training_folder, tmp_path, KERAS_BACKEND=backend)
@@ -107,6 +108,7 @@ def test_every_method_trains_on_each_backend(backend, training_folder, tmp_path)
             assert result["history"]["val_challenge_metric"] == [pytest.approx(result["metric"])]
 
 
+@pytest.mark.nightly
 def test_epochs_run_on_jax_as_they_do_here():
     process = run_python(
         "-m",
@@ -120,6 +122,7 @@ def test_epochs_run_on_jax_as_they_do_here():
     assert process.returncode == 0, process.stdout
 
 
+@pytest.mark.training
 def test_training_learns_and_keeps_its_best_epoch(dataset_of, capsys):
     method = find_method("multiscale_se", "demo", "published")
     options = replace(method.training, epochs=15, batch_size=4, learning_rate=0.01)
@@ -142,6 +145,7 @@ def test_training_learns_and_keeps_its_best_epoch(dataset_of, capsys):
     assert f"2 leads, epoch {len(losses)}/15" in capsys.readouterr().out
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_seed_makes_a_training(dataset_of):
     # With random windows, shifts, noise, gaps, dropout and losses.
@@ -154,6 +158,7 @@ def test_a_seed_makes_a_training(dataset_of):
     assert not np.allclose(one[0], other[0], atol=1e-3)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", ["branched_se", "multiscale_se"])
 def test_training_goes_on_from_a_start_with_the_frequencies_of_its_own_records(name, dataset_of):
@@ -173,6 +178,7 @@ def test_training_goes_on_from_a_start_with_the_frequencies_of_its_own_records(n
         np.testing.assert_allclose(np.array(after), expected, atol=1e-5, err_msg=after.path)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_training_starts_at_each_class_frequency(dataset_of):
     method = narrow_method("branched_se", learning_rate=1e-12)
@@ -185,6 +191,7 @@ def test_training_starts_at_each_class_frequency(dataset_of):
     np.testing.assert_allclose(bias, class_log_odds(prevalence), rtol=1e-4)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", ["branched_se", "antialiased_resnet18"])
 def test_the_validation_loss_is_over_as_many_windows_as_in_training(name, tmp_path):
@@ -213,8 +220,16 @@ def test_the_validation_loss_is_over_as_many_windows_as_in_training(name, tmp_pa
     assert model.training_log["history"]["val_loss"] == [pytest.approx(expected, rel=1e-4)]
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
-@pytest.mark.parametrize("name", ["multiscale_se", "mtfnet", "antialiased_resnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "multiscale_se",
+        pytest.param("mtfnet", marks=pytest.mark.nightly),
+        pytest.param("antialiased_resnet18", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_trainer_keeps_nothing_of_what_it_trained_before(name, dataset_of):
     # Moments, averages of normalisation and the states of random numbers are among it.
     method = narrow_method(name)
@@ -231,6 +246,7 @@ def test_a_trainer_keeps_nothing_of_what_it_trained_before(name, dataset_of):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.nightly
 def test_steps_taken_at_once_train_to_the_same_bits(dataset_of, monkeypatch):
     # With shifts, noise, gaps, dropout, drawn losses and gathered gradients.
     method = narrow_method(
@@ -251,6 +267,7 @@ def test_steps_taken_at_once_train_to_the_same_bits(dataset_of, monkeypatch):
     assert all(np.array_equal(one, other) for one, other in pairs)
 
 
+@pytest.mark.training
 def test_stages_of_a_trainer_share_one_traced_step(dataset_of, monkeypatch):
     n_traced, apply = [], FlatAdam.apply
 
@@ -273,6 +290,7 @@ def test_stages_of_a_trainer_share_one_traced_step(dataset_of, monkeypatch):
     assert len(n_traced) == 1
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_model_tells_the_batch_and_rate_that_it_was_trained_with(dataset_of):
     method = narrow_method("branched_se", batch_size=2, largest_batch_size=64, learning_rate=1e-3)
@@ -285,10 +303,19 @@ def test_log_odds_are_held_within_bounds():
     np.testing.assert_allclose(odds, np.log([1 / 99, 1 / 4, 1, 99]))
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [*((name, "mixed_bfloat16") for name in METHODS), ("antialiased_resnet18", "mixed_float16")],
+    [
+        ("multiscale_se", "mixed_bfloat16"),
+        ("antialiased_resnet18", "mixed_float16"),
+        *(
+            pytest.param(name, "mixed_bfloat16", marks=pytest.mark.nightly)
+            for name in METHODS
+            if name != "multiscale_se"
+        ),
+    ],
 )
 def test_a_model_trained_in_mixed_precision_answers_in_float32(name, precision, dataset_of):
     method = narrow_method(name, batch_size=8, accumulation_steps=2)
@@ -416,6 +443,7 @@ def test_answers_are_calibrated_before_they_are_decided(name, dataset_of):
     np.testing.assert_array_equal(outputs, decide(probabilities, model.decision))
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
     method = replace(
@@ -438,6 +466,7 @@ def test_the_temperature_is_fitted_on_the_records_set_aside(tmp_path):
         assert told[figure] == pytest.approx(value, nan_ok=True)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_the_time_limit_ends_training_after_an_epoch(dataset_of, capsys):
     method = narrow_method("branched_se", epochs=3)

@@ -1,6 +1,6 @@
 """Trainings that are killed, and given the same command again.
 
-One kill is a part of every run of the tests; `bash scripts/test.sh -m slow -n 0 -s` does twenty.
+One kill is a part of every run of the tests; `bash scripts/test.sh --all` does twenty.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from tests.conftest import ROOT, run_script
 from tests.synthetic import write_folder
 
 LEAD_SETS = (3, 2)
-SLOW_KILLS, KILLS_A_TRAINING = 20, 2
+N_KILLS, KILLS_A_TRAINING = 20, 2
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,7 @@ def assert_nothing_is_left(model, lead_sets=LEAD_SETS):
     assert {path.name for path in model.iterdir()} == names
 
 
+@pytest.mark.contract
 def test_a_training_killed_in_its_midst_comes_to_the_same(data, tmp_path):
     def start_short(model):
         return start(data, model, "--one-stage", lead_sets=[2])
@@ -113,14 +114,14 @@ def test_a_training_killed_in_its_midst_comes_to_the_same(data, tmp_path):
     assert_nothing_is_left(model, [2])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_twenty_kills_at_random_moments_change_nothing(data, undisturbed, tmp_path):
     expected, seconds = undisturbed
     rng, n_kills, n_trainings = random.Random(20), 0, 0
-    while n_kills < SLOW_KILLS:
+    while n_kills < N_KILLS:
         n_trainings += 1
         model, left_s, moments = tmp_path / str(n_trainings), seconds, []
-        for _ in range(min(KILLS_A_TRAINING, SLOW_KILLS - n_kills)):
+        for _ in range(min(KILLS_A_TRAINING, N_KILLS - n_kills)):
             moment = rng.uniform(0, left_s)
             if not kill_after(start(data, model), moment, all_of_it=rng.random() < 0.5):
                 break

@@ -35,12 +35,13 @@ def pretrained(monkeypatch):
     return method
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_folder_is_trained_on_simulated_records_first(
     pretrained, training_folder, tmp_path, capsys
 ):
     folder = tmp_path / "new" / "model"
-    train_model_folder(training_folder, folder, Settings(lead_sets=(3, 2), seed=5))
+    train_model_folder(training_folder, folder, Settings(workers=1, lead_sets=(3, 2), seed=5))
     # The prepared arrays, real and simulated, were temporary.
     assert names_in(folder) == models_of(3, 2)
     for lead_set in (3, 2):
@@ -96,6 +97,7 @@ def trainings(monkeypatch):
 
     clock = SimpleNamespace(monotonic=lambda: seen.now_s)
     monkeypatch.setattr(model_folders, "time", clock)
+    monkeypatch.setattr(model_folders, "jobs_at_once", lambda: 1)
     monkeypatch.setattr(model_folders, "Trainer", trainer)
     monkeypatch.setattr(model_folders, "pretrain", pretrain)
     monkeypatch.setattr(model_folders, "fit", fit)
@@ -106,7 +108,7 @@ def test_the_time_is_shared_by_the_models_and_at_most_half_of_it_is_for_simulate
     pretrained, training_folder, tmp_path, trainings
 ):
     trainings.take_s = [700.0, 100.0, 300.0, 50.0, 3000.0, 10.0]
-    settings = Settings(lead_sets=(12, 6, 2), time_limit_h=1.0, seed=3)
+    settings = Settings(workers=1, lead_sets=(12, 6, 2), time_limit_h=1.0, seed=3)
     train_model_folder(training_folder, tmp_path, settings)
     assert trainings.calls == [
         ("simulated", 12, 600.0, 24, 3),  # half of a third of 3600 s
@@ -124,7 +126,7 @@ def test_without_pretraining_the_training_has_all_the_time(
 ):
     method = narrow_method("multiscale_se")
     monkeypatch.setattr(model_folders, "find_method", lambda name, preset: method)
-    settings = Settings(lead_sets=(4, 3), time_limit_h=0.1)
+    settings = Settings(workers=1, lead_sets=(4, 3), time_limit_h=0.1)
     train_model_folder(training_folder, tmp_path, settings)
     assert trainings.calls == [("real", 4, 180.0, None, 0), ("real", 3, 359.0, None, 0)]
 
@@ -138,7 +140,7 @@ def test_the_method_is_the_settings_own(training_folder, tmp_path, trainings, mo
 
     monkeypatch.setattr(model_folders, "find_method", find)
     monkeypatch.setattr(model_folders, "_train", lambda task, *rest: asked.append(task.run.method))
-    settings = Settings(method="mtfnet", preset="demo", lead_sets=(2,), epochs=4)
+    settings = Settings(workers=1, method="mtfnet", preset="demo", lead_sets=(2,), epochs=4)
     train_model_folder(training_folder, tmp_path, settings)
     assert asked == [("mtfnet", "demo"), narrow_method("mtfnet", epochs=4)]
 
@@ -156,7 +158,7 @@ def test_a_kept_cache_has_the_simulated_records_for_the_next_training(
     monkeypatch.setattr(pretraining, "simulate_folder", counted)
     cache = tmp_path / "cache"
     for name in ("one", "two"):
-        settings = Settings(lead_sets=(2,), cache=cache)
+        settings = Settings(workers=1, lead_sets=(2,), cache=cache)
         train_model_folder(training_folder, tmp_path / name, settings)
         assert names_in(tmp_path / name) == models_of(2)
         assert {path.split("-")[0] for path in names_in(cache)} == {"dataset", "simulated"}
@@ -167,7 +169,7 @@ def test_a_kept_cache_has_the_simulated_records_for_the_next_training(
 def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_then(
     pretrained, training_folder, tmp_path, trainings, monkeypatch, capsys
 ):
-    folder, settings = tmp_path / "model", Settings(lead_sets=(6, 3, 2))
+    folder, settings = tmp_path / "model", Settings(workers=1, lead_sets=(6, 3, 2))
     fit = model_folders.fit
 
     def break_off(trainer, *rest):
@@ -198,7 +200,7 @@ def test_a_model_is_kept_only_where_the_training_would_come_to_the_same(
     method = narrow_method("multiscale_se", epochs=3)
     monkeypatch.setattr(model_folders, "find_method", lambda name, preset: method)
     data, folder = write_folder(tmp_path / "data", 4), tmp_path / "model"
-    settings = Settings(lead_sets=(2,))
+    settings = Settings(workers=1, lead_sets=(2,))
     for _ in range(2):
         train_model_folder(data, folder, settings)
     assert len(trainings.calls) == 1
@@ -224,7 +226,7 @@ def test_a_model_that_its_time_limit_has_cut_is_trained_anew(
     )
     trainings.cut = (3,)
     for _ in range(2):
-        train_model_folder(training_folder, tmp_path, Settings(lead_sets=(3, 2)))
+        train_model_folder(training_folder, tmp_path, Settings(workers=1, lead_sets=(3, 2)))
     assert [call[1] for call in trainings.calls] == [3, 2, 3]
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith("; cut by the time limit") for line in lines) == 2
@@ -236,7 +238,7 @@ def test_two_trainings_do_not_share_a_folder(pretrained, training_folder, tmp_pa
     (work / "2_leads.records.npz").touch()
     refused = pytest.raises(TrainingError, match=f"{tmp_path}: another training is using")
     with held(tmp_path), refused:
-        train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
+        train_model_folder(training_folder, tmp_path, Settings(workers=1, lead_sets=(2,)))
     assert names_in(work) == {"2_leads.records.npz"}
 
 
@@ -247,7 +249,7 @@ def test_a_file_system_without_locks_trains_too(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    train_model_folder(training_folder, tmp_path, Settings(lead_sets=(2,)))
+    train_model_folder(training_folder, tmp_path, Settings(workers=1, lead_sets=(2,)))
     assert names_in(tmp_path) == models_of(2)
 
 
@@ -273,7 +275,9 @@ def test_models_side_by_side_on_gpus_have_an_equal_share_of_the_time(
 
     monkeypatch.setattr(model_folders, "run_jobs", run_jobs)
     cache = tmp_path / "cache"
-    train_model_folder(training_folder, tmp_path, Settings(time_limit_h=3.0, cache=cache))
+    train_model_folder(
+        training_folder, tmp_path, Settings(workers=1, time_limit_h=3.0, cache=cache)
+    )
     assert seen == [(lead_set, 3600.0) for lead_set in (12, 6, 4, 3, 2)]
     assert kept == [cache / "compiled"]
     assert "scores of 4" in capsys.readouterr().out
@@ -285,5 +289,5 @@ def test_a_folder_without_records_is_told_before_anything_is_simulated(
     monkeypatch.setattr(model_folders, "simulated_for", lambda *arguments: pytest.fail("simulated"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="expected records"):
-        train_model_folder(tmp_path / "empty", tmp_path / "model", Settings())
+        train_model_folder(tmp_path / "empty", tmp_path / "model", Settings(workers=1))
     assert not names_in(tmp_path / "model")

@@ -11,6 +11,8 @@ import pytest
 from ecg.training.optimizers import FlatAdam
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.training
+
 JAX = keras.backend.backend() == "jax"
 RATE, DECAY, CLIP = 0.05, 0.004, 0.5
 _RANDOM = np.random.default_rng(0)
@@ -177,6 +179,7 @@ def test_it_goes_on_from_its_variables_amid_an_update():
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(JAX, reason="these are the tests on JAX")
 def test_all_this_holds_on_jax():
     process = subprocess.run(

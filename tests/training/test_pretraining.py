@@ -9,7 +9,6 @@ import pytest
 
 from ecg.models.decisions import DecisionOptions
 from ecg.models.registry import build_network, find_method
-from ecg.records.leads import LEAD_SETS
 from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
 from ecg.simulation.sources import SOURCES
@@ -188,8 +187,9 @@ def trainer_of(method, lead_set=2, seed=0) -> Trainer:
     return Trainer(TrainingRun(method, lead_set, seed), CPU, N_RECORDS)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
-@pytest.mark.parametrize("lead_set", LEAD_SETS)
+@pytest.mark.parametrize("lead_set", [12, 2])
 def test_a_start_has_the_weights_of_the_methods_network(lead_set, simulated):
     method = narrow_method("multiscale_se", N_RECORDS)
     start = pretrain(trainer_of(method, lead_set), simulated)
@@ -199,6 +199,7 @@ def test_a_start_has_the_weights_of_the_methods_network(lead_set, simulated):
     np.testing.assert_array_equal(start.prevalence, simulated.labels.mean(axis=0))
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("measured_epochs", [0, 1])
 def test_a_seed_makes_a_start(measured_epochs, simulated):
@@ -211,6 +212,7 @@ def test_a_seed_makes_a_start(measured_epochs, simulated):
     assert not np.allclose(one, other, atol=1e-3)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", ["branched_se", "se_ecgnet"])
 def test_any_method_can_be_pretrained(name, tmp_path):
@@ -245,6 +247,7 @@ def stages(monkeypatch):
     return seen
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_the_measurements_are_learned_alone_before_the_whole(simulated, stages):
     method = narrow_method("multiscale_se", N_RECORDS)
@@ -276,6 +279,7 @@ def test_the_measurements_are_learned_alone_before_the_whole(simulated, stages):
         np.testing.assert_array_equal(given, expected)
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_all_simulated_records_are_trained_on_and_none_is_set_aside(simulated, stages):
     method = narrow_method("multiscale_se", N_RECORDS)
@@ -288,6 +292,7 @@ def test_all_simulated_records_are_trained_on_and_none_is_set_aside(simulated, s
         assert stage.course["history"].keys() == {"loss", "learning_rate"}
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_without_epochs_for_the_measurements_the_whole_starts_from_the_seed(simulated, stages):
     pretrain(trainer_of(narrow_method("multiscale_se", N_RECORDS)), simulated)
@@ -296,6 +301,7 @@ def test_without_epochs_for_the_measurements_the_whole_starts_from_the_seed(simu
     assert "signal" in whole.trainer.network.input
 
 
+@pytest.mark.training
 def test_the_step_of_both_stages_is_traced_once(simulated, monkeypatch):
     n_traced, apply = [], FlatAdam.apply
 
@@ -336,6 +342,7 @@ assert not np.array_equal(one[0], start.weights[0])
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_stage_comes_to_the_same_whether_or_not_its_process_did_the_one_before(
     backend, simulated
