@@ -47,7 +47,7 @@ from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.runtime.processes import jobs_at_once, run_jobs
 from ecg.signals.measurements import N_RHYTHM, N_WAVES
 from ecg.training.batches import BagOptions, Bags
-from ecg.training.checkpoints import Checkpoint, State
+from ecg.training.checkpoints import Checkpoint, TrainingState
 from ecg.training.dataset import Dataset
 from ecg.training.epochs import Stage, run_epochs
 from ecg.training.fit import Trainer, TrainingRun
@@ -477,7 +477,7 @@ def start(probe: Probe) -> Iterator[Row]:
     started = time.perf_counter()
     parts = network.variables, network.optimizer.variables
     arrays = ([ops.convert_to_numpy(variable) for variable in part] for part in parts)
-    state = State({"loss": [0.0]}, 0.0, {}, *arrays)
+    state = TrainingState({"loss": [0.0]}, 0.0, {}, *arrays)
     copied = time.perf_counter()
     Checkpoint(probe.folder / "state.npz", "probe").write(state)
     comparison = f"after {copied - started:.2f} s of copying it from the device"

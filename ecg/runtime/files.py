@@ -136,7 +136,7 @@ def check_room(folder: Path, n_bytes: int, content: str) -> None:
     if free < n_bytes:
         raise OSError(
             f"{folder}: not enough disk space for {content}: "
-            f"expected {n_bytes / 1e9:.2f} GB, found {free / 1e9:.2f} GB"
+            f"expected {n_bytes / 1e6:,.1f} MB, found {free / 1e6:,.1f} MB"
         )
 
 

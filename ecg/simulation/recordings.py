@@ -1,6 +1,5 @@
 """Simulate records of a source, and write folders of them in parallel."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ecg.records.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
 from ecg.records.record import write_record
 from ecg.runtime.progress import track
 from ecg.simulation.heart import LEAD_FIELD, beat_table, dipole, fibrillation, flutter
+from ecg.simulation.names import record_name
 from ecg.simulation.patients import Patient, diagnose
 from ecg.simulation.populations import draw_patient
 from ecg.simulation.recorders import record_signal
@@ -22,7 +22,6 @@ from ecg.simulation.rhythms import beat_times
 from ecg.simulation.sources import SOURCES, Source, annotate
 
 _CHUNK = 32  # records per task
-_NAME = re.compile(r"SIM[A-Z]\d+_\d+_\d{5,}")  # see `_write_records`
 _MAX_QRS_S = 0.2
 
 
@@ -123,11 +122,6 @@ def source_with_fs(name: str, fs: float | None = None) -> Source:
     return replace(source, recorder=replace(source.recorder, fs=fs, band_hz=band_hz))
 
 
-def is_simulated(record_name: str) -> bool:
-    """Whether a record has a name that `simulate_folder` gives."""
-    return _NAME.fullmatch(record_name) is not None
-
-
 def _write_chunk(folder, indices, seed, sources, lead_set, fs) -> int:
     """Write the records with these indices; return their number."""
     # With several threads, BLAS sums in another order, which changes the rounding of some samples.
@@ -141,6 +135,6 @@ def _write_records(folder, indices, seed, sources, lead_set, fs) -> None:
         source_name = sources[index % len(sources)]
         source, i = source_with_fs(source_name, fs), index // len(sources)
         rng = np.random.default_rng([seed, crc32(source_name.encode()), i])
-        name = f"SIM{source.letter}{seed}_{lead_set}_{i:05d}"
+        name = record_name(source.letter, seed, lead_set, i)
         header, recording = simulate_record(name, source, lead_set, rng)
         write_record(folder, header, recording, source.physionet)

@@ -28,7 +28,7 @@ from ecg.models.training_options import TrainingOptions
 from ecg.records.diagnoses import N_CLASSES, read_weights
 from ecg.records.leads import lead_rows
 from ecg.records.metrics import score
-from ecg.simulation.recordings import is_simulated
+from ecg.simulation.names import is_simulated
 from ecg.training.bags import bag_network
 from ecg.training.batches import BagOptions, Bags, spread_windows, window_batches
 from ecg.training.checkpoints import Checkpoint

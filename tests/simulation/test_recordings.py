@@ -10,6 +10,7 @@ from ecg.records.leads import LEAD_SETS
 from ecg.records.record import read_record, read_recording
 from ecg.signals.preprocessing import Preparation, prepare
 from ecg.simulation.__main__ import main
+from ecg.simulation.names import is_simulated
 from ecg.simulation.patients import Patient
 from ecg.simulation.recordings import (
     heart_signal,
@@ -168,3 +169,12 @@ def test_the_error_names_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"simulation: .*file"):
         main([str(tmp_path / "file" / "out"), "--records", "1"])
+
+
+def test_simulated_records_are_recognised_by_their_names(folder):
+    names = {path.stem for path in Path(folder).glob("*.hea")}
+    assert names
+    assert all(map(is_simulated, names))
+    assert not any(
+        map(is_simulated, ("A0001", "HR12345", "JS00001", "SIMON", "SIMA1_12_", "S0001"))
+    )
