@@ -93,7 +93,7 @@ def test_a_folder_is_made_where_files_can_be_written(tmp_path):
 def test_too_little_room_is_told(tmp_path):
     check_room(tmp_path, 1, "a byte")
     expected = (
-        rf"{tmp_path}: not enough disk space for arrays: expected 1000000000\.00 GB, found \d"
+        rf"{tmp_path}: not enough disk space for arrays: expected 1,000,000,000,000\.0 MB, found \d"
     )
     with pytest.raises(OSError, match=expected):
         check_room(tmp_path, 10**18, "arrays")
