@@ -13,7 +13,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import test_model
 from ecg.models.model_files import save_model
-from ecg.training.checkpoints import Checkpoint, State
+from ecg.training.checkpoints import Checkpoint, TrainingState
 from tests.commands.test_troubleshooting import MESSAGES as PROGRAM_MESSAGES
 from tests.conftest import ROOT, run_script
 from tests.narrow import untrained_model
@@ -115,14 +115,14 @@ def test_a_model_and_a_checkpoint_that_do_not_fit_leave_the_previous_ones(small_
     model = untrained_model("multiscale_se", 2)
     save_model(model, disk)
     checkpoint = Checkpoint(disk / "2_leads.npz", "key")
-    checkpoint.write(State({"loss": [1.0]}, network=[np.zeros(8)]))
+    checkpoint.write(TrainingState({"loss": [1.0]}, network=[np.zeros(8)]))
     before = {path.name: path.read_bytes() for path in disk.iterdir()}
     (disk / "filling").write_bytes(b"x" * (shutil.disk_usage(disk).free - 8192))
     with pytest.raises(OSError, match=rf"{disk}: not enough disk space for the model of 2 leads"):
         save_model(model, disk)
     with pytest.raises(OSError, match=r"No space left on device: '.*/2_leads\.npz'"):
         checkpoint.write(
-            State({"loss": [1.0, 2.0]}, network=[np.random.default_rng(0).random(8000)])
+            TrainingState({"loss": [1.0, 2.0]}, network=[np.random.default_rng(0).random(8000)])
         )
     (disk / "filling").unlink()
     assert {path.name: path.read_bytes() for path in disk.iterdir()} == before

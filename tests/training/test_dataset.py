@@ -374,7 +374,9 @@ def test_too_small_a_disk_is_told_before_a_record_is_read(tmp_path, made, monkey
     folder = write_folder(tmp_path / "data", 2)
     usage = SimpleNamespace(free=2 * 12 * 1000 * 4 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"cache: expected at least .* the prepared arrays of 2 rec"):
+    with pytest.raises(
+        OSError, match=r"cache: not enough disk space for the prepared arrays of 2 rec"
+    ):
         prepare_dataset(folder, PREPARATION, tmp_path / "cache", workers=1)
     assert not made
     usage.free += 1

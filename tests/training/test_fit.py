@@ -478,6 +478,7 @@ def test_the_time_limit_ends_training_after_an_epoch(dataset_of, capsys):
     assert "stopped by the time limit after epoch 1" in capsys.readouterr().out
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 @pytest.mark.parametrize("name", ["multiscale_se", "se_ecgnet"])
 def test_operating_points_are_fitted_on_the_validation_records(name, tmp_path):
@@ -494,6 +495,7 @@ def test_operating_points_are_fitted_on_the_validation_records(name, tmp_path):
     assert model.training_log["n_simulated"] == 0
 
 
+@pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_without_validation_records_there_are_no_operating_points(dataset_of):
     method = narrow_method("branched_se")
