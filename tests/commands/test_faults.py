@@ -118,7 +118,7 @@ def test_a_model_and_a_checkpoint_that_do_not_fit_leave_the_previous_ones(small_
     checkpoint.write(TrainingState({"loss": [1.0]}, network=[np.zeros(8)]))
     before = {path.name: path.read_bytes() for path in disk.iterdir()}
     (disk / "filling").write_bytes(b"x" * (shutil.disk_usage(disk).free - 8192))
-    with pytest.raises(OSError, match=rf"{disk}: not enough disk space for the model of 2 leads"):
+    with pytest.raises(OSError, match=rf"{disk}: not enough disk space for the model for 2 leads"):
         save_model(model, disk)
     with pytest.raises(OSError, match=r"No space left on device: '.*/2_leads\.npz'"):
         checkpoint.write(
