@@ -28,7 +28,8 @@ from ecg.records.formats import read_ecg
 from ecg.records.headers import RecordError
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
 from ecg.records.record import select_leads
-from ecg.signals.measurements import GlobalMeasurements, measure_globally
+from ecg.signals.global_measurements import GlobalMeasurements
+from ecg.signals.measurements import measure_globally
 from ecg.signals.preprocessing import resample
 from ecg.simulation.heart import BEAT_WAVES, LEAD_FIELD, Heart, beat_table, dipole
 from ecg.simulation.populations import draw_patient

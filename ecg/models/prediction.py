@@ -15,7 +15,8 @@ from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM
 from ecg.records.headers import RecordError
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.records.record import Record, select_leads
-from ecg.signals.measurements import GlobalMeasurements, measure_globally
+from ecg.signals.global_measurements import NOT_MEASURED, GlobalMeasurements
+from ecg.signals.measurements import measure_globally
 from ecg.signals.preprocessing import Preparation, window_length
 from ecg.signals.quality import assess_quality
 
@@ -114,7 +115,7 @@ def predict_recording(
     quality = assess_quality(first.signal, first.fs, first.leads)
     model = predictor.model
     notes = [*first.notes, *_lead_notes(first, model.lead_set)]
-    probabilities, timeline, measurements = None, None, GlobalMeasurements()
+    probabilities, timeline, measurements = None, None, NOT_MEASURED
     try:
         if duration_s >= _MIN_TIMELINE_S:
             timeline, duration_s, probabilities, measurements = _predict_windows(
@@ -198,7 +199,7 @@ def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
                 is_usable = assess_quality(window.signal, window.fs, window.leads).usable
                 starts_s.append(duration_s + start_s)
                 usable.append(is_usable)
-                measurements = _measure(window) if is_usable else GlobalMeasurements()
+                measurements = _measure(window) if is_usable else NOT_MEASURED
                 rates.append(_nan_for_none(measurements.heart_rate_bpm))
                 if is_usable:
                     measured.append(astuple(measurements))
@@ -213,7 +214,7 @@ def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
     present = np.zeros((len(usable), N_CLASSES), bool)
     probabilities = np.array([answer for answer in answers if not isinstance(answer, Exception)])
     if not len(probabilities):
-        measurements, mean = GlobalMeasurements(), None
+        measurements, mean = NOT_MEASURED, None
     else:
         present[usable] = _find(probabilities, predictor.model, rule).present
         mean = probabilities.mean(axis=0)

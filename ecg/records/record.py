@@ -12,29 +12,11 @@ from ecg.records.discovery import RecordFiles, read_header_text
 from ecg.records.headers import Header, RecordError, format_header, parse_header
 from ecg.records.mat_files import read_matrix
 from ecg.runtime.files import written_whole
+from ecg.signals.global_measurements import NOT_MEASURED, GlobalMeasurements
 from ecg.signals.preprocessing import check_fs, window_length
 
 # Digital values of a missing sample: WFDB's for format 16, and the lowest of int32.
 _MISSING = (-32768, -(2**31))
-
-
-@dataclass(frozen=True)
-class PrintedMeasurements:
-    """Measurements that the cardiograph stored with the recording; None where it did not.
-
-    heart_rate_bpm: beats per minute. pr_ms, qrs_ms, qt_ms, qtc_ms: ms; the QTc's formula is the
-    machine's. qrs_axis_deg: in the frontal plane, degrees.
-    """
-
-    heart_rate_bpm: float | None = None
-    pr_ms: float | None = None
-    qrs_ms: float | None = None
-    qt_ms: float | None = None
-    qtc_ms: float | None = None
-    qrs_axis_deg: float | None = None
-
-
-NOTHING_PRINTED = PrintedMeasurements()
 
 
 class NoSamplesError(RecordError):
@@ -61,7 +43,7 @@ class Record:
     dx: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    printed: PrintedMeasurements = NOTHING_PRINTED
+    printed: GlobalMeasurements = NOT_MEASURED
 
 
 def read_record(

@@ -11,13 +11,13 @@ numbers are ours; the intervals of both are those of `ecg.signals.delineation`.
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from ecg.signals.delineation import Delineation, align_beats, delineate
+from ecg.signals.global_measurements import GlobalMeasurements
 from ecg.signals.preprocessing import (
     Preparation,
     bound,
@@ -74,25 +74,11 @@ _WAVE_MV, _ACTIVITY_MV, _INTERVAL_SHARE, _INTERVAL_S = 0.1, 0.01, 0.05, 0.05
 _USUAL_RR_S, _USUAL_QRS_S, _USUAL_PR_S, _USUAL_QT_S, _USUAL_QTC_S = 0.8, 0.09, 0.16, 0.4, 0.42
 
 
-@dataclass(frozen=True)
-class GlobalMeasurements:
-    """What people read of an ECG; None where it cannot be measured.
-
-    heart_rate_bpm: beats a minute, of the mean interval from R peak to R peak. pr_ms, qrs_ms,
-    qt_ms: ms, of the median beat over all leads. qtc_ms: ms, by Bazett's formula at that rate.
-    qrs_axis_deg: -180 to 180, of the QRS in the frontal plane, from lead I clockwise.
-    """
-
-    heart_rate_bpm: float | None = None
-    pr_ms: float | None = None
-    qrs_ms: float | None = None
-    qt_ms: float | None = None
-    qtc_ms: float | None = None
-    qrs_axis_deg: float | None = None
-
-
 def measure_globally(signal, fs) -> GlobalMeasurements:
-    """Rate, intervals and axis of an ECG of any leads.
+    """Measure rate, intervals and axis of an ECG of any leads.
+
+    The rate is that of the mean interval from R peak to R peak, the intervals are of the median
+    beat, and QTc follows Bazett's formula.
 
     signal: mV, (n_leads, n_samples), NaN where samples are missing, of any length from 1 sample;
     leads I and II, which the axis needs, come first: a lead that is wholly missing is left out,

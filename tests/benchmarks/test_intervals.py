@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import intervals
 from benchmarks.intervals import errors, printed_records, report, simulated_records, true_intervals
-from ecg.signals.measurements import GlobalMeasurements
+from ecg.signals.global_measurements import GlobalMeasurements
 from ecg.simulation.heart import Heart
 from tests.recording_files import write_muse
 from tests.synthetic import beats

@@ -11,7 +11,8 @@ from ecg.records.formats import read_ecg
 from ecg.records.formats.channel_labels import units_per_mv
 from ecg.records.headers import RecordError
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
-from ecg.records.record import PrintedMeasurements, select_leads
+from ecg.records.record import select_leads
+from ecg.signals.global_measurements import GlobalMeasurements
 from tests.conftest import ROOT
 from tests.recording_files import (
     PATIENT,
@@ -118,15 +119,15 @@ def test_the_age_in_an_ishne_file_is_that_at_recording(tmp_path, signal):
 def test_printed_measurements_are_kept(tmp_path, signal):
     muse = "<VentricularRate>48</VentricularRate><QTCorrected>403</QTCorrected><RAxis>-5</RAxis>"
     found = read_ecg(write_muse(tmp_path / "A1", signal, FS, muse)).printed
-    assert found == PrintedMeasurements(heart_rate_bpm=48, qtc_ms=403, qrs_axis_deg=-5)
+    assert found == GlobalMeasurements(heart_rate_bpm=48, qtc_ms=403, qrs_axis_deg=-5)
     found = read_ecg(write_sierra(tmp_path / "A2", signal, FS)).printed
-    assert found == PrintedMeasurements(heart_rate_bpm=75, pr_ms=150, qrs_ms=90, qt_ms=400)
+    assert found == GlobalMeasurements(heart_rate_bpm=75, pr_ms=150, qrs_ms=90, qt_ms=400)
     # SCP-ECG stores onsets and offsets of waves.
     found = read_ecg(write_scp(tmp_path / "A3", signal, FS)).printed
-    assert found == PrintedMeasurements(75, 160, 90, 380, None, 40)
+    assert found == GlobalMeasurements(75, 160, 90, 380, None, 40)
     printed = (("PR Interval", 148), ("QTc Interval", 443), ("QT Interval", 420))
     found = read_ecg(write_dicom(tmp_path / "A4", signal, FS, printed=printed)).printed
-    assert found == PrintedMeasurements(pr_ms=148, qt_ms=420, qtc_ms=443)
+    assert found == GlobalMeasurements(pr_ms=148, qt_ms=420, qtc_ms=443)
     assert read_ecg(write_kardia_json(tmp_path / "A5", signal, 300)).printed.heart_rate_bpm == 75
 
 
@@ -266,7 +267,7 @@ def test_one_recording_in_three_formats_gives_the_same_record(samples):
         record = read_ecg(samples / name)
         assert record.fs == dicom.fs == 500
         np.testing.assert_array_equal(select_leads(record, TWELVE_LEADS), dicom.signal)
-        assert record.printed == dicom.printed == PrintedMeasurements(None, 148, 120, 420, 443, -61)
+        assert record.printed == dicom.printed == GlobalMeasurements(None, 148, 120, 420, 443, -61)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_one_recording_in_three_formats_gives_the_same_record(samples):
 )
 def test_vendors_samples_are_read_with_their_measurements(samples, name, printed, length_s, age):
     record = read_ecg(samples / name)
-    assert record.printed == PrintedMeasurements(*printed)
+    assert record.printed == GlobalMeasurements(*printed)
     assert record.fs == 500
     assert set(record.leads) == set(TWELVE_LEADS)
     assert record.signal.shape[1] / 500 == pytest.approx(length_s, abs=0.05)

@@ -13,12 +13,12 @@ from ecg.records.leads import LEAD_SETS, lead_rows
 from ecg.records.record import read_record, select_leads
 from ecg.signals import measurements as module
 from ecg.signals import preprocessing as signals
+from ecg.signals.global_measurements import GlobalMeasurements
 from ecg.signals.measurements import (
     N_RHYTHM,
     N_WAVES,
     RHYTHM,
     WAVES,
-    GlobalMeasurements,
     measure,
     measure_globally,
     prepare_and_measure,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ecg.records.headers import RecordError
-from ecg.records.record import NOTHING_PRINTED, NoSamplesError, PrintedMeasurements, Record
+from ecg.records.record import NoSamplesError, Record
+from ecg.signals.global_measurements import NOT_MEASURED, GlobalMeasurements
 from ecg.signals.preprocessing import check_fs
 
 MAX_DURATION_S = 3600.0  # read from a file at a time
@@ -23,7 +24,7 @@ def build_record(
     leads,
     age: float = math.nan,
     sex: str = "Unknown",
-    printed: PrintedMeasurements = NOTHING_PRINTED,
+    printed: GlobalMeasurements = NOT_MEASURED,
     warnings: tuple[str, ...] = (),
 ) -> Record:
     """Return a record of `signal`, with NaN for any value that is not finite.
@@ -52,14 +53,14 @@ def build_record(
 
 def printed_measurements(
     heart_rate=None, pr=None, qrs=None, qt=None, qtc=None, axis=None
-) -> PrintedMeasurements:
+) -> GlobalMeasurements:
     """Return the measurements that a file states; rates and intervals must be positive."""
     positive = (
         float(value) if value is not None and 0 < value < math.inf else None
         for value in (heart_rate, pr, qrs, qt, qtc)
     )
     is_angle = axis is not None and abs(axis) <= 360
-    return PrintedMeasurements(*positive, float(axis) if is_angle else None)
+    return GlobalMeasurements(*positive, float(axis) if is_angle else None)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -16,7 +16,8 @@ from ecg.records.formats.building import (
 from ecg.records.formats.channel_labels import parse_lead, units_per_mv
 from ecg.records.headers import RecordError
 from ecg.records.leads import TWELVE_LEADS
-from ecg.records.record import PrintedMeasurements, Record
+from ecg.records.record import Record
+from ecg.signals.global_measurements import GlobalMeasurements
 from ecg.signals.preprocessing import window_length
 
 # Lead codes: MDC's 2:n (DICOM part 16, CID 3001) and SCP-ECG's 5.6.3-9-n use the same numbers n.
@@ -100,7 +101,7 @@ def _date(value) -> date | None:
         return None
 
 
-def _printed(dataset) -> PrintedMeasurements:
+def _printed(dataset) -> GlobalMeasurements:
     found = {}
     for annotation in dataset.get("WaveformAnnotationSequence", ()):
         concepts = annotation.get("ConceptNameCodeSequence")

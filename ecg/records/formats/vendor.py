@@ -21,7 +21,8 @@ from ecg.records.formats.building import (
 from ecg.records.formats.detection import detect_encoding
 from ecg.records.formats.scp import check_scp
 from ecg.records.headers import RecordError
-from ecg.records.record import PrintedMeasurements, Record
+from ecg.records.record import Record
+from ecg.signals.global_measurements import GlobalMeasurements
 from ecg.signals.preprocessing import window_length
 
 # Format -> display name, module and class of ecgdatakit's parser.
@@ -108,7 +109,7 @@ def _exact_fs(found) -> float:
     return float(rate or found.leads[0].sampling_rate)
 
 
-def _printed(found) -> PrintedMeasurements:
+def _printed(found) -> GlobalMeasurements:
     stated = found.measurements
     rate = stated.heart_rate
     if rate is None and stated.rr_interval:
