@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
 import subprocess
 import sys
 from multiprocessing.process import BaseProcess
@@ -22,6 +23,10 @@ TIERS = ("training", "contract", "nightly")
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+
+
+# h5py asks for it on its import, and Python asks `uname` the first time.
+platform.processor()
 
 
 def run_script(script, *arguments, root=ROOT, **environ) -> subprocess.CompletedProcess:
