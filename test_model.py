@@ -4,6 +4,7 @@
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 
 from ecg.models.settings import read_settings
 from ecg.records.discovery import RecordFiles, find_records, read_header_text
@@ -15,12 +16,16 @@ from ecg.runtime.files import make_folder
 from ecg.runtime.progress import track
 
 
-def test_model(model_directory, data_directory, output_directory, workers: int) -> int:
+def test_model(
+    model_directory, data_directory, output_directory, workers: int, one_site: bool
+) -> int:
     """Classify every record below `data_directory`; return the number of unreadable records.
 
     The outputs equal those of `team_code.run_model`, but records are processed in batches, which
     `workers` processes read ahead. An unreadable record is answered as sinus rhythm and named on
     stderr.
+    one_site: take the folder for the records of one hospital; an answer then depends on the other
+    records of its lead set, see `_answer_one_site`.
     """
     from ecg.models.predictor import load_predictor, print_warnings  # loads TensorFlow
 
@@ -40,14 +45,35 @@ def test_model(model_directory, data_directory, output_directory, workers: int) 
     models = {
         size: load_predictor(model_directory, size) for size in sorted(by_lead_set, reverse=True)
     }
-    answers = (
-        answer
-        for size, model in models.items()
-        for answer in model.answer_files(by_lead_set[size], workers)
-    )
-    for files, answer in track(answers, len(records), "answering"):
+    if one_site:
+        answers = (
+            answer
+            for size, model in models.items()
+            for answer in _answer_one_site(model, by_lead_set[size], workers)
+        )
+    else:
+        answers = (
+            answer
+            for size, model in models.items()
+            for answer in model.answer_files(by_lead_set[size], workers)
+        )
+        answers = track(answers, len(records), "answering")
+    for files, answer in answers:
         write_output(output_directory / f"{files.name}.csv", ids[files.name], *answer)
     return sum(model.n_unusable for model in models.values())
+
+
+def _answer_one_site(model, files: list[RecordFiles], workers: int) -> Iterator:
+    """Yield the files and the answer of each record of a lead set, all from one hospital.
+
+    The share of sinus rhythm is estimated from all of their probabilities, and printed, before the
+    first answer. The probabilities stay in memory, so the network answers each record once.
+    """
+    label = f"{model.model.lead_set} leads"
+    results = model.probabilities_of_files(files, workers)
+    estimate, answers = model.answer_one_site(track(results, len(files), f"answering, {label}"))
+    print(f"{label}: {estimate}", flush=True)
+    yield from answers
 
 
 def _read_header(files: RecordFiles) -> tuple[str, int | None, tuple[str, ...]]:
@@ -71,6 +97,11 @@ def main(arguments=None) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with status 1 if a record could not be read"
     )
+    parser.add_argument(
+        "--one-site",
+        action="store_true",
+        help="all records are of one hospital: estimate its share of sinus rhythm from the answers",
+    )
     options = parser.parse_args(arguments)
     with running("test_model.py"):
         settings = read_settings()
@@ -79,6 +110,7 @@ def main(arguments=None) -> None:
             options.data_directory,
             options.output_directory,
             settings.workers,
+            options.one_site,
         )
     print(f"{n_unusable} records could not be read and were answered as sinus rhythm")
     if options.strict and n_unusable:

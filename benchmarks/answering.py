@@ -129,8 +129,9 @@ def print_lead_set(lead_set: int, models: Path, place: Path, n_bulk: int, worker
         flush=True,
     )
     all_loop = seconds(lambda: answer_one_by_one(model, records, place / "one"))
-    bulk = seconds(lambda: test_model.test_model(models, data, place / "many", workers))
-    largest, n_other_labels = distance(records, place / "one", place / "many")
+    many = place / "many"
+    bulk = seconds(lambda: test_model.test_model(models, data, many, workers, one_site=False))
+    largest, n_other_labels = distance(records, place / "one", many)
     print(
         f"in bulk, {lead_set} leads, {len(records):,} records: "
         f"{len(records) / bulk:.0f} records/s, {all_loop / bulk:.2f} times "

@@ -17,6 +17,7 @@ from ecg.models.devices import find_devices
 from ecg.models.forward import logits_of
 from ecg.models.inputs import InputOptions, read_inputs, record_inputs
 from ecg.models.model_files import TrainedModel, load_trained_model
+from ecg.models.prior_shift import ShareEstimate, adapt, estimate_share
 from ecg.records.diagnoses import N_CLASSES, OUTPUT_CODES, SINUS_RHYTHM, per_code
 from ecg.records.discovery import RecordFiles
 from ecg.records.headers import RecordError, parse_header
@@ -101,6 +102,34 @@ class Predictor:
         Faster than one by one: `workers` processes read ahead, and windows go through the network
         in batches. Memory does not grow with the number of records. Never fails on a record.
         """
+        yield from self._answers(self.probabilities_of_files(files, workers))
+
+    def answer_one_site(
+        self, results: Iterable[tuple[RecordFiles, np.ndarray | None]]
+    ) -> tuple[ShareEstimate, Iterator[tuple[RecordFiles, Answer]]]:
+        """Answer records that all come from one hospital, see `ecg.models.prior_shift`.
+
+        results: of `probabilities_of_files`, which are kept in memory: 26 numbers a record.
+        Returns the share of sinus rhythm estimated from them, without unusable records, and each
+        record's files and its answer, as `answer_files` yields them. An answer depends on all
+        records.
+        """
+        results = list(results)
+        sinus_rhythm = [found[SINUS_RHYTHM] for _, found in results if found is not None]
+        estimate = estimate_share(sinus_rhythm, self.model.prevalence[SINUS_RHYTHM])
+        adapted = (
+            (files, None if found is None else adapt(found, estimate)) for files, found in results
+        )
+        return estimate, self._answers(adapted)
+
+    def probabilities_of_files(
+        self, files: Sequence[RecordFiles], workers: int = 1
+    ) -> Iterator[tuple[RecordFiles, np.ndarray | None]]:
+        """Yield each record's files and its `probabilities`, in order; computed in batches.
+
+        None for a record that cannot be used, which is named on stderr and counted in `n_unusable`.
+        workers: processes that read ahead.
+        """
         read = partial(read_inputs, options=self.input_options)
         chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
 
@@ -112,27 +141,38 @@ class Predictor:
 
         inputs = itertools.chain.from_iterable(read_ahead(read, chunks, workers, read_one_by_one))
         results = _in_batches(self.model.network, zip(files, inputs, strict=True), self.batch_size)
-        while batch := list(itertools.islice(results, self.batch_size)):
-            yield from self._answer_batch(batch)
+        for record_files, logits_or_error in results:
+            found = self._probabilities_or_error(logits_or_error)
+            if isinstance(found, Exception):
+                self._report_unusable(record_files.name, found)
+                found = None
+            yield record_files, found
 
     def answer_unusable(self, name: str, error: Exception) -> Answer:
         """Sinus rhythm, with the training prevalence as probabilities; says why on stderr."""
+        self._report_unusable(name, error)
+        return self._unusable_answer()
+
+    def _report_unusable(self, name: str, error: Exception) -> None:
         reason = error if isinstance(error, ValueError) else f"unexpected {error!r}"
         line = printable(f"{name}: could not be read; answered as sinus rhythm: {reason}")
         print(line, file=sys.stderr, flush=True)
         self.n_unusable += 1
+
+    def _unusable_answer(self) -> Answer:
         return _to_answer(self.model.prevalence, np.arange(N_CLASSES) == SINUS_RHYTHM)
 
-    def _answer_batch(self, results) -> Iterator[tuple[RecordFiles, Answer]]:
-        """Yield the answer of each (record files, logits of its windows or error)."""
-        answers = [self._probabilities_or_error(logits_or_error) for _, logits_or_error in results]
-        usable = [answer for answer in answers if not isinstance(answer, Exception)]
-        labels = iter(decide(np.stack(usable), self.model.decision) if usable else ())
-        for (files, _), answer in zip(results, answers, strict=True):
-            if isinstance(answer, Exception):
-                yield files, self.answer_unusable(files.name, answer)
-            else:
-                yield files, _to_answer(answer, next(labels))
+    def _answers(self, results) -> Iterator[tuple[RecordFiles, Answer]]:
+        """Yield the answer of each (record files, probabilities or None)."""
+        results = iter(results)
+        while batch := list(itertools.islice(results, self.batch_size)):
+            usable = [found for _, found in batch if found is not None]
+            labels = iter(decide(np.stack(usable), self.model.decision) if usable else ())
+            for files, found in batch:
+                if found is None:
+                    yield files, self._unusable_answer()
+                else:
+                    yield files, _to_answer(found, next(labels))
 
     def _inputs_or_error(self, record: Record) -> dict | Exception:
         try:

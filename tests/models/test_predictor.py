@@ -9,7 +9,9 @@ from scipy.signal import resample_poly
 from scipy.special import expit
 
 from ecg.models import predictor as inference
+from ecg.models.decisions import decide
 from ecg.models.predictor import Predictor, load_predictor
+from ecg.models.prior_shift import adapt
 from ecg.models.registry import METHODS, build_network
 from ecg.records.demographics import encode_demographics
 from ecg.records.diagnoses import OUTPUT_CODES, per_code
@@ -332,6 +334,37 @@ def test_windows_of_many_records_go_through_the_network_in_one_shape(monkeypatch
         wanted = largest if n else predictor.model.prevalence[0]
         assert found[number].probabilities[0] == pytest.approx(wanted, abs=1e-6)
     assert predictor.n_unusable == n_windows.count(0)
+
+
+def test_unreadable_records_of_one_hospital_are_answered_as_ever_and_not_counted():
+    predictor = Predictor(untrained_model("branched_se", 2))  # sinus rhythm in a tenth
+    random = np.random.default_rng(0)
+    probabilities = list(random.uniform(0.2, 0.4, (150, 26)))
+    probabilities[3] = probabilities[100] = None
+    results = [(Numbered(i), found) for i, found in enumerate(probabilities)]
+    estimate, answers = predictor.answer_one_site(iter(results))
+    found = dict(answers)
+    assert list(found) == [files for files, _ in results]
+    assert (estimate.n_records, estimate.applied) == (148, True)
+    assert found[3] == found[100]
+    assert sum(found[3].labels) == 1
+    for i, before in enumerate(probabilities):
+        expected = np.full(26, 0.1) if before is None else adapt(before, estimate)
+        np.testing.assert_allclose(found[i].probabilities, per_code(expected))
+        # Its threshold is one half, which none of the probabilities reached before.
+        positive = [code for code, label in zip(*found[i][:2], strict=True) if label]
+        assert positive == ["426783006"]
+
+
+def test_one_hospital_like_the_training_records_is_answered_as_record_by_record():
+    predictor = Predictor(untrained_model("multiscale_se", 2))
+    results = [(Numbered(i), np.random.default_rng(i).uniform(0, 0.2, 26)) for i in range(70)]
+    estimate, answers = predictor.answer_one_site(results)
+    assert not estimate.applied
+    for (_, probabilities), (_, given) in zip(results, answers, strict=True):
+        labels = decide(probabilities[None], predictor.model.decision)[0]
+        assert given.labels == per_code(labels)
+        np.testing.assert_array_equal(given.probabilities, per_code(probabilities))
 
 
 class Numbered(int):
