@@ -1,4 +1,4 @@
-"""Fixtures that all rooms share, and what keeps the fast tier fast."""
+"""Fixtures for all tests, and what keeps the fast tier fast."""
 
 import contextlib
 import fcntl
@@ -70,7 +70,7 @@ def pytest_runtest_protocol(item):
 def _slow_calls():
     """(class, method) of what trains a network or starts a process."""
     yield from ((subprocess.Popen, "__init__"), (BaseProcess, "start"))
-    keras = sys.modules.get("keras")  # a room without it does not load it here
+    keras = sys.modules.get("keras")  # a test without it does not load it here
     if hasattr(keras, "Model"):
         yield from ((keras.Model, "fit"), (keras.Model, "train_on_batch"))
 

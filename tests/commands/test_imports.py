@@ -66,26 +66,26 @@ def modules_imported(path: Path) -> set[str]:
     return found
 
 
-def rooms_below(room: str) -> set[str]:
-    below = set(MAY_IMPORT[room])
-    return below.union(*map(rooms_below, below))
+def packages_below(package: str) -> set[str]:
+    below = set(MAY_IMPORT[package])
+    return below.union(*map(packages_below, below))
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[0]
 
 
-def test_every_module_is_in_a_room_or_a_command():
-    loose = {name for name in MODULES if room_of(name) not in MAY_IMPORT}
+def test_every_module_is_in_a_package_or_a_command():
+    loose = {name for name in MODULES if package_of(name) not in MAY_IMPORT}
     assert loose <= COMMANDS | {""}
-    assert {room_of(name) for name in MODULES} >= set(MAY_IMPORT)
+    assert {package_of(name) for name in MODULES} >= set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name and name not in COMMANDS])
-def test_rooms_import_only_from_rooms_below(name):
-    allowed = {room_of(name)} | rooms_below(room_of(name))
+def test_packages_import_only_from_packages_below(name):
+    allowed = {package_of(name)} | packages_below(package_of(name))
     for imported in modules_imported(MODULES[name]):
-        assert room_of(imported) in allowed, f"{name} imports {imported}"
+        assert package_of(imported) in allowed, f"{name} imports {imported}"
 
 
 def test_there_are_no_import_cycles():
@@ -93,9 +93,9 @@ def test_there_are_no_import_cycles():
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_every_room_is_described_in_a_sentence(room):
-    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_every_package_is_described_in_a_sentence(package):
+    text = ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text()))
     assert text.endswith(".")
     assert len(text) < 120
 
@@ -104,7 +104,7 @@ def test_every_room_is_described_in_a_sentence(room):
 def test_heavy_dependencies_are_imported_only_where_allowed(package, allowed):
     for name, path in MODULES.items():
         if package in {imported.split(".")[0] for imported in imports_of(path)}:
-            assert name in allowed or room_of(name) in allowed, f"{name} imports {package}"
+            assert name in allowed or package_of(name) in allowed, f"{name} imports {package}"
 
 
 def test_team_code_imports_only_the_package():
