@@ -3,8 +3,8 @@
 import logging
 import os
 
-# TensorFlow's notes at start say nothing that helps a user; its warnings and errors stay. It
-# reads this when it is imported, so it is set here, before any module of the package is.
+# Hide TensorFlow's notes, which do not help a user, but not its warnings and errors. TensorFlow
+# reads this when it is imported, so it is set before any module of the package is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-# It also takes five models in one process, each traced once, for a loop that traces anew.
+# Hide its warning about retracing: it mistakes five models, each traced once, for a loop.
 logging.getLogger("tensorflow").addFilter(lambda note: "retracing" not in note.getMessage())

@@ -1,4 +1,4 @@
-"""Cross-validates methods and writes scores.csv and the papers' tables."""
+"""Cross-validate methods and write scores.csv and the papers' tables."""
 
 import csv
 import itertools
@@ -52,7 +52,7 @@ class Comparison:
 
 
 def compare(comparison: Comparison, settings: Settings) -> None:
-    """Trains and scores what is compared; writes scores.csv, tables.txt and folds/.
+    """Train and score what is compared; write scores.csv, tables.txt and folds/.
 
     settings: for the preset, the epochs, the seed of the split, the cache, workers and the cluster.
     """
@@ -141,7 +141,7 @@ def plan_folds(
 
 
 def cross_validate(folds: list[Fold], n_at_once: int | None, client=None) -> list[dict]:
-    """Trains the folds whose file is missing, prints their scores, and returns all rows of
+    """Train the folds whose file is missing, print their scores, and return all rows of
     scores.csv.
 
     client: of a cluster that trains them, see `ecg.runtime.processes.on_cluster`.

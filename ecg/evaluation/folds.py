@@ -130,7 +130,7 @@ def plan_pretraining(
 
 
 def run_pretraining(pretraining: Pretraining) -> None:
-    """Trains on the simulated records and writes the weights."""
+    """Train on the simulated records and write the weights."""
     simulated = read_dataset(pretraining.simulated)
     trainer = Trainer(pretraining.run, find_devices(), pretraining.n_training)
     start = pretrain(trainer, simulated)
@@ -139,7 +139,7 @@ def run_pretraining(pretraining: Pretraining) -> None:
 
 
 def run_fold(fold: Fold) -> None:
-    """Trains on the records kept and writes the answers for those held out.
+    """Train on the records kept and write the answers for those held out.
 
     Every choice (epoch, thresholds) is made within the records kept.
     """

@@ -1,4 +1,4 @@
-"""Saves and loads a trained model: its weights (HDF5) and everything else (JSON).
+"""Save and load a trained model: its weights (HDF5) and everything else (JSON).
 
 Loading executes nothing from these files: the network is built by this package from the options in
 the JSON, then the weights are read into it.

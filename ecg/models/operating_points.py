@@ -1,10 +1,10 @@
 """Which findings are called present in one person's ECG: `ecg.predict --rule clinical`.
 
-The Challenge's score pays for findings that are merely likely, so its label set names more than
-twice as many as are true. Here a finding is present from its operating point on: the probability
-that makes the best F1 score of the finding, so that about as many are missed as are falsely called.
-Of two findings that contradict each other the less likely one is dropped. The method and its
-numbers are ours; they were chosen on out-of-fold answers to 643 records.
+The Challenge's score rewards findings that are merely likely, so its label set contains more than
+twice as many as are true. Here a finding is present if its probability reaches its operating point,
+the threshold with the finding's best F1 score, at which about as many are missed as are falsely
+called. Of two findings that exclude each other, the one that exceeds its point by less is dropped.
+The method and its numbers are ours; they were chosen on out-of-fold answers to 643 records.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ _CONTRADICTIONS = (
     ("LBBB", "RBBB"),
 )
 _CANDIDATES = expit(np.linspace(logit(0.05), logit(0.95), 61))  # thresholds tried
-_PRIOR = 1 / 3  # threshold without any records to fit one on,
-_PRIOR_RECORDS = 50  # which weighs as much as the common one of so many records
-_FEWEST_POSITIVE = 30  # records with a finding, for it to have a point of its own,
-_SHRINKAGE = 100  # of which so many weigh as much as the common point
+_PRIOR = 1 / 3  # the threshold where there are no records to fit one to
+_PRIOR_RECORDS = 50  # the common threshold of so many records has the same weight as the prior
+_FEWEST_POSITIVE = 30  # records with a finding, for it to have a point of its own
+_SHRINKAGE = 100  # the own point of so many positive records has the weight of the common one
 _UNCERTAIN_ODDS = 2.0  # the odds of an uncertain finding are within this factor of the point's
 _N_FOLDS = 5  # for the sensitivity and the PPV
 
@@ -40,7 +40,7 @@ _N_FOLDS = 5  # for the sensitivity and the PPV
 class OperatingPoints:
     """The operating point of each finding, and how well it does.
 
-    thresholds: (26,), probabilities. temperature: by which probabilities are calibrated before, see
+    thresholds: (26,), probabilities. temperature: by which probabilities are calibrated first, see
     `ecg.models.decisions.calibrate`. n_records: that they were fitted on; 0 for none. n_positive:
     (26,), records with the finding among them; a finding with fewer than 30 has the common point.
     sensitivity, ppv: (26,), on records that the points were not fitted on (five folds); NaN where

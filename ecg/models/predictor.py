@@ -1,4 +1,4 @@
-"""Predicts with a trained model: codes, labels and probabilities of one record or of many."""
+"""Predict with a trained model: codes, labels and probabilities of one record or of many."""
 
 import itertools
 import sys
@@ -40,10 +40,10 @@ class Answer(NamedTuple):
 
 
 class Predictor:
-    """Answers records with a trained model, and always answers.
+    """Answers records with a trained model, whatever the records are like.
 
-    n_unusable: counts the records that it could only guess. batch_size: windows of several records
-    that go through the network together.
+    n_unusable: number of records so far that could not be used. batch_size: windows, of several
+    records, that go through the network together.
     """
 
     def __init__(self, model: TrainedModel, batch_size: int = _BATCH):
@@ -134,7 +134,7 @@ class Predictor:
         chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
 
         def read_one_by_one(chunk) -> list:
-            """Results for a chunk whose reading process was killed."""
+            """Return the results for a chunk whose reading process was killed."""
             if len(chunk) == 1:
                 return [RecordError("the process that read it was killed")]
             return [alone(read, [record], read_one_by_one)[0] for record in chunk]
@@ -149,7 +149,7 @@ class Predictor:
             yield record_files, found
 
     def answer_unusable(self, name: str, error: Exception) -> Answer:
-        """Sinus rhythm, with the training prevalence as probabilities; says why on stderr."""
+        """Return sinus rhythm, with the training prevalence as probabilities; say why on stderr."""
         self._report_unusable(name, error)
         return self._unusable_answer()
 
@@ -224,7 +224,7 @@ def _in_batches(network, records: Iterable[tuple], size: int) -> Iterator[tuple]
 
     Batches of `size` windows span several records. A (key, error) is passed on as it is.
     """
-    waiting = deque()  # (key, error, n_windows) of records that are not yielded yet
+    waiting = deque()  # (key, error, n_windows) of records not yet yielded
     logits = deque()  # of windows, from the first waiting record on
 
     def read_windows():
@@ -242,7 +242,7 @@ def _in_batches(network, records: Iterable[tuple], size: int) -> Iterator[tuple]
         while waiting and waiting[0][2] <= len(logits):
             key, error, n_windows = waiting.popleft()
             yield key, error or np.stack([logits.popleft() for _ in range(n_windows)])
-    for key, error, _ in waiting:  # errors behind the last window
+    for key, error, _ in waiting:  # errors after the last window
         yield key, error
 
 

@@ -1,4 +1,4 @@
-"""The five published systems by name, and methods from JSON.
+"""The five published systems by name, and the methods in JSON files.
 
 Each architecture's module says how it differs from its paper. All five have in common:
 - Training starts with the output bias at the log-odds of each class's frequency.
@@ -96,7 +96,7 @@ def _read(part: type, values: dict):
 
 
 def _has_type(value, kind) -> bool:
-    """Whether a value from JSON has an option's type: a plain one, a tuple, or a union of these.
+    """Return whether a value from JSON has an option's type: a plain type, a tuple, or a union.
 
     Numbers must be finite.
     """

@@ -1,4 +1,4 @@
-"""Finding records below a folder: their files, names and sources, and a header's text."""
+"""Find the records below a folder, their sources, and the text of a header."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Parses and writes header files, in both dialects of the Challenge.
+"""Parse and write header files, in both dialects of the Challenge.
 
 The Challenge's downloads have `A0001.mat 16+24 1000/mV 16 0 28 -1716 0 I` and `#Age: 74`; PhysioNet
 1.0.2 and later have `A0001.mat 16x1+24 1000.0(0)/mV …` and `# Age: 74`. Both are WFDB headers, so

@@ -1,4 +1,4 @@
-"""Reads a record's matrix from a MATLAB file of version 4 to 7.
+"""Read a record's matrix from a MATLAB file of version 4 to 7.
 
 scipy's reader is not used: some broken files of version 5 crash the process in it
 (`benchmarks/fuzzing.py`), and it allocates whatever size a file claims. Here only the requested

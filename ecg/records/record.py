@@ -1,4 +1,4 @@
-"""Reads a record's files into a `Record` in mV, and writes them."""
+"""Read a record's files into a `Record` in mV, and write them."""
 
 import io
 import math

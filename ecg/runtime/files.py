@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, locking and cleaning up folders, reading and hashing files."""
+"""Write files whole or not at all, lock and clean up folders, read and hash files."""
 
 import contextlib
 import hashlib

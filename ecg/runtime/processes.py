@@ -26,7 +26,7 @@ _SHM = "/dev/shm"  # where Linux keeps the semaphores of processes
 _TIMEOUT_S = 30  # for the answer of a cluster or a tool
 _JOB_GIB = 8  # of GPU memory for a training: an estimate, twice the feature maps of 12 leads
 _MOST_ON_A_GPU = 5  # trainings, as there are five lead sets
-_ON_WORKER = threading.Lock()  # a cluster's worker does one job at a time, whatever its threads
+_ON_WORKER = threading.Lock()  # a cluster's worker runs one job at a time, with all its threads
 
 
 def read_ahead(
@@ -136,8 +136,8 @@ def run_jobs(
 ) -> Iterator[tuple]:
     """Yield (job, function(job)) of each job as it finishes, each job in a new process.
 
-    The process releases its memory at its end, as what a backend keeps of each training would add
-    up over hundreds. It sees one GPU, where there are any, and has its share of the CPU cores.
+    A process releases its memory when it ends; what a backend keeps of each training would add up
+    over hundreds of jobs. It sees one GPU, if there are any, and gets its share of the CPU cores.
     After an error no further job starts; the error is raised once the running ones have finished.
     n_at_once: jobs side by side; None for `jobs_at_once`.
     client: of a cluster that runs the jobs, one at a time on each worker, see `on_cluster`; another
@@ -200,7 +200,7 @@ def _visible_gpus() -> list[tuple[str, int]]:
 
 
 def _run_on_cluster(function: Callable, jobs: list, n_at_once: float, client) -> Iterator[tuple]:
-    # By the client, as joblib runs the jobs locally where a cluster has one thread.
+    # By the client: joblib would run the jobs locally if the cluster has a single thread.
     from distributed import as_completed as as_completed_there
     from distributed import wait
 
@@ -256,7 +256,7 @@ def _run_alone(function: Callable, job, free: queue.SimpleQueue):
 
 
 def _process(initializer=None, *arguments) -> ProcessPoolExecutor:
-    # Spawned, as a fork of a process in which TensorFlow has started hangs.
+    # Spawned, because a fork of a process that has started TensorFlow hangs.
     with naming(_SHM):
         return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer, arguments)
 

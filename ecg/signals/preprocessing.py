@@ -143,7 +143,7 @@ def check_fs(fs) -> None:
 
 
 def bound(signal) -> np.ndarray:
-    """Signal, mV, with mean 0 per lead and within 20 mV; a constant lead becomes zeros."""
+    """Return the signal, mV, with mean 0 per lead and within 20 mV; zeros for a constant lead."""
     return np.clip(centre(signal), -_LARGEST_MV, _LARGEST_MV)
 
 
@@ -153,7 +153,7 @@ def window_length(fs, window_s) -> int:
 
 
 def lead_deviation(signal) -> np.ndarray:
-    """Return standard deviation (n_leads,) of each lead, in the signal's unit; 0 for a missing
+    """Return the standard deviation (n_leads,) of each lead, in the signal's unit; 0 for a missing
     lead."""
     # In float64, since squared amplitudes overflow float32 where a gain is wrong.
     signal = np.asarray(signal, np.float64)
@@ -208,7 +208,7 @@ def band_pass(signal, fs, band_hz, order) -> np.ndarray:
     pad = min(round(fs), signal.shape[1] - 1)
     before, after = signal[:, pad:0:-1], signal[:, -2 : -pad - 2 : -1]
     padded = np.concatenate([before, signal, after], axis=1)
-    # As scipy's sosfiltfilt, which computes the filter's steady state anew in each call.
+    # Like scipy's sosfiltfilt, which computes the filter's steady state anew in each call.
     sections, steady = _band_pass_filter(fs, band_hz, order)
     for _ in range(2):
         padded, _ = sosfilt(sections, padded, axis=1, zi=steady * padded[:, :1])

@@ -76,7 +76,7 @@ class Bags(keras.utils.PyDataset):
         return self.order[i * size : (i + 1) * size]
 
     def on_epoch_end(self):
-        """Shuffles the order for the next epoch; Keras calls it."""
+        """Shuffle the order for the next epoch; Keras calls it."""
         self.skip_epochs(1)
 
     def skip_epochs(self, n_epochs: int) -> None:

@@ -112,7 +112,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.history = {name: list(values) for name, values in state.history.items()}
 
     def on_train_begin(self, logs=None):
-        """Restores the callbacks' attributes, which Keras has just reset."""
+        """Restore the callbacks' attributes, which Keras has just reset."""
         for name, attributes in self.state.callbacks.items():
             for attribute, value in attributes.items():
                 setattr(self.tracked[name][0], attribute, value)
@@ -120,7 +120,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             self.best.best_weights = list(self.state.best)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Add the epoch to the history and writes the checkpoint."""
+        """Add the epoch to the history and write the checkpoint."""
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         if self.checkpoint is None:

@@ -1,4 +1,4 @@
-"""Prepares a folder of records for training: a memory map of windows and a table of the records."""
+"""Prepare a folder of records for training: a memory map of windows and a table of the records."""
 
 import contextlib
 import hashlib

@@ -58,7 +58,7 @@ def run_epochs(
     stage: Stage,
     validate: Callable[[], dict[str, float]] | None = None,
 ) -> dict:
-    """Trains the network and returns the training log for a model's JSON.
+    """Train the network and return the training log for a model's JSON.
 
     The network ends with the weights of its best epoch. network: compiled with an optimiser of
     `make_optimizer`, whose state is reset. validate: returns the figures of the validation records

@@ -1,4 +1,4 @@
-"""Fits one method on one lead set."""
+"""Fit one method on one lead set."""
 
 import math
 import time
@@ -136,7 +136,7 @@ class Trainer:
         start: Start | None = None,
         validate: Callable[[], dict[str, float]] | None = None,
     ) -> dict:
-        """Trains one stage on the dataset's records at `indices` and returns its log.
+        """Train one stage on the dataset's records at `indices` and return its log.
 
         start: without it, the network starts as it was built. validate: see `run_epochs`. Where the
         loss does not stay finite, the stage is trained once more from its start, at a tenth of the
@@ -210,7 +210,7 @@ def fit(
     start: Start | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainedModel:
-    """Fits the trainer's method, its decision included, to the dataset's records at `indices`.
+    """Fit the trainer's method, its decision included, to the dataset's records at `indices`.
 
     A share of the records is set aside as validation records: they choose the epoch and the
     learning rate, and fit the decision. time_limit_s, checkpoint: see `Stage`. start: of this

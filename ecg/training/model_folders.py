@@ -1,4 +1,4 @@
-"""Trains one method on a folder of records: a model for each lead set, all in one model folder."""
+"""Train one method on a folder of records: a model for each lead set, all in one model folder."""
 
 import contextlib
 import math
@@ -46,7 +46,7 @@ class ModelTraining:
 
 
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
-    """Trains a model for each lead set of the settings, on all records below `data_directory`.
+    """Train a model for each lead set of the settings, on all records below `data_directory`.
 
     The time limit is divided evenly among the models that are still to train. If the same training
     was interrupted before, it resumes: finished models are kept, and the unfinished one continues
@@ -103,7 +103,7 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
 
 
 def train_model(training: ModelTraining) -> str:
-    """Trains and saves one model, reading the datasets anew; returns a line with its scores."""
+    """Train and save one model, reading the datasets anew; return a line with its scores."""
     dataset = read_dataset(training.dataset)
     simulated = None if training.simulated is None else read_dataset(training.simulated)
     return _train(training, dataset, simulated, find_devices())
@@ -130,9 +130,9 @@ def training_key(
 def _train(
     training: ModelTraining, dataset: Dataset, simulated: Dataset | None, devices: Devices
 ) -> str:
-    """Pretrains on the simulated records, if any, trains on the records, and saves the model.
+    """Pretrain on the simulated records, if any, train on the records, and save the model.
 
-    Returns a line with its scores.
+    Return a line with its scores.
     """
     started = time.monotonic()
     checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
@@ -152,10 +152,10 @@ def _train(
 
 @contextlib.contextmanager
 def _work_folder(model_directory: Path) -> Iterator[Path]:
-    """Return a folder for checkpoints and prepared records.
+    """Yield a folder for checkpoints and prepared records.
 
-    Removed when training is finished, or interrupted before it wrote any file. Locks the model
-    folder; raises TrainingError where another training holds the lock.
+    It is removed when training is finished, or interrupted before it wrote any file. The model
+    folder is locked; raises TrainingError where another training holds the lock.
     """
     with held(model_directory) as locked:
         if locked is False:  # None without locks

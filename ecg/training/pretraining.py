@@ -70,7 +70,7 @@ def pretrain(
     time_limit_s: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> Start:
-    """Trains the trainer's network on all simulated records; returns the start for `fit`.
+    """Train the trainer's network on all simulated records; return the start for `fit`.
 
     The weights are those of the last epoch. time_limit_s: for all stages. checkpoint: each stage
     has one of its own, see `Checkpoint.for_stage`. Raises TrainingError.

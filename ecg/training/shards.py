@@ -1,4 +1,4 @@
-"""Prepares a shard of a dataset: a file of windows and the table's rows for some of the records."""
+"""Prepare a shard of a dataset: a file of windows and the table's rows for some of the records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
