@@ -166,7 +166,7 @@ def _pulse_times(random, n_samples, fs) -> np.ndarray:
 
 
 def pulse_oximeter(random, n_samples, fs) -> np.ndarray:
-    """Return a rounded wave a heartbeat, with a second one behind it: a photoplethysmogram."""
+    """Return a rounded wave a heartbeat, with a second one after it: a photoplethysmogram."""
     time = np.arange(n_samples) / fs
     width, second = random.uniform(0.07, 0.11), random.uniform(0.3, 0.5)
     signal = 0.002 * coloured_noise(random, n_samples, fs, 1)

@@ -62,10 +62,10 @@ def calibration_start(signal, fs) -> int | None:
     last_low, first_high = rises[-1][1], rises[-1][0] + reach
     falls = [fall for fall in _steps(change, -_PULSE_MV) if fall[0] > last_low]
     # The record may end on top of the pulse.
-    last_high, first_behind = (falls[0][1], falls[0][0] + reach) if falls else (None, None)
+    last_high, first_after = (falls[0][1], falls[0][0] + reach) if falls else (None, None)
     top = tail[:, first_high : None if last_high is None else last_high + 1]
-    behind = tail[:, tail.shape[1] if first_behind is None else first_behind :]
-    if not _PULSE_S[0] <= top.shape[1] / fs <= _PULSE_S[1] or not (_is_flat(top, behind)):
+    after = tail[:, tail.shape[1] if first_after is None else first_after :]
+    if not _PULSE_S[0] <= top.shape[1] / fs <= _PULSE_S[1] or not (_is_flat(top, after)):
         return None
     rise = n_before + last_low
     level = signal[:, rise, None]
@@ -102,7 +102,7 @@ def _wave_sizes(beats: Beats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     before = beats.before_qrs(_P_WINDOW)
     baseline = np.median(average[:, max(beats.onset - _P_BASELINE, 0) : beats.onset], axis=1)
     p_wave = average[:, before] - baseline[:, None]
-    t_wave = average[:, beats.behind_qrs(_T_WINDOW)]
+    t_wave = average[:, beats.after_qrs(_T_WINDOW)]
     p_peak = int(np.abs(p_wave[:2]).sum(axis=0).argmax())
     t_peak = int((t_wave[:2] ** 2).sum(axis=0).argmax())
     net, mean = qrs.max(axis=1) + qrs.min(axis=1), qrs.mean(axis=1)
@@ -114,7 +114,7 @@ def _steps(change, size_mv) -> list[tuple[int, int]]:
     shows."""
     seen = (np.abs(change - size_mv) < _PULSE_TOLERANCE_MV).all(axis=0)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]])))
-    return [(int(first), int(behind) - 1) for first, behind in edges.reshape(-1, 2)]
+    return [(int(first), int(after) - 1) for first, after in edges.reshape(-1, 2)]
 
 
 def _is_flat(*stretches) -> bool:

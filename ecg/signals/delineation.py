@@ -72,7 +72,7 @@ _BETWEEN_T_AND_P_S = 0.06  # from a T wave's peak to a P wave's
 _FIRST_T = _samples(0.05)  # from QRS end to the T wave's peak, at least
 _FROM_T_TO_P = _samples(0.05)  # from the T wave's peak to that of the next P wave, at least
 _NO_P = _samples(0.06)  # before the next QRS: where the T wave ends at the latest without a P wave
-_T_FALL = _samples(0.16)  # behind the T wave's peak, in which it falls most steeply
+_T_FALL = _samples(0.16)  # after the T wave's peak, in which it falls most steeply
 _T_TAIL = _samples(0.17)  # from there to where the T wave is over
 _SHORTEST_TAIL = _samples(0.04)
 _P_RISE = _samples(0.08)  # before the P wave's peak, in which it rises most steeply
@@ -249,7 +249,7 @@ def delineate(aligned: AlignedBeats) -> Delineation:
 
 
 def _qrs_limits(beat) -> tuple[int, int] | None:
-    """First sample of the QRS and the one behind its last; None where they are not clear."""
+    """First sample of the QRS and the one after its last; None where they are not clear."""
     velocity = np.empty(beat.shape[1])
     velocity[1:-1] = _root_mean_square(beat[:, 2:] - beat[:, :-2])
     velocity[0], velocity[-1] = velocity[1], velocity[-2]
@@ -266,9 +266,9 @@ def _qrs_limits(beat) -> tuple[int, int] | None:
         edges = np.concatenate([[first], fast, [last]])
         gaps = np.flatnonzero(edges[1:] - edges[:-1] > _CALM)
         middle = int(np.searchsorted(edges, steepest))
-        before, behind = gaps[gaps < middle], gaps[gaps >= middle]
-        if len(before) and len(behind):
-            onset, end = int(edges[before[-1] + 1]), int(edges[behind[0]]) + 1
+        before, after = gaps[gaps < middle], gaps[gaps >= middle]
+        if len(before) and len(after):
+            onset, end = int(edges[before[-1] + 1]), int(edges[after[0]]) + 1
             return (onset, end) if end - onset >= _SHORTEST_QRS else None
         level *= _RAISED
     return None
@@ -292,17 +292,17 @@ def _find_t(beat, rr_s, qrs, next_p) -> tuple[_Wave | None, int | None]:
     """Return the T wave and its last sample; None where there is no room for it before the next P
     wave.
 
-    qrs: its first sample and the one behind its last; next_p: sample of the next P wave's peak.
+    qrs: its first sample and the one after its last; next_p: sample of the next P wave's peak.
     """
     onset, end = qrs
     latest = onset + _samples(_LATEST_T_S * _stretch(rr_s))
     first, last = _FIRST_T, min(latest, next_p - _FROM_T_TO_P, beat.shape[1] - _FIRST_T) - end
     if last - first < _SHORTEST_TAIL:
         return None, None
-    behind_qrs = gaussian_filter1d(beat[:, end:], _T_SMOOTHING, axis=1)
+    after_qrs = gaussian_filter1d(beat[:, end:], _T_SMOOTHING, axis=1)
     limit = min(beat.shape[1] - 1, next_p) - end
-    wave = _bumps(behind_qrs, (first, last), _T_HALF, (0, limit)).largest()
-    height = wave.direction @ behind_qrs
+    wave = _bumps(after_qrs, (first, last), _T_HALF, (0, limit)).largest()
+    height = wave.direction @ after_qrs
     falling = height[wave.peak : min(wave.peak + _T_FALL, limit) + 1]
     fall = wave.peak + int((falling[1:] - falling[:-1]).argmin())
     over = min(fall + _T_TAIL, len(height) - 1, next_p - _SHORTEST_TAIL - end)
@@ -354,11 +354,11 @@ class _Bumps:
     sizes: np.ndarray
     directions: np.ndarray
 
-    def largest(self, first=0, behind=None, later=1.0) -> _Wave | None:
+    def largest(self, first=0, after=None, later=1.0) -> _Wave | None:
         """Return the largest one between two samples; of all peaks of at least `later` times its
         size the last. None where there is no sample between."""
         start = max(first - self.first, 0)
-        sizes = self.sizes[start : None if behind is None else max(behind - self.first, 0)]
+        sizes = self.sizes[start : None if after is None else max(after - self.first, 0)]
         if not len(sizes):
             return None
         found = int(sizes.argmax())
@@ -373,19 +373,19 @@ class _Bumps:
 
 
 def _bumps(beat, window, half, limits) -> _Bumps:
-    """How far each sample rises above what lies before and behind it, in the direction of both.
+    """How far each sample rises above what lies before and after it, in the direction of both.
 
-    window: the first sample and the one behind the last; half: samples to either side; limits:
+    window: the first sample and the one after the last; half: samples to either side; limits:
     first and last sample, beyond which a side does not lie.
     """
     place = np.arange(*window)
     peak = beat[:, window[0] : window[1]]
     before = peak - beat[:, np.maximum(place - half, limits[0])]
-    behind = peak - beat[:, np.minimum(place + half, limits[1])]
-    directions = before + behind
+    after = peak - beat[:, np.minimum(place + half, limits[1])]
+    directions = before + after
     length = np.sqrt(np.einsum("lt,lt->t", directions, directions))
     directions /= np.maximum(length, _LEAST_ENERGY)
-    rises = (np.einsum("lt,lt->t", directions, side) for side in (before, behind))
+    rises = (np.einsum("lt,lt->t", directions, side) for side in (before, after))
     return _Bumps(window[0], np.minimum(*rises) / math.sqrt(len(beat)), directions)
 
 
@@ -407,11 +407,11 @@ class _Blocks:
             )
         )
 
-    def signal_to_noise(self, first: int, behind: int) -> float:
+    def signal_to_noise(self, first: int, after: int) -> float:
         """Root mean square of the median beat between two samples over the noise that the
         differences between the beats leave in it, both about straight lines; 0 for a single beat.
         """
-        window = slice(max(first, 0) // _BLOCK, behind // _BLOCK)
+        window = slice(max(first, 0) // _BLOCK, after // _BLOCK)
         usual = self.median_beat[:, window]
         noise = self.beats[:, :, window] - usual[:, None]
         n_beats, n_blocks = noise.shape[1:]

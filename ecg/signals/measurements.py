@@ -42,7 +42,7 @@ RHYTHM = (
 )  # fmt: skip
 WAVES = (
     "deviation",
-    "P, largest", "P, least", "Q", "R", "S", "R behind S",
+    "P, largest", "P, least", "Q", "R", "S", "R after S",
     "QRS area", "first third of QRS", "last third of QRS", "ST",
     "T, largest", "T, least", "T area",
 )  # fmt: skip
@@ -53,12 +53,12 @@ _CLEANED = Preparation(fs=FS, band_hz=(0.05, 35.0), band_order=3)
 # Lengths and windows in samples, of 10 ms.
 _MARGIN = 4  # of the QRS on either side where beats are compared
 _P_SIZE, _P_LIKENESS = (24, 2), (22, 2)  # from, to; before the QRS
-_ST, _T = (2, 8), (6, 40)  # from, to; behind the QRS
+_ST, _T = (2, 8), (6, 40)  # from, to; after the QRS
 _PAUSE_END, _SHORTEST_PAUSE = 8, 20  # before the next R peak; 5 Hz is a wave in it
 
 # Thresholds, as shares.
 _PAUSE_START = 0.55  # of the interval: the T wave is over
-_EARLY = 0.85  # of the usual interval: a beat behind a shorter one is early
+_EARLY = 0.85  # of the usual interval: a beat after a shorter one is early
 _ODD = 0.8  # correlation with the median beat: one with less is odd
 _LEAST_ENERGY = 1e-12  # mV^4, product of two sums of squares: below it nothing is alike
 
@@ -292,7 +292,7 @@ def _axis_figures(limb_leads) -> dict[str, float]:
     if len(limb_leads.median_beat) == 2 and limb_leads.median_beat.any(axis=1).all():
         for name, wave in (
             ("QRS", limb_leads.qrs),
-            ("T", limb_leads.median_beat[:, limb_leads.behind_qrs(_T)]),
+            ("T", limb_leads.median_beat[:, limb_leads.after_qrs(_T)]),
         ):
             lead_i, lead_ii = wave.sum(axis=1)
             downwards = (2 * lead_ii - lead_i) / np.sqrt(3)  # by Einthoven's triangle
@@ -308,21 +308,21 @@ def _wave_figures(beats) -> dict[str, np.ndarray]:
     third = max(qrs.shape[1] // 3, 1)
     time = np.arange(qrs.shape[1])
     peak = qrs.argmax(axis=1)[:, None]
-    # No S wave follows an R wave at the very end: what is behind it is then the R wave itself.
+    # No S wave follows an R wave at the very end: what is after it is then the R wave itself.
     trough = np.where(time > peak, qrs, np.inf).argmin(axis=1)[:, None]
     p_wave = beats.median_beat[:, beats.before_qrs(_P_SIZE)]
-    t_wave = beats.median_beat[:, beats.behind_qrs(_T)]
+    t_wave = beats.median_beat[:, beats.after_qrs(_T)]
     millivolts = {
         "P, largest": p_wave.max(axis=1),
         "P, least": p_wave.min(axis=1),
         "Q": np.where(time <= peak, qrs, 0).min(axis=1),
         "R": qrs.max(axis=1),
         "S": np.where(time >= peak, qrs, 0).min(axis=1),
-        "R behind S": np.where(time > trough, qrs, 0).max(axis=1),
+        "R after S": np.where(time > trough, qrs, 0).max(axis=1),
         "QRS area": qrs.mean(axis=1),
         "first third of QRS": qrs[:, :third].mean(axis=1),
         "last third of QRS": qrs[:, -third:].mean(axis=1),
-        "ST": beats.median_beat[:, beats.behind_qrs(_ST)].mean(axis=1),
+        "ST": beats.median_beat[:, beats.after_qrs(_ST)].mean(axis=1),
         "T, largest": t_wave.max(axis=1),
         "T, least": t_wave.min(axis=1),
         "T area": t_wave.mean(axis=1),

@@ -14,7 +14,7 @@ from scipy.signal import find_peaks
 
 FS = 100.0  # Hz, at which everything is measured: a sample is 10 ms
 
-# Lengths and windows in samples. A beat reaches from before its P wave to behind its T wave; its R
+# Lengths and windows in samples. A beat reaches from before its P wave to after its T wave; its R
 # peak is sample BEFORE.
 BEFORE, AFTER = 35, 55
 _CLOSEST = 27  # between two R peaks: 222 beats a minute
@@ -63,10 +63,10 @@ class Beats:
         """
         return slice(max(self.onset - window[0], 0), self.onset - window[1])
 
-    def behind_qrs(self, window) -> slice:
-        """Return samples of the beat in a window behind its QRS.
+    def after_qrs(self, window) -> slice:
+        """Return samples of the beat in a window after its QRS.
 
-        window: (from, to), samples behind `offset`, the nearer first.
+        window: (from, to), samples after `offset`, the nearer first.
         """
         return slice(self.offset + window[0], self.offset + window[1])
 
@@ -129,8 +129,8 @@ def spatial_velocity(signal) -> np.ndarray:
 
 
 def qrs_limits(velocity) -> tuple[int, int]:
-    """First sample of the median beat's QRS, at least 25, and the one behind its last, at most 50:
-    the windows before and behind the QRS are never empty.
+    """First sample of the median beat's QRS, at least 25, and the one after its last, at most 50:
+    the windows before and after the QRS are never empty.
 
     velocity: (BEFORE + AFTER,), of the median beat, above 0 somewhere near its middle.
     """

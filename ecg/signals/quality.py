@@ -35,7 +35,7 @@ _CLOSEST = 17  # between two beats: 350 a minute
 _PIECE = 200  # in which a beat is expected: 30 a minute
 _REACH = 20  # of a beat, before and after its middle
 _CORE = slice(_REACH - 12, _REACH + 13)  # of a beat: a QRS of any length
-_BEFORE, _BEHIND = slice(8, 13), slice(28, 33)  # of a beat: the levels before and behind its QRS
+_BEFORE, _AFTER = slice(8, 13), slice(28, 33)  # of a beat: the levels before and after its QRS
 _SHARPEST = 4  # samples of the core
 _BEAT_LEVEL = 0.35  # of the usual piece's steepest; a beat is steeper
 _BEAT_SHARE = 0.4  # of the usual beat's steepness; a beat is steeper
@@ -49,7 +49,7 @@ _LEAST_PROMINENCE = 1.8  # 0.4 %; noise and oscillations 1 to 1.6, fast saws up 
 _MOST_BUSY = 0.65  # 0.5 %; noise 0.75 and more
 _MOST_SLOW = 0.95  # none, they reach 0.77, simulated bundle branch blocks 0.88; pulse waves 0.99
 _LEAST_RETURN_SLOPE = 0.35  # 0.13 %; steps and saws 0.04 to 0.2
-# 0.14 %; steps and arterial pressure 0.52 and more, and they rise or fall: a broad paced QRS behind
+# 0.14 %; steps and arterial pressure 0.52 and more, and they rise or fall: a broad paced QRS after
 # its spike may end as far from where it began, but does both.
 _MOST_LEVEL_SHIFT, _MOST_LEVEL_SHIFT_OF_RETURNING, _RETURNING = 0.5, 0.75, 0.85
 # 0.14 % are sharper and not regular. Impulses have 0.5 to 0.75; amid noise, or too close to each
@@ -116,7 +116,7 @@ class BeatFigures:
     either side. prominence: the usual beat's steepness over the lead's median one. busy: share of
     the time that is 0.4 times as steep as the usual beat. likeness: correlation of the usual beat
     with those that resemble it most, a half of all. return_slope: the lesser of the steepest rise
-    and fall of the usual beat over the greater one. level_shift: from before the QRS to behind it,
+    and fall of the usual beat over the greater one. level_shift: from before the QRS to after it,
     over its size. slow: share of the slope's power below 8 Hz. sharpness: share of the slope's
     power above 25 Hz, times the share of its energy that falls into 40 ms. rate_bpm: beats a
     minute. irregularity: third quartile of the intervals' deviation from the usual one, over that
@@ -403,7 +403,7 @@ def _figures(lead, steepness, size) -> BeatFigures | None:
     rise, fall = np.maximum(slope.max(axis=1), 0), np.maximum(-slope.min(axis=1), 0)
     energy = np.sort(slope**2, axis=1)
     heights = np.ptp(beats[:, _CORE], axis=1)
-    shift = np.abs(beats[:, _BEHIND].mean(axis=1) - beats[:, _BEFORE].mean(axis=1))
+    shift = np.abs(beats[:, _AFTER].mean(axis=1) - beats[:, _BEFORE].mean(axis=1))
     frequency, power = _spectrum(beats)
     slopes_power = power * frequency**2
     total = _positive(slopes_power.sum())

@@ -257,7 +257,7 @@ def test_many_records_are_answered_as_one_by_one(name, workers, odd_folder, tmp_
         for i in range(4):
             for path in (files.header, files.recording):
                 shutil.copy(path, tmp_path / f"{i}{path.name}")
-    for broken in ("1R1", "3R4"):  # the second one behind all that have windows
+    for broken in ("1R1", "3R4"):  # the second one after all that have windows
         (tmp_path / f"{broken}.mat").write_bytes(b"broken")
     files = find_records(tmp_path)
     predictor = Predictor(untrained_model(name, 2, temperature=0.5))

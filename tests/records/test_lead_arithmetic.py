@@ -24,7 +24,7 @@ def swapped(signal):
 
 
 def with_pulse(signal, top_mv=1.0, width_s=0.2, lead_in_s=0.2, rest_s=0.3, noise_mv=0.0):
-    """A signal with a calibration pulse behind it."""
+    """A signal with a calibration pulse after it."""
     pulse = [np.zeros(round(lead_in_s * FS)), np.full(round(width_s * FS), top_mv)]
     pulse = np.concatenate([*pulse, np.zeros(round(rest_s * FS))])
     noise = noise_mv * np.random.default_rng(0).standard_normal((len(signal), len(pulse)))

@@ -135,8 +135,8 @@ def test_a_blocked_branch_makes_the_qrs_last_longer(conduction):
 def test_a_blocked_right_branch_shows_as_a_late_r_wave_in_v1():
     blocked = Heart(conduction="right", qrs_s=0.14)
     for seed in range(3):
-        late = waves_of(recording(heart=blocked, seed=seed), "V1")["R behind S"]
-        assert late > waves_of(recording(seed=seed), "V1")["R behind S"] + 0.3
+        late = waves_of(recording(heart=blocked, seed=seed), "V1")["R after S"]
+        assert late > waves_of(recording(seed=seed), "V1")["R after S"] + 0.3
 
 
 def test_intervals_within_the_beat_grow_with_the_hearts():

@@ -62,7 +62,7 @@ def test_where_no_whole_beat_is_there_is_none(signal):
     arrays(np.float64, BEFORE + AFTER, elements=st.floats(0, 1e6)),
     st.integers(BEFORE - 12, BEFORE + 11),
 )
-def test_windows_before_and_behind_the_qrs_are_never_empty(velocity, fastest):
+def test_windows_before_and_after_the_qrs_are_never_empty(velocity, fastest):
     velocity[fastest] = 2e6
     onset, offset = qrs_limits(velocity)
     assert 25 <= onset < offset <= 50
