@@ -59,7 +59,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--jobs",
         type=whole_number(1),
-        help="folds trained side by side; default: the GPUs, or ECG_DASK's workers, or 1",
+        help="folds trained side by side; default: ECG_DASK's workers, or what the GPUs hold, or 1",
     )
     return parser
 

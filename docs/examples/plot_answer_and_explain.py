@@ -2,7 +2,7 @@
 Answer and explain one ECG
 ==========================
 
-A model's answer for one recording, drawn on the ECG: which beats and waves spoke for a diagnosis.
+A model's prediction for one recording, and, drawn on the ECG, which beats and waves support it.
 ``python -m ecg.predict MODEL FILE --explain PAGE`` does the same for a file of any format.
 """
 
@@ -66,7 +66,7 @@ Drawing(draw_sheet(record))
 # ----------
 #
 # All 26 diagnoses have a probability, calibrated on records that training set aside. A diagnosis is
-# present from its operating point on.
+# present if its probability reaches its operating point.
 
 prediction = predict_recording(record.name, [record], predictor)
 for i in listed(prediction):
@@ -78,8 +78,8 @@ print("The record's own labels:", ", ".join(map(diagnosis_name, true)))
 # The explanation
 # ---------------
 #
-# Each beat and each wave is replaced by a straight line in turn, and the record answered again.
-# Green parts spoke for the diagnosis, purple ones against it, the deeper the more.
+# Each beat and each wave is replaced by a straight line in turn, and the prediction made again.
+# Green parts support the diagnosis, violet ones speak against it; deeper colour means more.
 
 explanation = explain(predictor.probabilities_of, record, LEAD_SETS[2], predictor.model.prevalence)
 diagnosis = prediction.order[0]
@@ -87,7 +87,7 @@ print(diagnosis_name(diagnosis))
 Drawing(draw_marked_leads(record, marks_for(explanation, diagnosis)))
 
 # %%
-# The contributions, in log-odds, add up to the step from the diagnosis's frequency in training to
+# The contributions, in log-odds, add up to the change from the diagnosis's frequency in training to
 # its probability here.
 
 contributions = explanation.contributions[:, diagnosis]

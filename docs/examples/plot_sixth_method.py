@@ -71,7 +71,7 @@ system = System(
 
 # %%
 # In the package, the above is ``ecg/models/architectures/dilated_cnn.py``, with ``SYSTEM`` for
-# ``system``, and its name stands in ``NAMES``. Here it is registered by hand.
+# ``system``, and its name is listed in ``NAMES``. Here it is registered by hand.
 
 METHODS["dilated_cnn"] = system
 

@@ -37,7 +37,7 @@ simulate_folder(folder / "training", 300, seed=1, sources=sources, workers=2)
 simulate_folder(folder / "test", 100, seed=2, sources=sources, lead_set=2, workers=2)
 
 # %%
-# This is the first of them, as on paper. ``record.signal`` has it in mV.
+# This is the first of them, drawn as on paper. ``record.signal`` contains it in mV.
 
 
 class Drawing(str):
@@ -70,8 +70,8 @@ answer_folder(folder / "model", folder / "test", folder / "outputs", workers=2)
 print(min((folder / "outputs").iterdir()).read_text())
 
 # %%
-# The figures are those of the Challenge. Brackets hold the range of 95 % of resamples of the
-# records: with so few, it is wide.
+# The metrics are those of the Challenge. Brackets contain 95 % of resamples of the records: with so
+# few records, the range is wide.
 
 answered = read_answered(folder / "test", folder / "outputs")[2]
 weights = read_weights()

@@ -37,8 +37,8 @@ class Comparison:
 
     data: folder of records. out: folder for scores.csv, tables.txt and folds/. methods, variants:
     names, or "all". n_folds: None leaves out one source at a time. seeds: each fold is trained once
-    for each. n_at_once: folds trained side by side; None for the number of GPUs or of the cluster's
-    workers, at least 1.
+    for each. n_at_once: folds trained side by side; None for the number of the
+    cluster's workers or, without a cluster, `ecg.runtime.processes.jobs_at_once`.
     """
 
     data: Path
