@@ -14,7 +14,7 @@ from ecg.records.diagnoses import DIAGNOSES, encode_dx, read_weights
 from ecg.records.discovery import find_headers, read_header_text
 from ecg.records.headers import RecordError, read_dx
 from ecg.records.metrics import Scores, score
-from ecg.records.outputs import read_answers
+from ecg.records.outputs import read_outputs
 from ecg.runtime.command_line import running
 from ecg.runtime.files import write_text
 from ecg.runtime.progress import track
@@ -35,7 +35,7 @@ def evaluate_model(label_directory, output_directory) -> Scores:
     labels = np.array([encode_dx(read_dx(read_header_text(path))) for path in paths])
     folder = Path(output_directory)
     files = (f"{folder}/{name}.csv" for name in headers)
-    outputs, probabilities = read_answers(
+    outputs, probabilities = read_outputs(
         track(files, len(headers), "reading outputs", quiet_s=_QUIET_S)
     )
     return score(labels, outputs, probabilities, read_weights())

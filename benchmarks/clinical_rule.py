@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.decision_rules import read_runs
-from ecg.models.operating_points import contradicts, find, fit_points
+from ecg.models.operating_points import call_findings, contradicts, fit_points
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.runtime.command_line import running
 from ecg.runtime.files import written_whole
@@ -75,7 +75,7 @@ def main(arguments=None) -> None:
     parser.add_argument("folders", type=Path, nargs="+", metavar="OUT")
     parser.add_argument("--out", type=Path, help="file for the rows, as CSV")
     options = parser.parse_args(arguments)
-    with running("clinical_rule"):
+    with running("benchmarks.clinical_rule"):
         rows = [
             row
             for folder in options.folders
@@ -101,7 +101,7 @@ def _clinical(folds, i: int) -> np.ndarray:
         np.concatenate([fold.labels for fold in others]),
         np.concatenate([fold.probabilities for fold in others]),
     )
-    return find(folds[i].probabilities, points).present
+    return call_findings(folds[i].probabilities, points).present
 
 
 def _figures(rule: str, labels, called) -> dict:

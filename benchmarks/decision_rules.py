@@ -188,7 +188,7 @@ def main(arguments=None) -> None:
     options = parser.parse_args(arguments)
     if options.out and (options.out.is_dir() or not options.out.parent.is_dir()):
         parser.error(f"--out: expected a file in an existing folder, found {options.out}")
-    with running("decision_rules"):
+    with running("benchmarks.decision_rules"):
         runs = {folder: read_runs(folder) for folder in options.folds}
     rows = []
     for folder, folder_runs in runs.items():

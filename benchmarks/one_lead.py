@@ -18,7 +18,7 @@ from ecg.evaluation.folds import split_dataset
 from ecg.models.decisions import decide
 from ecg.models.devices import find_devices
 from ecg.models.method import with_epochs
-from ecg.models.operating_points import default_points, find
+from ecg.models.operating_points import call_findings, default_points
 from ecg.models.predictor import Predictor
 from ecg.models.registry import find_method
 from ecg.models.settings import read_settings
@@ -44,7 +44,7 @@ def scores_of(predictor: Predictor, records: list[Record], labels) -> dict[str, 
     probabilities = np.array(list(predictor.probabilities_of(records)))
     decision = predictor.model.decision
     scores = score(labels, decide(probabilities, decision), probabilities, read_weights()).summary
-    present = find(probabilities, decision.points or default_points()).present
+    present = call_findings(probabilities, decision.points or default_points()).present
     n_right = (present & labels).sum()
     return {
         "AUROC": scores["AUROC"],
@@ -66,7 +66,7 @@ def main(arguments=None) -> None:
     parser.add_argument("--fold", type=whole_number(1), default=1)
     parser.add_argument("--seed", type=whole_number(0), default=0)
     options = parser.parse_args(arguments)
-    with running("one_lead"):
+    with running("benchmarks.one_lead"):
         _run(options)
 
 

@@ -189,7 +189,7 @@ def _cell(by_seed: dict, reference: dict, figure: int) -> str:
 def main(arguments=None) -> None:
     """Run the command line."""
     options = _parse(arguments)
-    with running("recipe"):
+    with running("benchmarks.recipe"):
         _run(options)
 
 

@@ -42,7 +42,7 @@ def main(arguments=None) -> None:
     parser.add_argument("download", type=Path, help="folder of the Challenge's training data")
     parser.add_argument("out", type=Path, help="folder for the links")
     options = parser.parse_args(arguments)
-    with running("select_records"):
+    with running("benchmarks.select_records"):
         missing = select(options.download, options.out)
         n_names = len(NAMES_FILE.read_text().split())
         print(f"{options.out}: {n_names - len(missing)} of {n_names} records")

@@ -19,7 +19,7 @@ _ALL = "all"
 def main(arguments=None, prog="python -m ecg.cross_validation") -> None:
     """Run the command line; the `ECG_…` variables but ECG_TIME_LIMIT_H apply to the training."""
     options = _parser(prog).parse_args(arguments)
-    with running("cross_validation"):
+    with running("ecg.cross_validation"):
         settings = read_settings()
         from ecg.evaluation.comparison import Comparison, compare  # loads TensorFlow
 

@@ -11,7 +11,7 @@ from ecg.records.discovery import RecordFiles, find_records, read_header_text, s
 from ecg.records.headers import Header, RecordError, parse_header, read_dx
 from ecg.records.leads import lead_set_for
 from ecg.records.metrics import score
-from ecg.records.outputs import read_answers
+from ecg.records.outputs import read_outputs
 from ecg.runtime.progress import track
 
 N_RESAMPLES = 200
@@ -69,7 +69,7 @@ def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[i
     if not files:
         raise RecordError(f"{label_folder}: expected records (NAME.hea), found none")
     paths = (Path(output_folder) / f"{file.name}.csv" for file in files)
-    outputs, probabilities = read_answers(paths)
+    outputs, probabilities = read_outputs(paths)
     headers = [_read_header(file) for file in track(files, len(files), "reading labels", 2)]
     answered = Answered(
         lead_set=0,

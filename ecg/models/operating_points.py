@@ -113,7 +113,7 @@ def fit_points(labels, probabilities, temperature: float = 1.0) -> OperatingPoin
     return OperatingPoints(thresholds, temperature, len(labels), n_positive, sensitivity, ppv)
 
 
-def find(probabilities, points: OperatingPoints) -> Findings:
+def call_findings(probabilities, points: OperatingPoints) -> Findings:
     """Return the findings of records by their operating points, without contradictions.
 
     probabilities: (n_records, 26), calibrated by `points.temperature`. A finding that another one

@@ -9,7 +9,7 @@ import numpy as np
 
 from ecg.models.decisions import calibrate, decide
 from ecg.models.model_files import TrainedModel
-from ecg.models.operating_points import Findings, default_points, find
+from ecg.models.operating_points import Findings, call_findings, default_points
 from ecg.models.predictor import Predictor
 from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM
 from ecg.records.headers import RecordError
@@ -180,7 +180,7 @@ def _find(probabilities, model: TrainedModel, rule: str) -> Findings:
         present = decide(probabilities, model.decision)
         return Findings(present, np.zeros_like(present))
     points = model.decision.points or default_points()
-    return find(calibrate(probabilities, points.temperature), points)
+    return call_findings(calibrate(probabilities, points.temperature), points)
 
 
 def _measure(record: Record) -> GlobalMeasurements:

@@ -29,7 +29,7 @@ from ecg.pages.plots import draw_calibration, draw_confusion, draw_curves, draw_
 from ecg.records.diagnoses import DIAGNOSES, read_weights
 from ecg.records.headers import RecordError
 from ecg.records.metrics import score
-from ecg.records.outputs import read_answers
+from ecg.records.outputs import read_outputs
 from ecg.records.record import read_record
 from ecg.runtime.files import check_place
 from ecg.runtime.progress import track
@@ -111,7 +111,7 @@ def _model_values(folder: Path, lead_set: int) -> dict:
 
 def _with_outputs(answered: Answered, folder: Path) -> Answered:
     """Return the same records with the outputs in another folder."""
-    outputs, probabilities = read_answers(folder / f"{file.name}.csv" for file in answered.files)
+    outputs, probabilities = read_outputs(folder / f"{file.name}.csv" for file in answered.files)
     return replace(answered, outputs=outputs, probabilities=probabilities)
 
 

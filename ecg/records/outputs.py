@@ -48,7 +48,7 @@ def read_output(
     )
 
 
-def read_answers(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
+def read_outputs(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
     """Labels (n_files, 26), bool, and probabilities (n_files, 26) of the scored classes in files.
 
     Each file is read by `read_output` and converted by `to_classes`. Raises FileNotFoundError

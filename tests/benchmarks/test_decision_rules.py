@@ -151,7 +151,7 @@ def error_of(*arguments) -> str:
 
 def test_a_folder_without_folds_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
-        assert error_of(folder).startswith(f"decision_rules: {folder}/folds: ")
+        assert error_of(folder).startswith(f"benchmarks.decision_rules: {folder}/folds: ")
     write(tmp_path, random_answers(5, 0))
     assert "expected at least 2 folds of" in error_of(tmp_path)
 
@@ -184,14 +184,14 @@ def test_an_unreadable_file_is_named(content, tmp_path):
     write(tmp_path, random_answers(5, 0), "2")
     file = next((tmp_path / "folds").glob("*fold_2*"))
     overwrite(content, file)
-    assert error_of(tmp_path).startswith(f"decision_rules: {file}: ")
+    assert error_of(tmp_path).startswith(f"benchmarks.decision_rules: {file}: ")
 
 
 def test_a_file_with_an_unexpected_name_is_named(tmp_path):
     write(tmp_path, random_answers(5, 0), "1")
     file = tmp_path / "folds" / "mtfnet.fold_1.npz"
     file.touch()
-    assert error_of(tmp_path).startswith(f"decision_rules: {file}: ")
+    assert error_of(tmp_path).startswith(f"benchmarks.decision_rules: {file}: ")
 
 
 def test_all_folders_are_read_before_anything_is_computed(tmp_path, monkeypatch, capsys):

@@ -433,7 +433,7 @@ def test_records_that_cannot_be_trained_on_end_in_one_line(data, tmp_path, capsy
         raise DatasetError("none of 3 records fits")
 
     monkeypatch.setattr(Bench, "scores", scores)
-    assert error_of(capsys, data, tmp_path) == "recipe: none of 3 records fits"
+    assert error_of(capsys, data, tmp_path) == "benchmarks.recipe: none of 3 records fits"
 
 
 def test_settings_that_the_recipe_is_not_for_end_in_one_line(data, tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ from ecg.models.predictor import load_predictor
 from ecg.models.prior_shift import adapt, estimate_share
 from ecg.records.diagnoses import SINUS_RHYTHM
 from ecg.records.discovery import find_records
-from ecg.records.outputs import read_answers, read_output
+from ecg.records.outputs import read_output, read_outputs
 from tests.synthetic import write_folder
 
 
@@ -69,7 +69,7 @@ def test_answers_are_decided_from_the_adapted_probabilities(answer, untrained, h
     estimate = estimate_share(before[:, SINUS_RHYTHM], 0.1)
     expected = adapt(before, estimate)
     outputs = answer("--one-site")
-    labels, found = read_answers([outputs / f"{files[i].name}.csv" for i in read])
+    labels, found = read_outputs([outputs / f"{files[i].name}.csv" for i in read])
     np.testing.assert_allclose(found, expected, atol=1e-6)
     # The untrained network finds sinus rhythm as likely as not, and the model has it in a tenth.
     assert (expected[:, SINUS_RHYTHM] > before[:, SINUS_RHYTHM] + 0.2).all()

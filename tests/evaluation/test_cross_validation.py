@@ -390,19 +390,22 @@ def test_the_number_of_jobs_is_handed_on(training_folder, tmp_path, trained):
     [
         (
             ["--variant", "x", "without_se"],
-            "cross_validation: --variant: expected all or some of default, first_branch, "
+            "ecg.cross_validation: --variant: expected all or some of default, first_branch, "
             "kernels_3_3_3, kernels_3_6_12, published, second_branch, third_branch, without_se; "
             "found x",
         ),
         (
             ["--method", "multiscale_se", "mtfnet", "--variant", "bilstm_1"],
-            "cross_validation: --variant: expected some of default, published, without_se, "
+            "ecg.cross_validation: --variant: expected some of default, published, without_se, "
             "kernels_3_3_3, kernels_3_6_12, first_branch, second_branch, third_branch for "
             "multiscale_se; found bilstm_1",
         ),
-        (["--folds", "17"], "cross_validation: expected 2 to 16 folds"),
-        (["--folds", "1"], "cross_validation: expected 2 to 16 folds"),
-        (["--by-source"], "cross_validation: expected records of at least 2 sources, found 'T'"),
+        (["--folds", "17"], "ecg.cross_validation: expected 2 to 16 folds"),
+        (["--folds", "1"], "ecg.cross_validation: expected 2 to 16 folds"),
+        (
+            ["--by-source"],
+            "ecg.cross_validation: expected records of at least 2 sources, found 'T'",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -427,9 +430,9 @@ def test_wrong_settings_folders_and_selections_are_said_in_one_line(
     assert message(tmp_path / "empty").endswith("(NAME.hea beside NAME.mat), found none")
     assert "nowhere" in message(tmp_path / "nowhere")
     trained.fails[0] = DatasetError("none of 7 records fits")
-    assert message(training_folder) == "cross_validation: none of 7 records fits"
+    assert message(training_folder) == "ecg.cross_validation: none of 7 records fits"
     monkeypatch.setenv("ECG_SEED", "-1")
-    assert message(training_folder).startswith("cross_validation: ECG_SEED: expected a whole")
+    assert message(training_folder).startswith("ecg.cross_validation: ECG_SEED: expected a whole")
 
 
 def test_with_ecg_debug_an_error_keeps_its_traceback(

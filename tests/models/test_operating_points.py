@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecg.models.operating_points import (
+    call_findings,
     contradicts,
     default_points,
     excluding,
-    find,
     fit_points,
     points_from_dict,
     points_to_dict,
@@ -51,7 +51,7 @@ def test_what_excludes_each_other_is_symmetric_and_never_a_finding_itself():
 
 def test_a_finding_is_present_from_its_point_on():
     points = default_points()
-    found = find(answer(AF=1 / 3 + 1e-9, PVC=0.3333), points)
+    found = call_findings(answer(AF=1 / 3 + 1e-9, PVC=0.3333), points)
     assert names(found.present[0]) == {"AF"}
     assert names(found.uncertain[0]) == {"AF", "PVC"}
 
@@ -60,13 +60,13 @@ def test_a_finding_is_uncertain_between_half_and_twice_the_odds_of_its_point():
     low, high = default_points().bounds
     np.testing.assert_allclose(low, 1 / 5)
     np.testing.assert_allclose(high, 1 / 2)
-    found = find(answer(AF=0.51, PVC=0.49, TAb=0.21, TInv=0.19), default_points())
+    found = call_findings(answer(AF=0.51, PVC=0.49, TAb=0.21, TInv=0.19), default_points())
     assert names(found.present[0]) == {"AF", "PVC"}
     assert names(found.uncertain[0]) == {"PVC", "TAb"}
 
 
 def test_of_two_that_exclude_each_other_the_less_likely_is_uncertain_instead():
-    found = find(answer(NSR=0.6, AF=0.7, SA=0.55, PVC=0.9), default_points())
+    found = call_findings(answer(NSR=0.6, AF=0.7, SA=0.55, PVC=0.9), default_points())
     assert names(found.present[0]) == {"AF", "PVC"}
     assert names(found.uncertain[0]) == {"NSR", "SA"}
 
@@ -75,20 +75,20 @@ def test_likelier_means_further_above_the_findings_own_point():
     thresholds = np.full(26, 1 / 3)
     thresholds[NUMBER["NSR"]] = 0.7
     points = replace(default_points(), thresholds=thresholds)
-    assert names(find(answer(NSR=0.75, SB=0.6), points).present[0]) == {"SB"}
-    assert names(find(answer(NSR=0.95, SB=0.6), points).present[0]) == {"NSR"}
+    assert names(call_findings(answer(NSR=0.75, SB=0.6), points).present[0]) == {"SB"}
+    assert names(call_findings(answer(NSR=0.95, SB=0.6), points).present[0]) == {"NSR"}
 
 
 def test_a_finding_that_is_dropped_drops_no_other():
     # AF drops NSR, so sinus tachycardia has nothing against it but AF's silence.
-    found = find(answer(AF=0.9, NSR=0.8, STach=0.7), default_points())
+    found = call_findings(answer(AF=0.9, NSR=0.8, STach=0.7), default_points())
     assert names(found.present[0]) == {"AF", "STach"}
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_answers_never_contradict_themselves(seed):
     probabilities = np.random.default_rng(seed).random((50, 26))
-    present = find(probabilities, default_points()).present
+    present = call_findings(probabilities, default_points()).present
     assert not contradicts(present).any()
     assert contradicts(probabilities >= 1 / 3).any()
     # What is dropped reached its point, and something that excludes it is present.
@@ -119,7 +119,7 @@ def test_sensitivity_and_ppv_are_those_on_other_records():
     labels, probabilities = simulated(2000)
     points = fit_points(labels, probabilities)
     fresh, of_fresh = simulated(20_000, seed=1)
-    present = find(of_fresh, points).present
+    present = call_findings(of_fresh, points).present
     n_right = (fresh & present).sum(axis=0)
     frequent = labels.sum(axis=0) > 300
     assert frequent.sum() > 5

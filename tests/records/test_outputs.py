@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecg.records.diagnoses import CLASS_OF_CODE, OUTPUT_CODES
-from ecg.records.outputs import read_answers, read_output, to_classes, write_output
+from ecg.records.outputs import read_output, read_outputs, to_classes, write_output
 
 
 def test_an_output_file_has_four_lines_and_is_read_back(tmp_path):
@@ -70,7 +70,7 @@ def test_many_outputs_are_read_as_each_alone(tmp_path, texts, line_end):
     paths = [tmp_path / f"{i}.csv" for i in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_bytes(text.replace("\n", line_end).encode())
-    positive, probability = read_answers(paths)
+    positive, probability = read_outputs(paths)
     assert (positive.dtype, positive.shape) == (bool, (len(texts), 26))
     alone = [to_classes(*read_output(path)[1:]) for path in paths]
     np.testing.assert_array_equal(positive, [part for part, _ in alone])
@@ -78,14 +78,14 @@ def test_many_outputs_are_read_as_each_alone(tmp_path, texts, line_end):
 
 
 def test_no_output_is_no_row():
-    positive, probability = read_answers([])
+    positive, probability = read_outputs([])
     assert positive.shape == probability.shape == (0, 26)
 
 
 def test_the_first_missing_output_of_many_is_named(tmp_path):
     write_output(tmp_path / "A.csv", "A", ["1"], [1], [1])
     with pytest.raises(FileNotFoundError, match=r"B\.csv: expected an output file, found none"):
-        read_answers(tmp_path / f"{name}.csv" for name in "ABC")
+        read_outputs(tmp_path / f"{name}.csv" for name in "ABC")
 
 
 def test_a_long_output_is_read_whole(tmp_path):
