@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.label_sets import ExpectedScore, seen_label_sets
-from ecg.evaluation.folds import Answers, read_answers
+from ecg.evaluation.folds import FoldOutputs, read_fold_outputs
 from ecg.models.decisions import Decision, DecisionOptions, calibrate, decide, fit_decision
 from ecg.records.diagnoses import DIAGNOSES, N_CLASSES, SINUS_RHYTHM, read_weights
 from ecg.records.metrics import areas_under_curves, macro_mean
@@ -54,7 +54,7 @@ _FILE = re.compile(
 )
 
 
-def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[Answers]]:
+def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[FoldOutputs]]:
     """Return the predictions of all folds by (method, variant, lead set, seed).
 
     Raises ValueError if there are none, if they are of several cross-validations (a repeated fold,
@@ -87,7 +87,7 @@ def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[Answers]]:
     return {key: [_read(file) for file in files.values()] for key, files in runs.items()}
 
 
-def answers_by_rule(folds: list[Answers]) -> tuple[Answers, dict[str, np.ndarray]]:
+def answers_by_rule(folds: list[FoldOutputs]) -> tuple[FoldOutputs, dict[str, np.ndarray]]:
     """Return the joined folds with uncalibrated probabilities, and the outputs of each rule."""
     weights, labels = read_weights(), {rule: [] for rule in RULES}
     # Undo the calibration of the method.
@@ -112,7 +112,7 @@ def answers_by_rule(folds: list[Answers]) -> tuple[Answers, dict[str, np.ndarray
         for field in ("names", "labels", "outputs")
     )
     outputs = {rule: np.concatenate(parts) for rule, parts in labels.items()}
-    answers = Answers(names, truth, predicted, np.concatenate(raw), {})
+    answers = FoldOutputs(names, truth, predicted, np.concatenate(raw), {})
     return answers, {AS_PREDICTED: predicted} | outputs
 
 
@@ -138,7 +138,9 @@ def sinus_weights(labels, share: float) -> np.ndarray:
     return np.where(sinus, share / actual, (1 - share) / (1 - actual))
 
 
-def score_rules(answers: Answers, outputs: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
+def score_rules(
+    answers: FoldOutputs, outputs: dict[str, np.ndarray]
+) -> dict[tuple[str, str], float]:
     """Return scores by (set of records, AUROC or rule), in the order of the table."""
     labels, equal = answers.labels, np.ones(len(answers.labels))
     sources = np.array([re.match("[A-Za-z]*", name)[0] for name in answers.names])
@@ -206,11 +208,11 @@ def main(arguments=None) -> None:
             csv.writer(file).writerows([head, *rows])
 
 
-def _read(file: Path) -> Answers:
+def _read(file: Path) -> FoldOutputs:
     try:
         # numpy would not close an archive that it cannot read.
         with open(file, "rb") as stream:
-            return read_answers(stream)
+            return read_fold_outputs(stream)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file}: expected the predictions of a fold, found {error!r}") from error
 

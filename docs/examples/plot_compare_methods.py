@@ -15,7 +15,7 @@ import numpy as np
 
 from ecg.evaluation.comparison import Comparison, choose_variants, plan_folds
 from ecg.evaluation.fold_scores import score_rows
-from ecg.evaluation.folds import read_answers, run_fold
+from ecg.evaluation.folds import read_fold_outputs, run_fold
 from ecg.models.method import with_epochs
 from ecg.models.settings import Settings
 from ecg.records.diagnoses import read_weights
@@ -57,7 +57,7 @@ for fold in folds:
 # ``scores.csv``: each fold, the mean over folds, all answers together. After eight epochs on a
 # hundred records they say little about the systems themselves.
 
-for row in score_rows(folds, [read_answers(fold.file) for fold in folds]):
+for row in score_rows(folds, [read_fold_outputs(fold.file) for fold in folds]):
     if row["seed"] in comparison.seeds:  # further rows are over all seeds
         print(
             f"{row['method']:14} {row['fold']:9} AUROC {row['AUROC']:.3f}, "
@@ -76,7 +76,7 @@ weights = read_weights()
 
 def challenge_metrics(method, draws):
     """Return the Challenge metric of the method's answers on each draw of records."""
-    answers = [read_answers(fold.file) for fold in folds if fold.run.method.name == method]
+    answers = [read_fold_outputs(fold.file) for fold in folds if fold.run.method.name == method]
     labels = np.concatenate([fold.labels for fold in answers])
     outputs = np.concatenate([fold.outputs for fold in answers])
     probabilities = np.concatenate([fold.probabilities for fold in answers])

@@ -10,7 +10,7 @@ with it, and score the answers as the Challenge does. On your own records the st
 import tempfile
 from pathlib import Path
 
-from ecg.evaluation.answers import always_sinus, intervals, read_answered
+from ecg.evaluation.labelled_outputs import always_sinus, intervals, read_labelled_outputs
 from ecg.models.settings import Settings
 from ecg.pages.ecg_sheet import draw_sheet
 from ecg.records.diagnoses import read_weights
@@ -73,7 +73,7 @@ print(min((folder / "outputs").iterdir()).read_text())
 # The metrics are those of the Challenge. Brackets contain 95 % of resamples of the records: with so
 # few records, the range is wide.
 
-answered = read_answered(folder / "test", folder / "outputs")[2]
+answered = read_labelled_outputs(folder / "test", folder / "outputs")[2]
 weights = read_weights()
 (scores,) = intervals(answered, weights)
 (without_model,) = intervals(always_sinus(answered), weights)

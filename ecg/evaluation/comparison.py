@@ -12,7 +12,7 @@ from ecg.evaluation.folds import (
     Fold,
     plan_fold,
     plan_pretraining,
-    read_answers,
+    read_fold_outputs,
     run_fold,
     run_pretraining,
     split_dataset,
@@ -157,11 +157,11 @@ def cross_validate(folds: list[Fold], n_at_once: int | None, client=None) -> lis
     for n_done, (fold, _) in enumerate(trained, start=1):
         left_min = (time.monotonic() - started) / 60 / n_done * (len(missing) - n_done)
         print(f"{n_done}/{len(missing)} {_line(fold)}, about {left_min:.0f} min left", flush=True)
-    return score_rows(folds, [read_answers(fold.file) for fold in folds])
+    return score_rows(folds, [read_fold_outputs(fold.file) for fold in folds])
 
 
 def _line(fold: Fold) -> str:
-    run, answers = fold.run, read_answers(fold.file)
+    run, answers = fold.run, read_fold_outputs(fold.file)
     scores = answers.scores
     return (
         f"{run.method.name} {fold.variant}, {run.lead_set} leads, seed {run.seed}, "

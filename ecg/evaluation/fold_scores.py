@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ecg.evaluation.folds import Answers, Fold
+from ecg.evaluation.folds import Fold, FoldOutputs
 from ecg.evaluation.tables import Measured
 from ecg.records.metrics import macro_mean
 
@@ -12,7 +12,7 @@ _ALL = "all"  # seeds
 _MEAN, _SD = "mean", "SD over folds"
 
 
-def score_rows(folds: list[Fold], answers: list[Answers]) -> list[dict]:
+def score_rows(folds: list[Fold], answers: list[FoldOutputs]) -> list[dict]:
     """Rows for scores.csv: one for each fold, then the summaries of the folds that share method,
     variant and lead set (see `_summaries`)."""
     groups = {}
@@ -73,11 +73,11 @@ def _summaries(group) -> list[tuple[object, str, dict]]:
     return summaries
 
 
-def _together(answers: list[Answers]) -> Answers:
+def _together(answers: list[FoldOutputs]) -> FoldOutputs:
     """Return the answers of all folds as those of one."""
     fields = ("names", "labels", "outputs", "probabilities")
     arrays = (np.concatenate([getattr(fold, name) for fold in answers]) for name in fields)
-    return Answers(*arrays, training={})
+    return FoldOutputs(*arrays, training={})
 
 
 def _over(statistic: Callable, scores: list[dict]) -> dict[str, float]:

@@ -61,7 +61,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Answers:
+class FoldOutputs:
     """A fold's answers.
 
     names (n,); labels, outputs (n, 26), bool; probabilities (n, 26). training: "epochs",
@@ -164,10 +164,10 @@ def run_fold(fold: Fold) -> None:
         )
 
 
-def read_answers(file: Path) -> Answers:
+def read_fold_outputs(file: Path) -> FoldOutputs:
     """Return the answers that `run_fold` wrote."""
     with np.load(file, allow_pickle=False) as stored:
-        return Answers(**(dict(stored) | {"training": json.loads(str(stored["training"]))}))
+        return FoldOutputs(**(dict(stored) | {"training": json.loads(str(stored["training"]))}))
 
 
 def _read_start(file: Path) -> Start:

@@ -31,7 +31,7 @@ _LEAST_RISE = 1e-12
 
 
 def climb(probabilities, answers, weights) -> np.ndarray:
-    """Answers (n_records, n_classes), bool, that no change of a single class improves.
+    """Return label sets (n_records, n_classes), bool, that no change of a single class improves.
 
     Starts from the given answers, none of them empty, and adds or removes the class that raises the
     expected score most, until none does. probabilities: (n_records, n_classes); weights: as above.

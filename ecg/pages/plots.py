@@ -75,7 +75,7 @@ def draw_curves(
 def draw_calibration(bins: np.ndarray, label: str) -> str:
     """Draw a calibration plot above a histogram of the probabilities.
 
-    bins: (n_bins, 3) as returned by `ecg.evaluation.answers.calibration`.
+    bins: (n_bins, 3) as returned by `ecg.evaluation.labelled_outputs.calibration`.
     """
     counts, expected, observed = bins.T
     filled = counts > 0

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from ecg.evaluation.answers import (
+from ecg.evaluation.labelled_outputs import (
     N_RESAMPLES,
-    Answered,
+    LabelledOutputs,
     always_sinus,
     calibration,
     calibration_error,
     confusion_costs,
-    groups_of,
     intervals,
     lost_scores,
     precision_recall_curve,
-    read_answered,
+    read_labelled_outputs,
     roc_curve,
+    subgroups_of,
     summary,
 )
 from ecg.models.descriptions import ModelFolderError, model_paths, read_description
@@ -48,7 +48,7 @@ def write_report(
     per lead set. Raises ModelFolderError, RecordError, OSError.
     """
     check_place(page)
-    answered = read_answered(labels, outputs)
+    answered = read_labelled_outputs(labels, outputs)
     models = {lead_set: _model_values(model, lead_set) for lead_set in answered}
     sections = [
         _score_values(records, compared, n_worst) | models[lead_set]
@@ -68,7 +68,7 @@ def write_report(
     )
 
 
-def _score_values(answered: Answered, compared: Path | None, n_worst: int) -> dict:
+def _score_values(answered: LabelledOutputs, compared: Path | None, n_worst: int) -> dict:
     """Return what templates/report.html shows for the outputs of a lead set."""
     weights = read_weights()
     name = f"{answered.lead_set} leads"
@@ -109,13 +109,13 @@ def _model_values(folder: Path, lead_set: int) -> dict:
         raise ModelFolderError(f"{path}: cannot be read: {error!r}") from error
 
 
-def _with_outputs(answered: Answered, folder: Path) -> Answered:
+def _with_outputs(answered: LabelledOutputs, folder: Path) -> LabelledOutputs:
     """Return the same records with the outputs in another folder."""
     outputs, probabilities = read_outputs(folder / f"{file.name}.csv" for file in answered.files)
     return replace(answered, outputs=outputs, probabilities=probabilities)
 
 
-def _class_rows(answered: Answered, weights) -> list[dict]:
+def _class_rows(answered: LabelledOutputs, weights) -> list[dict]:
     labels, outputs, probabilities = answered.labels, answered.outputs, answered.probabilities
     scores = score(labels, outputs, probabilities, weights)
     return [
@@ -133,7 +133,7 @@ def _class_rows(answered: Answered, weights) -> list[dict]:
     ]
 
 
-def _figures(answered: Answered, weights, name: str) -> dict[str, Markup]:
+def _figures(answered: LabelledOutputs, weights, name: str) -> dict[str, Markup]:
     labels, probabilities = answered.labels, answered.probabilities
     # A curve needs records with and without the diagnosis.
     columns = {
@@ -156,16 +156,16 @@ def _figures(answered: Answered, weights, name: str) -> dict[str, Markup]:
     return {kind: Markup(svg) for kind, svg in figures.items()}
 
 
-def _group_rows(answered: Answered, weights) -> list[tuple]:
+def _group_rows(answered: LabelledOutputs, weights) -> list[tuple]:
     """Return (attribute, group, number of records, scores) of each group of records."""
     return [
         (attribute, group, int(chosen.sum()), summary(answered.part(chosen), weights))
-        for attribute, groups in groups_of(answered).items()
+        for attribute, groups in subgroups_of(answered).items()
         for group, chosen in groups.items()
     ]
 
 
-def _worst(answered: Answered, weights, n_worst: int) -> list[dict]:
+def _worst(answered: LabelledOutputs, weights, n_worst: int) -> list[dict]:
     """Return the records whose errors cost the Challenge metric most."""
     lost = lost_scores(answered, weights)
     return [

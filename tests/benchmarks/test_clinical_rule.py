@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from benchmarks.clinical_rule import COLUMNS, main, rows_of
-from ecg.evaluation.folds import Answers
+from ecg.evaluation.folds import FoldOutputs
 from ecg.records.diagnoses import DIAGNOSES
 
 AF = [diagnosis.abbreviation for diagnosis in DIAGNOSES].index("AF")
 
 
-def fold(seed, n_records=60) -> Answers:
+def fold(seed, n_records=60) -> FoldOutputs:
     """Records of which half have atrial fibrillation, nearly all of it seen; little else.
     The outputs name every finding."""
     random = np.random.default_rng(seed)
@@ -19,7 +19,7 @@ def fold(seed, n_records=60) -> Answers:
     probabilities = np.full((n_records, 26), 0.01)
     probabilities[:, AF] = np.where(labels[:, AF], 0.9, 0.1)
     probabilities[random.integers(n_records), AF] = 0.5
-    return Answers(
+    return FoldOutputs(
         names=np.array([f"{seed}_{i}" for i in range(n_records)]),
         labels=labels,
         outputs=np.ones((n_records, 26), bool),

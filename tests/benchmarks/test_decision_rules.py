@@ -16,22 +16,22 @@ from benchmarks.decision_rules import (
     sinus_weights,
     weighted_metric,
 )
-from ecg.evaluation.folds import Answers
+from ecg.evaluation.folds import FoldOutputs
 from ecg.models.decisions import calibrate, decide, fit_decision
 from ecg.records.diagnoses import SINUS_RHYTHM, read_weights
 from ecg.records.metrics import challenge_metric
 
 
-def random_answers(n_records, seed, source="A") -> Answers:
+def random_answers(n_records, seed, source="A") -> FoldOutputs:
     random = np.random.default_rng(seed)
     probabilities = random.random((n_records, 26)) ** 4
     labels = random.random(probabilities.shape) < probabilities
     names = np.array([f"{source}{i:04d}" for i in range(n_records)])
-    return Answers(names, labels, probabilities > 0.5, probabilities, {})
+    return FoldOutputs(names, labels, probabilities > 0.5, probabilities, {})
 
 
 def write(
-    folder, answers: Answers, fold="1", seed=0, key="0123456789ab", variant="published"
+    folder, answers: FoldOutputs, fold="1", seed=0, key="0123456789ab", variant="published"
 ) -> None:
     (folder / "folds").mkdir(exist_ok=True)
     file = folder / "folds" / f"mtfnet.{variant}.3_leads.seed{seed}.fold_{fold}.{key}.npz"

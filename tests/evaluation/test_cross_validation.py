@@ -13,7 +13,7 @@ import pytest
 
 from ecg import cross_validation
 from ecg.evaluation import comparison, folds
-from ecg.evaluation.folds import read_answers
+from ecg.evaluation.folds import read_fold_outputs
 from ecg.models.training_options import PretrainingOptions
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
@@ -67,7 +67,7 @@ def whole(training_folder, tmp_path_factory):
 
 @pytest.mark.contract
 def test_every_record_is_answered_out_of_fold_and_scored(whole):
-    answers = [read_answers(whole / "folds" / name) for name in fold_names(whole)]
+    answers = [read_fold_outputs(whole / "folds" / name) for name in fold_names(whole)]
     names = np.concatenate([fold.names for fold in answers])
     assert sorted(names) == [f"T12{i:04d}" for i in range(16)]
     rows = rows_of(whole)
@@ -132,7 +132,7 @@ def test_two_folds_at_a_time_are_the_same_folds(whole, training_folder, tmp_path
     run(training_folder, tmp_path, *TRAINED, "--jobs", "2")
     assert fold_names(tmp_path) == fold_names(whole)
     for name in fold_names(whole):
-        given, expected = (read_answers(out / "folds" / name) for out in (tmp_path, whole))
+        given, expected = (read_fold_outputs(out / "folds" / name) for out in (tmp_path, whole))
         np.testing.assert_array_equal(given.names, expected.names)
         # Another number of cores adds in another order.
         np.testing.assert_allclose(given.probabilities, expected.probabilities, atol=1e-3)
@@ -217,7 +217,9 @@ def test_all_lead_sets_seeds_and_variants_share_the_split(training_folder, tmp_p
     held_out = {}
     for name in fold_names(tmp_path):
         number = name.split(".fold_")[1][0]
-        held_out.setdefault(number, set()).add(tuple(read_answers(tmp_path / "folds" / name).names))
+        held_out.setdefault(number, set()).add(
+            tuple(read_fold_outputs(tmp_path / "folds" / name).names)
+        )
     assert {number: len(names) for number, names in held_out.items()} == {"1": 1, "2": 1}
 
 
@@ -329,7 +331,7 @@ def test_folds_in_processes_of_their_own_go_on_from_a_pretraining(
 ):
     run(training_folder, tmp_path, *TWO_FOLDS)
     assert start_names(tmp_path) == ["multiscale_se.2_leads.seed0"]
-    answers = [read_answers(tmp_path / "folds" / name) for name in fold_names(tmp_path)]
+    answers = [read_fold_outputs(tmp_path / "folds" / name) for name in fold_names(tmp_path)]
     assert sum(len(fold.names) for fold in answers) == 16
     assert {row["variant"] for row in rows_of(tmp_path)} == {"default"}
 
@@ -342,7 +344,7 @@ def test_one_source_is_left_out_at_a_time(tmp_path, trained):
     assert [n_kept for _, _, _, n_kept in trained.fits] == [9, 11, 10]
     assert [row["fold"] for row in rows_of(tmp_path / "out")][:3] == sources
     for name, prefix in zip(fold_names(tmp_path / "out"), ("A", "JS", "S"), strict=True):
-        names = read_answers(tmp_path / "out" / "folds" / name).names
+        names = read_fold_outputs(tmp_path / "out" / "folds" / name).names
         assert {record.rstrip("0123456789") for record in names} == {prefix}
     assert "one source left out at a time" in (tmp_path / "out" / "tables.txt").read_text()
 

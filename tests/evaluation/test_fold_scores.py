@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ecg.evaluation.fold_scores import measured_in, score_rows
-from ecg.evaluation.folds import Answers, Fold, Split
+from ecg.evaluation.folds import Fold, FoldOutputs, Split
 from ecg.models.registry import find_method
 from ecg.records.diagnoses import SINUS_RHYTHM
 from ecg.training.fit import TrainingRun
@@ -28,7 +28,7 @@ def fold(name, seed=0, method="mtfnet", variant="published", lead_set=2) -> Fold
     return Fold(run, variant, Split(name, nothing, nothing), nowhere, nowhere)
 
 
-def answers(n_right, n_wrong, epochs=3) -> Answers:
+def answers(n_right, n_wrong, epochs=3) -> FoldOutputs:
     """Records of sinus rhythm, so many answered right, the others as sinus bradycardia; every
     probability is a half, so that no curve depends on their order."""
     n_records = n_right + n_wrong
@@ -36,7 +36,7 @@ def answers(n_right, n_wrong, epochs=3) -> Answers:
     labels[:, SINUS_RHYTHM] = True
     outputs[:n_right, SINUS_RHYTHM] = True
     outputs[n_right:, BRADYCARDIA] = True
-    return Answers(
+    return FoldOutputs(
         names=np.array([f"X{i}" for i in range(n_records)]),
         labels=labels,
         outputs=outputs,

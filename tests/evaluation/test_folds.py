@@ -12,7 +12,7 @@ from ecg.evaluation.folds import (
     Split,
     plan_fold,
     plan_pretraining,
-    read_answers,
+    read_fold_outputs,
     run_fold,
     run_pretraining,
     split_dataset,
@@ -208,7 +208,7 @@ def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, da
         ((RUN, 9), dataset.names[fold.split.kept].tolist(), None),
         dataset.names[fold.split.held_out].tolist(),
     ]
-    answers = read_answers(fold.file)
+    answers = read_fold_outputs(fold.file)
     np.testing.assert_array_equal(answers.names, dataset.names[fold.split.held_out])
     np.testing.assert_array_equal(answers.labels, dataset.labels[fold.split.held_out])
     probabilities = np.random.default_rng(0).random((3, 26))
@@ -222,7 +222,7 @@ def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, da
 
 def test_a_fold_has_the_scores_of_both_years(fold, calls):
     run_fold(fold)
-    answers = read_answers(fold.file)
+    answers = read_fold_outputs(fold.file)
     expected = score(answers.labels, answers.outputs, answers.probabilities, read_weights())
     for name, value in expected.summary.items():
         np.testing.assert_equal(answers.scores[name], value)
@@ -271,7 +271,7 @@ def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monk
 def test_a_fold_is_trained_on_simulated_and_real_records(fold, first):
     run_pretraining(first)
     run_fold(replace(fold, pretraining=first))
-    answers = read_answers(fold.file)
+    answers = read_fold_outputs(fold.file)
     assert answers.training["epochs"] == 1
     assert np.isfinite(answers.probabilities).all()
     assert answers.outputs.any(axis=1).all()

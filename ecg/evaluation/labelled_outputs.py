@@ -22,7 +22,7 @@ _AGE_BANDS = ((0, 18), (18, 40), (40, 60), (60, 80), (80, np.inf))
 
 
 @dataclass(frozen=True)
-class Answered:
+class LabelledOutputs:
     """Records of one lead set with their labels and outputs.
 
     lead_set: number of leads. files, sources, sexes: (n_records,), objects.
@@ -43,7 +43,7 @@ class Answered:
     def __len__(self):
         return len(self.files)
 
-    def part(self, chosen) -> "Answered":
+    def part(self, chosen) -> "LabelledOutputs":
         """Return the chosen records, by index or by a bool for each."""
         arrays = ("files", "sources", "sexes", "ages", "fs", "labels", "outputs", "probabilities")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
@@ -58,7 +58,9 @@ class Interval:
     high: float
 
 
-def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[int, Answered]:
+def read_labelled_outputs(
+    label_folder: str | Path, output_folder: str | Path
+) -> dict[int, LabelledOutputs]:
     """Lead set -> its records below `label_folder` with their outputs, the largest set first.
 
     A record of whose header only the diagnoses can be read counts as one with twelve leads and
@@ -71,7 +73,7 @@ def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[i
     paths = (Path(output_folder) / f"{file.name}.csv" for file in files)
     outputs, probabilities = read_outputs(paths)
     headers = [_read_header(file) for file in track(files, len(files), "reading labels", 2)]
-    answered = Answered(
+    answered = LabelledOutputs(
         lead_set=0,
         files=np.array(files, object),
         sources=np.full(len(files), "", object),
@@ -92,12 +94,12 @@ def read_answered(label_folder: str | Path, output_folder: str | Path) -> dict[i
     return by_lead_set
 
 
-def summary(answered: Answered, weights) -> dict[str, float]:
+def summary(answered: LabelledOutputs, weights) -> dict[str, float]:
     """Return the Challenge's five metrics."""
     return score(answered.labels, answered.outputs, answered.probabilities, weights).summary
 
 
-def always_sinus(answered: Answered) -> Answered:
+def always_sinus(answered: LabelledOutputs) -> LabelledOutputs:
     """Return the same records, each answered as sinus rhythm only, with probability 1."""
     outputs = np.zeros_like(answered.outputs)
     outputs[:, SINUS_RHYTHM] = True
@@ -105,7 +107,7 @@ def always_sinus(answered: Answered) -> Answered:
 
 
 def intervals(
-    answered: Answered, weights, other: Answered | None = None, seed: int = 0
+    answered: LabelledOutputs, weights, other: LabelledOutputs | None = None, seed: int = 0
 ) -> Iterator[dict[str, Interval]]:
     """Bootstrap intervals of the five metrics, from 200 resamples of the records.
 
@@ -129,7 +131,7 @@ def intervals(
         }
 
 
-def lost_scores(answered: Answered, weights) -> np.ndarray:
+def lost_scores(answered: LabelledOutputs, weights) -> np.ndarray:
     """Return the loss of each record (n_records,) in the Challenge metric against a correct answer.
 
     The sum is 1 - the metric; negative where an answer is rewarded more than the truth.
@@ -141,7 +143,7 @@ def lost_scores(answered: Answered, weights) -> np.ndarray:
     return (correct - observed) / possible if possible else np.zeros(len(answered))
 
 
-def groups_of(answered: Answered) -> dict[str, dict[str, np.ndarray]]:
+def subgroups_of(answered: LabelledOutputs) -> dict[str, dict[str, np.ndarray]]:
     """Property -> value -> which records have it (n_records,), bool.
 
     The properties are source, sex, age and sampling rate.
@@ -161,7 +163,7 @@ def groups_of(answered: Answered) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def confusion_costs(answered: Answered, weights) -> np.ndarray:
+def confusion_costs(answered: LabelledOutputs, weights) -> np.ndarray:
     """Gains and losses of the outputs (26, 26), in records.
 
     On the diagonal the gain of each class; elsewhere, at most 0, the loss by wrongly predicting the

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecg.evaluation.answers import (
-    Answered,
+from ecg.evaluation.labelled_outputs import (
+    LabelledOutputs,
     always_sinus,
     calibration,
     calibration_error,
     confusion_costs,
-    groups_of,
     intervals,
     lost_scores,
     precision_recall_curve,
-    read_answered,
+    read_labelled_outputs,
     roc_curve,
+    subgroups_of,
     summary,
 )
 from ecg.records.diagnoses import CLASS_OF_CODE, OUTPUT_CODES, per_code, read_weights
@@ -28,12 +28,12 @@ from tests.synthetic import write_folder
 WEIGHTS = read_weights()
 
 
-def answered(n_records=300, seed=0) -> Answered:
-    """Answers that are right more often than not."""
+def answered(n_records=300, seed=0) -> LabelledOutputs:
+    """Outputs that are right more often than not."""
     rng = np.random.default_rng(seed)
     labels = rng.random((n_records, 26)) < 0.1
     probabilities = np.clip(0.6 * labels + 0.4 * rng.random(labels.shape), 0, 1)
-    return Answered(
+    return LabelledOutputs(
         lead_set=2,
         files=np.array([f"A{i}" for i in range(n_records)], object),
         sources=np.array(["A", "HR"], object)[np.arange(n_records) % 2],
@@ -61,7 +61,7 @@ def test_records_of_each_lead_set_are_read_with_their_answers(tmp_path):
     for lead_set in (12, 2):
         records = write_folder(tmp_path / "labels" / str(lead_set), 4, lead_set)
         write_answers(tmp_path / "outputs", records)
-    found = read_answered(tmp_path / "labels", tmp_path / "outputs")
+    found = read_labelled_outputs(tmp_path / "labels", tmp_path / "outputs")
     assert list(found) == [12, 2]
     for lead_set, own in found.items():
         assert own.lead_set == lead_set
@@ -77,7 +77,7 @@ def test_a_header_with_nothing_but_diagnoses_still_counts(tmp_path):
     write_answers(tmp_path / "outputs", records)
     (header,) = records.glob("*.hea")
     header.write_text("\n".join(["garbage", *header.read_text().splitlines()[-3:]]))
-    (own,) = read_answered(records, tmp_path / "outputs").values()
+    (own,) = read_labelled_outputs(records, tmp_path / "outputs").values()
     assert summary(own, WEIGHTS)["Accuracy"] == 1
     assert np.isnan(own.ages[0])
     assert own.sexes[0] == "Unknown"
@@ -86,10 +86,10 @@ def test_a_header_with_nothing_but_diagnoses_still_counts(tmp_path):
 def test_a_missing_output_and_an_empty_folder_are_named(tmp_path):
     records = write_folder(tmp_path / "labels", 1)
     with pytest.raises(FileNotFoundError, match=r"T120000\.csv: expected an output file"):
-        read_answered(records, tmp_path)
+        read_labelled_outputs(records, tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordError, match="expected records"):
-        read_answered(tmp_path / "empty", tmp_path)
+        read_labelled_outputs(tmp_path / "empty", tmp_path)
 
 
 def test_intervals_hold_the_figure_and_narrow_with_the_number_of_records():
@@ -146,7 +146,7 @@ def test_a_wrong_answer_loses_what_its_weight_lacks():
 
 def test_groups_hold_every_record_once():
     own = answered()
-    groups = groups_of(own)
+    groups = subgroups_of(own)
     assert list(groups) == ["source", "sex", "age", "sampling rate"]
     for values in groups.values():
         np.testing.assert_array_equal(sum(chosen.astype(int) for chosen in values.values()), 1)
