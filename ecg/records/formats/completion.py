@@ -17,7 +17,10 @@ from ecg.records.lead_arithmetic import (
 from ecg.records.leads import TWELVE_LEADS
 from ecg.records.record import Record, select_leads
 
-_ONE_LEAD = "one lead only ({lead}): the model is made for two leads or more, and finds half as much with one"
+_ONE_LEAD = (
+    "one lead only ({lead}): the models are made for two leads or more; in one they find half as "
+    "much"
+)
 _SWAPPED = (
     "the right and left arm electrodes may be swapped: P, QRS and T are inverted in lead I; not "
     "corrected"
