@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,16 @@ from ecg.signals.quality import assess_quality
 
 RULES = ("clinical", "challenge")
 TIMELINE_WINDOW_S = 10.0
+# Of adults at rest; what is abnormal depends on age, sex and drugs, too. PR is 10 ms wider at
+# either end than textbooks have it, our median error; QTc ends at the limit for women (Rautaharju et al.,
+# Journal of the American College of Cardiology 53 (2009), 982-991).
+USUAL_RANGES = {
+    "heart_rate_bpm": (50.0, 100.0),
+    "pr_ms": (110.0, 210.0),
+    "qrs_ms": (60.0, 119.0),
+    "qtc_ms": (350.0, 460.0),
+    "qrs_axis_deg": (-30.0, 100.0),
+}
 _MIN_TIMELINE_S = 60.0  # shorter recordings have no timeline
 _MIN_WINDOWS = 2  # of a finding that comes and goes, to be reported
 
@@ -91,10 +101,21 @@ class Prediction:
 
     @property
     def is_normal(self) -> bool:
-        """Whether sinus rhythm is the only finding, and none is uncertain."""
+        """Whether sinus rhythm is the only finding and certain, and all measurements are usual."""
         others = np.arange(N_CLASSES) != SINUS_RHYTHM
         found = self.present | self.uncertain
-        return bool(self.usable and self.present[SINUS_RHYTHM] and not found[others].any())
+        is_sinus = self.present[SINUS_RHYTHM] and not found[others].any()
+        return bool(self.usable and is_sinus and not self.unusual)
+
+    @property
+    def unusual(self) -> tuple[str, ...]:
+        """The names of the measurements that are outside `USUAL_RANGES`."""
+        values = asdict(self.measurements)
+        return tuple(
+            name
+            for name, (low, high) in USUAL_RANGES.items()
+            if values[name] is not None and not low <= values[name] <= high
+        )
 
 
 def predict_recording(

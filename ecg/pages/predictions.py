@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ecg.models.prediction import TIMELINE_WINDOW_S, Prediction
+from ecg.models.prediction import TIMELINE_WINDOW_S, USUAL_RANGES, Prediction
 from ecg.pages import NOTICE
 from ecg.records.diagnoses import DIAGNOSES
 
@@ -22,6 +22,13 @@ COLUMNS = (
 )
 _MIN_LISTED = 0.05  # absent diagnoses of a lower probability are not listed
 _QTC_FORMULA = "Bazett"
+_MEASUREMENT_NAMES = {
+    "heart_rate_bpm": "heart rate",
+    "pr_ms": "PR",
+    "qrs_ms": "QRS",
+    "qtc_ms": "QTc",
+    "qrs_axis_deg": "QRS axis",
+}
 _PRESENT = {  # (present, uncertain) -> the word in the table
     (True, False): "yes",
     (True, True): "probable",
@@ -55,6 +62,7 @@ def to_text(prediction: Prediction) -> str:
         lines.append("  cannot be judged as an ECG; no diagnoses")
     else:
         lines.append(f"  {measurements_text(prediction)}")
+        lines += _unusual(prediction)
     lines += [f"  warning: {warning}" for warning in prediction.warnings]
     lines += [f"  {note}" for note in prediction.notes]
     if prediction.usable:
@@ -117,6 +125,7 @@ def to_dict(prediction: Prediction | Failure) -> dict:
         "rule": prediction.rule,
         "measurements": asdict(prediction.measurements),
         "qtc_formula": _QTC_FORMULA,
+        "outside_usual_range": prediction.unusual,
         "printed_measurements": asdict(record.printed),
         "nothing_abnormal": prediction.is_normal,
         "diagnoses": [
@@ -152,6 +161,16 @@ def to_rows(prediction: Prediction) -> list[tuple]:
         )
         for i in prediction.order
     ]
+
+
+def _unusual(prediction: Prediction) -> list[str]:
+    ranges = (
+        f"{_MEASUREMENT_NAMES[name]} ({low:.0f} to {high:.0f})"
+        for name, (low, high) in USUAL_RANGES.items()
+        if name in prediction.unusual
+    )
+    text = ", ".join(ranges)
+    return [f"  outside the usual range: {text}"] if text else []
 
 
 def _findings(prediction: Prediction) -> list[str]:

@@ -165,6 +165,16 @@ def test_json_holds_what_the_contract_names(model, tmp_path, signal, capsys):
     assert (found["age_years"], found["sex"]) == (60, "Female")
 
 
+def test_a_measurement_outside_its_usual_range_is_not_nothing_abnormal(model, tmp_path, capsys):
+    file = write_csv(tmp_path / "slow.csv", beats(5000, FS, 42))
+    out, _, _ = run(capsys, model, file, "--fs", 500, "--json")
+    (found,) = json.loads(out)
+    assert "heart_rate_bpm" in found["outside_usual_range"]
+    assert not found["nothing_abnormal"]
+    out, _, _ = run(capsys, model, file, "--fs", 500)
+    assert "outside the usual range: heart rate (50 to 100)" in out
+
+
 def test_a_long_recording_is_told_window_by_window(model, tmp_path, capsys):
     slow, fast = beats(60 * 250, 250, 60), beats(60 * 250, 250, 120)
     silence = np.zeros((12, 30 * 250))
