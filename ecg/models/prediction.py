@@ -23,8 +23,8 @@ from ecg.signals.quality import assess_quality
 RULES = ("clinical", "challenge")
 TIMELINE_WINDOW_S = 10.0
 # Of adults at rest; what is abnormal depends on age, sex and drugs, too. PR is 10 ms wider at
-# either end than textbooks have it, our median error; QTc ends at the limit for women (Rautaharju et al.,
-# Journal of the American College of Cardiology 53 (2009), 982-991).
+# either end than textbooks have it, our median error. QTc ends at the limit for women: Rautaharju
+# et al., Journal of the American College of Cardiology 53 (2009), 982-991.
 USUAL_RANGES = {
     "heart_rate_bpm": (50.0, 100.0),
     "pr_ms": (110.0, 210.0),
