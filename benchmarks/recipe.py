@@ -29,6 +29,7 @@ import csv
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,7 +133,7 @@ class Bench:
         return self.starts[key]
 
 
-def read_rows(file: Path) -> list[dict[str, str]]:
+def read_rows(file: Path, columns: Sequence[str] = COLUMNS) -> list[dict[str, str]]:
     """Return the rows that `write_rows` wrote; none where the file does not exist.
 
     Raises ValueError where the file has other columns.
@@ -141,15 +142,15 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return []
     with open(file, newline="") as text:
         lines = list(csv.reader(text))
-    if lines[:1] != [list(COLUMNS)] or any(len(line) != len(COLUMNS) for line in lines):
-        raise ValueError(f"{file}: expected rows of {', '.join(COLUMNS)}; found others")
-    return [dict(zip(COLUMNS, line, strict=True)) for line in lines[1:]]
+    if lines[:1] != [list(columns)] or any(len(line) != len(columns) for line in lines):
+        raise ValueError(f"{file}: expected rows of {', '.join(columns)}; found others")
+    return [dict(zip(columns, line, strict=True)) for line in lines[1:]]
 
 
-def write_rows(file: Path, rows: list[dict[str, str]]) -> None:
+def write_rows(file: Path, rows: list[dict[str, str]], columns: Sequence[str] = COLUMNS) -> None:
     """Write all rows, or leave the file unchanged if interrupted."""
     with written_whole(file) as unfinished, open(unfinished, "w", newline="") as text:
-        writer = csv.DictWriter(text, COLUMNS)
+        writer = csv.DictWriter(text, columns)
         writer.writeheader()
         writer.writerows(rows)
 

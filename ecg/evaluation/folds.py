@@ -145,7 +145,7 @@ def run_fold(fold: Fold) -> None:
     """
     started = time.monotonic()
     dataset = read_dataset(fold.dataset)
-    start = None if fold.pretraining is None else _read_start(fold.pretraining.file)
+    start = None if fold.pretraining is None else read_pretrained(fold.pretraining.file)
     kept, held_out = fold.split.kept, fold.split.held_out
     trainer = Trainer(fold.run, find_devices(), len(kept))
     model = fit(trainer, dataset, kept, start=start)
@@ -170,7 +170,8 @@ def read_fold_outputs(file: Path) -> FoldOutputs:
         return FoldOutputs(**(dict(stored) | {"training": json.loads(str(stored["training"]))}))
 
 
-def _read_start(file: Path) -> Start:
+def read_pretrained(file: Path) -> Start:
+    """Return the start that `run_pretraining` wrote."""
     with np.load(file, allow_pickle=False) as stored:
         weights = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
         return Start(weights, stored["prevalence"])

@@ -6,10 +6,34 @@ from pathlib import Path
 from ecg.records.leads import LEAD_SETS
 
 FORMAT = 5
+STARTER = "starter"  # the word for the models that the project ships
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 class ModelFolderError(ValueError):
-    """A model folder that is incomplete or damaged; the message names the file."""
+    """A model folder that is missing, incomplete, damaged or unsuitable; the message names the
+    file."""
+
+
+def find_model_folder(name_or_path: str | Path) -> Path:
+    """Return the model folder that a user names: a path, or "starter" for the shipped models.
+
+    A folder of the user's that is called so is "./starter"; a `Path` is always a path. Raises
+    ModelFolderError where no starter models are installed; whether a path leads to models is for
+    `find_models` to say.
+    """
+    if str(name_or_path) != STARTER or isinstance(name_or_path, Path):
+        return Path(name_or_path)
+    # An installed package contains them; in the repository they are at the root.
+    folders = [_PACKAGE / STARTER, _PACKAGE.parent / STARTER]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise ModelFolderError(
+        f"{STARTER}: no starter models are installed: expected the folder {folders[-1]}, found "
+        f"none (a folder of your own: ./{STARTER})"
+    )
 
 
 def model_paths(folder: str | Path, lead_set: int) -> tuple[Path, Path]:

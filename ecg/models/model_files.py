@@ -34,7 +34,8 @@ class TrainedModel:
     """A trained network and everything else that its answers depend on.
 
     decision: calibrates the probabilities and derives the labels from them. prevalence: (26,), the
-    share of training records with each class. training_log: how the network was trained and its
+    share of training records with each class; in fine-tuning, the start's for a class that none of
+    the records has. training_log: how the network was trained and its
     validation scores, as JSON can hold them.
     """
 

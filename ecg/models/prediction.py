@@ -191,6 +191,8 @@ def _training_records(log: dict) -> str:
     if n_simulated:
         text += f", {n_simulated:,} of them simulated"
     start = log.get("start")
+    if start and "digest" in start:
+        return f"{text}, starting from a model trained on {_training_records(start)}"
     return f"{text}, after {start['n_training']:,} simulated records" if start else text
 
 

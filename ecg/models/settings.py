@@ -11,6 +11,7 @@ from pathlib import Path
 import joblib
 
 from ecg.models.architectures import NAMES
+from ecg.models.descriptions import find_model_folder, find_models
 from ecg.records.leads import LEAD_SETS
 from ecg.runtime.command_line import parse_whole_number
 
@@ -30,7 +31,8 @@ class Settings:
     epochs: an upper limit; None for the method's number. cache: folder for prepared arrays; None
     for a temporary one. workers: processes that read records. time_limit_h: hours for all models.
     debug: whether errors show their traceback, see `ecg.runtime.command_line`. dask: address of a
-    scheduler; None to use this machine only.
+    scheduler; None to use this machine only. start: folder of the models that training goes on
+    from; None to train from scratch.
     """
 
     method: str = "multiscale_se"
@@ -43,6 +45,7 @@ class Settings:
     time_limit_h: float = 40.0
     debug: bool = False
     dask: str | None = None
+    start: Path | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -100,6 +103,12 @@ def _flag(text):
     return text == "1"
 
 
+def _model_folder(text):
+    folder = find_model_folder(text)
+    find_models(folder)  # raises ModelFolderError, a ValueError, where there are none
+    return folder
+
+
 def _address(text):
     if not _ADDRESS.fullmatch(text):
         raise ValueError(f"expected tcp://HOST:PORT or tls://HOST:PORT, found '{text}'")
@@ -118,4 +127,5 @@ _SETTINGS = {
     "ECG_TIME_LIMIT_H": ("time_limit_h", _hours),
     "ECG_DEBUG": ("debug", _flag),
     "ECG_DASK": ("dask", _address),
+    "ECG_START": ("start", _model_folder),
 }

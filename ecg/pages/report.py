@@ -194,9 +194,12 @@ def _sheet(files) -> dict:
 
 
 def _stages(description: dict) -> dict[str, dict]:
-    """Return the training history of each stage by name, in order of training."""
+    """Return the training history of each stage by name, in order of training.
+
+    Stages of a model that the training started from are not among them.
+    """
     stage, stages = description["training_log"], []
-    while stage:
+    while stage and "digest" not in stage:
         stages.insert(0, stage["history"])
         stage = stage.get("start")
     names = ("records",) if len(stages) == 1 else ("measurements alone", "simulated", "records")
@@ -216,6 +219,7 @@ def _card(description: dict) -> dict:
         "decision": f"{decision['rule']}, vote {decision['vote']}",
         "temperature": "-" if temperature is None else f"{temperature:.2f}",
         "training set": f"{training['n_training']} records",
+        "start": _start(training.get("start")),
         "validation set": f"{training['n_validation']} records",
         "validation scores": ", ".join(
             f"{name} {'-' if value is None else f'{value:.3f}'}"
@@ -230,3 +234,12 @@ def _card(description: dict) -> dict:
         "data fingerprint": training["data_fingerprint"],
         "versions": ", ".join(f"{name} {v}" for name, v in description["versions"].items()),
     }
+
+
+def _start(log: dict | None) -> str:
+    """Return what the training started from; log: of that."""
+    if not log:
+        return "random weights"
+    if "digest" not in log:
+        return f"pretrained on {log['n_training']} simulated records"
+    return f"a model trained on {log['n_training']} records, {log['digest'][:12]}"

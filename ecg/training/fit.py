@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import keras
 import numpy as np
 from scipy.special import expit, logit
 
 from ecg.models.decisions import (
+    Decision,
     best_metric,
     calibrate,
     decide,
@@ -18,6 +19,7 @@ from ecg.models.decisions import (
     pool_windows,
 )
 from ecg.models.devices import Devices, prepare_to_train
+from ecg.models.fine_tuning import FineTuningOptions
 from ecg.models.forward import logits_of
 from ecg.models.losses import class_weights, make_loss, make_targets
 from ecg.models.method import Method
@@ -66,12 +68,14 @@ class Start:
     """What a training starts from.
 
     weights: of the network, in Keras's order. prevalence: (26,), the share of each class among the
-    records that it was trained on. log: of that training, as a model's JSON holds it.
+    records that it was trained on. log: of that training, as a model's JSON holds it. decision: of
+    a finished model; None where the start is an earlier stage of the same training.
     """
 
     weights: list[np.ndarray]
     prevalence: np.ndarray
     log: dict = field(default_factory=dict)
+    decision: Decision | None = None
 
 
 class Trainer:
@@ -79,18 +83,28 @@ class Trainer:
 
     network: in the devices' precision. bags: the network over bags of windows that is trained;
     compiling it takes most of a short training. batch_size: of the stage on real records, of which
-    there are about `n_training`. A subclass may override `make_loss`, `make_optimizer` and
-    `make_batches`.
+    there are about `n_training`. fine_tuning: of a training that goes on from a finished model, the
+    options by which the run's method was changed, see `ecg.models.fine_tuning`. A subclass may
+    override `make_loss`, `make_optimizer` and `make_batches`.
     """
 
-    def __init__(self, run: TrainingRun, devices: Devices, n_training: int):
+    def __init__(
+        self,
+        run: TrainingRun,
+        devices: Devices,
+        n_training: int,
+        fine_tuning: FineTuningOptions | None = None,
+    ):
         prepare_to_train(devices)
         keras.utils.set_random_seed(run.seed)
         method = run.method
-        self.run, self.devices = run, devices
+        self.run, self.devices, self.fine_tuning = run, devices, fine_tuning
         keras.config.set_dtype_policy(devices.precision)
         try:
             self.network = build_network(method, run.lead_set, N_CLASSES)
+            if fine_tuning is not None and fine_tuning.layers == "output":
+                for layer in self.network.layers[:-1]:
+                    layer.trainable = False  # in batch normalisation, the averages stay too
             self.bags = bag_network(
                 self.network, method.training.bag_size, method.augmentation, method.preparation.fs
             )
@@ -127,6 +141,15 @@ class Trainer:
     def make_batches(self, dataset: Dataset, indices, weights, options: BagOptions) -> Bags:
         """Return the training batches of a stage; weights: of the classes, see `class_weights`."""
         return Bags(dataset, indices, weights, options)
+
+    def class_weights(self, labels) -> np.ndarray:
+        """Return the weight (26,) of each class in the loss; labels: (n_records, 26), bool.
+
+        In fine-tuning, a class that none of the records has weighs nothing: to a small folder of
+        one hospital, most findings are absent by chance or by practice.
+        """
+        weights = class_weights(self.run.method.loss, labels)
+        return weights if self.fine_tuning is None else weights * labels.any(axis=0)
 
     def train(
         self,
@@ -172,9 +195,11 @@ class Trainer:
             method.loss.n_alternatives,
             self.run.seed,
         )
-        weights = class_weights(method.loss, labels)
-        batches = self.make_batches(dataset, indices, weights, options)
-        return run_epochs(self.bags, batches, stage, validate)
+        batches = self.make_batches(dataset, indices, self.class_weights(labels), options)
+        first = []
+        if self.fine_tuning is not None:
+            first.append(_KeepOutputs(self.network.layers[-1], ~labels.any(axis=0)))
+        return run_epochs(self.bags, batches, stage, validate, first)
 
     def float32_network(self) -> keras.Model:
         """Return the network with its present weights in float32, in which all devices predict."""
@@ -189,7 +214,8 @@ class Trainer:
 
         Without a start the bias makes the network predict these frequencies: from a bias of 0 Adam
         needs hundreds of steps to learn just that, half of a short training on a small data set.
-        With a start, the bias is moved by the difference to the frequencies that it was trained on.
+        With a start, the bias is moved by the difference to the frequencies that it was trained on;
+        in fine-tuning, not that of a class that none of the records has.
         """
         for variable, value in zip(self.bags.variables, self._initial, strict=True):
             variable.assign(value)
@@ -199,7 +225,31 @@ class Trainer:
             output.bias.assign(bias)
         else:
             self.network.set_weights(start.weights)
-            output.bias.assign_add(bias - class_log_odds(start.prevalence))
+            shift = bias - class_log_odds(start.prevalence)
+            if self.fine_tuning is not None:
+                shift *= labels.any(axis=0)
+            output.bias.assign_add(shift)
+
+
+class _KeepOutputs(keras.callbacks.Callback):
+    """Undoes after each epoch what it changed in the output layer for some classes.
+
+    Their weight in the loss is 0, but weight decay and a softmax over all classes move them too.
+    layer: the dense one of the logits. kept: (26,), bool.
+    """
+
+    def __init__(self, layer, kept):
+        super().__init__()
+        self.layer, self.kept, self.before = layer, kept, None
+
+    def on_train_begin(self, logs=None):
+        self.before = self.layer.get_weights()
+
+    def on_epoch_end(self, epoch, logs=None):
+        after = self.layer.get_weights()
+        self.layer.set_weights(
+            [np.where(self.kept, old, new) for old, new in zip(self.before, after, strict=True)]
+        )
 
 
 def fit(
@@ -214,10 +264,14 @@ def fit(
 
     A share of the records is set aside as validation records: they choose the epoch and the
     learning rate, and fit the decision. time_limit_s, checkpoint: see `Stage`. start: of this
-    method and lead set; without it, training starts from the seed. Raises DatasetError where the
-    method's selection leaves no record to train on, and whatever `Trainer.train` raises.
+    method and lead set; without it, training starts from the seed. In fine-tuning the start is a
+    finished model, whose decision is kept where there are too few records to fit another.
+    Raises DatasetError where the method's selection leaves no record to train on, and whatever
+    `Trainer.train` raises.
     """
-    run = trainer.run
+    run, fine_tuning = trainer.run, trainer.fine_tuning
+    if (fine_tuning is None) != (start is None or start.decision is None):
+        raise ValueError("expected a finished model as the start of fine-tuning, and only of that")
     method, lead_set = run.method, run.lead_set
     kept, validation = _hold_out(run, dataset, indices)
     deviation = dataset.lead_deviation_mv[kept][:, lead_rows(lead_set)]
@@ -226,20 +280,27 @@ def fit(
         raise DatasetError(f"none of {len(kept)} records fits {method.selection}")
     options = method.training.scaled_to(len(selected))
     stage = Stage(f"{method.name}, {lead_set} leads", options, time_limit_s, checkpoint)
-    weights = class_weights(method.loss, dataset.labels[selected])
+    weights = trainer.class_weights(dataset.labels[selected])
     validate = _validation(trainer, dataset, validation, weights)
     log = trainer.train(stage, dataset, selected, start, validate)
     network = trainer.float32_network()
     truth, reward = dataset.labels[validation], read_weights()
     probabilities = predict_records(network, method, dataset, validation, lead_set)
-    if method.decision.fitted_on == "training":
+    validated_on_training = bool(np.array_equal(kept, validation))
+    fewest = 0 if fine_tuning is None else fine_tuning.fewest_to_refit
+    fitted_on = kept if method.decision.fitted_on == "training" else validation
+    decision_refitted = len(fitted_on) >= fewest
+    if not decision_refitted:
+        decision = start.decision
+    elif fitted_on is kept:
         of_kept = predict_records(network, method, dataset, kept, lead_set)
         decision = fit_decision(dataset.labels[kept], of_kept, reward, method.decision)
     else:
         decision = fit_decision(truth, probabilities, reward, method.decision)
     probabilities = calibrate(probabilities, decision.temperature)
-    validated_on_training = bool(np.array_equal(kept, validation))
-    if not validated_on_training:
+    if len(validation) < fewest:
+        decision = replace(decision, points=start.decision.points)
+    elif not validated_on_training:
         points = _fit_points(truth, probabilities, method.decision.calibrated)
         decision = replace(decision, points=points)
     scores = score(truth, decide(probabilities, decision), probabilities, reward).summary
@@ -254,12 +315,17 @@ def fit(
         "precision": trainer.devices.precision,
         "gpus": trainer.devices.gpus,
         "start": None if start is None else start.log,
+        "fine_tuning": None if fine_tuning is None else asdict(fine_tuning),
+        "decision_of_start": not decision_refitted,
         **log,
         "validation_scores": {
             name: None if math.isnan(value) else value for name, value in scores.items()
         },
     }
     prevalence = dataset.labels[kept].mean(axis=0)
+    if fine_tuning is not None:
+        absent = ~dataset.labels[selected].any(axis=0)
+        prevalence[absent] = start.prevalence[absent]  # for which their biases stand
     return TrainedModel(network, method, lead_set, decision, prevalence, training_log)
 
 

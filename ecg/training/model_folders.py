@@ -13,7 +13,8 @@ import numpy as np
 
 from ecg.models.descriptions import ModelFolderError, missing_models
 from ecg.models.devices import Devices, find_devices, keep_compiled
-from ecg.models.method import method_to_dict, with_epochs
+from ecg.models.fine_tuning import FineTuningOptions, fine_tuned, fine_tuning_for
+from ecg.models.method import Method, method_to_dict, with_epochs
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model, versions
 from ecg.models.registry import find_method, source_module
 from ecg.models.settings import Settings
@@ -25,6 +26,7 @@ from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import Dataset, prepare_dataset, read_dataset
 from ecg.training.fit import Trainer, TrainingError, TrainingRun, fit
 from ecg.training.pretraining import pretrain, simulated_for
+from ecg.training.starts import StartModel, find_start, read_start
 
 _WORK_FOLDER = ".training"  # in the model folder, until training is finished
 
@@ -34,7 +36,8 @@ class ModelTraining:
     """The training of one model; can be sent to another process.
 
     dataset, simulated: folders of the prepared records, see `read_dataset`; simulated is None
-    without pretraining. folder: where the model is saved. time_limit_s: for all its stages.
+    without pretraining. folder: where the model is saved. time_limit_s: for all its stages. start,
+    fine_tuning: the model that it goes on from, if any, and how.
     """
 
     run: TrainingRun
@@ -43,6 +46,8 @@ class ModelTraining:
     folder: Path
     checkpoint: Checkpoint
     time_limit_s: float
+    start: StartModel | None = None
+    fine_tuning: FineTuningOptions | None = None
 
 
 def train_model_folder(data_directory, model_directory, settings: Settings) -> None:
@@ -51,21 +56,32 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
     The time limit is divided evenly among the models that are still to train. If the same training
     was interrupted before, it resumes: finished models are kept, and the unfinished one continues
     after its last epoch. On a cluster or on GPUs several models are trained at once, see
-    `ecg.runtime.processes.jobs_at_once`.
-    Raises TrainingError while another training is using the model folder.
+    `ecg.runtime.processes.jobs_at_once`. With a start in the settings, each model goes on from the
+    one of its lead set there, without pretraining.
+    Raises TrainingError while another training is using the model folder, ModelFolderError where
+    the start lacks a model or has others than the settings ask for.
     """
     started = time.monotonic()
     method = with_epochs(find_method(settings.method, settings.preset), settings.epochs)
     devices = find_devices()
     print(devices, flush=True)
-    model_directory = make_folder(Path(model_directory).resolve())
+    model_directory = Path(model_directory).resolve()
+    starts = _find_starts(settings, method, model_directory)
+    make_folder(model_directory)
     with on_cluster(settings.dask) as client, _work_folder(model_directory) as work:
         cache = (settings.cache or work / "prepared").resolve()
         dataset = prepare_dataset(data_directory, method.preparation, cache, settings.workers)
         print(f"{len(dataset)} records to train on, {len(dataset.rejected)} left out", flush=True)
+        fine_tuning = fine_tuning_for(len(dataset)) if starts else None
+        if fine_tuning is not None:
+            method = with_epochs(fine_tuned(method, fine_tuning), settings.epochs)
+            print(_start_line(settings.start, fine_tuning), flush=True)
         simulated = simulated_for(method, cache, settings.workers)
         runs = [TrainingRun(method, lead_set, settings.seed) for lead_set in settings.lead_sets]
-        keys = {run: training_key(run, dataset, simulated, devices) for run in runs}
+        keys = {
+            run: training_key(run, dataset, simulated, devices, starts.get(run.lead_set))
+            for run in runs
+        }
         to_train = [run for run in runs if not _is_trained(model_directory, run, keys[run])]
 
         def plan(run: TrainingRun, n_rounds: int) -> ModelTraining:
@@ -79,6 +95,8 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
                 model_directory,
                 Checkpoint(work / f"{run.lead_set}_leads.npz", keys[run]),
                 left_s / n_rounds,
+                starts.get(run.lead_set),
+                fine_tuning,
             )
 
         if devices.jit_compile:
@@ -110,7 +128,11 @@ def train_model(training: ModelTraining) -> str:
 
 
 def training_key(
-    run: TrainingRun, dataset: Dataset, simulated: Dataset | None, devices: Devices
+    run: TrainingRun,
+    dataset: Dataset,
+    simulated: Dataset | None,
+    devices: Devices,
+    start: StartModel | None = None,
 ) -> str:
     """Return a key of everything that the trained model depends on, including the code."""
     dependencies = [
@@ -119,12 +141,32 @@ def training_key(
         run.seed,
         [dataset.fingerprint, dataset.sources.tolist()],
         None if simulated is None else simulated.fingerprint,
+        None if start is None else start.digest,
         devices.precision,
         versions(),
         digest_files(WEIGHTS_FILE),
     ]
-    modules = source_module(run.method), "ecg.training.pretraining", "ecg.training.fit"
-    return cache_key(dependencies, *modules)
+    modules = "ecg.training.pretraining", "ecg.training.starts"
+    return cache_key(dependencies, source_module(run.method), *modules)
+
+
+def _find_starts(
+    settings: Settings, method: Method, model_directory: Path
+) -> dict[int, StartModel]:
+    """Return the model that each lead set's training starts from; nothing without a start."""
+    if settings.start is None:
+        return {}
+    folder = settings.start.resolve()
+    if folder == model_directory:
+        raise ModelFolderError(
+            f"{folder}: expected another folder for the models than the one to start from"
+        )
+    return {lead_set: find_start(folder, method, lead_set) for lead_set in settings.lead_sets}
+
+
+def _start_line(folder: Path, options: FineTuningOptions) -> str:
+    layers = "the output layer" if options.layers == "output" else "all layers"
+    return f"starting from {folder}: training {layers} at {options.rate_share:g} of the usual rate"
 
 
 def _train(
@@ -132,13 +174,16 @@ def _train(
 ) -> str:
     """Pretrain on the simulated records, if any, train on the records, and save the model.
 
-    Return a line with its scores.
+    A training with a start goes on from that model instead. Return a line with its scores.
     """
     started = time.monotonic()
     checkpoint, time_limit_s = training.checkpoint, training.time_limit_s
     keras.backend.clear_session()  # frees the memory of the previous model
-    trainer = Trainer(training.run, devices, len(dataset))
     start = None
+    if training.start is not None:
+        start = read_start(training.start)
+        keras.backend.clear_session()
+    trainer = Trainer(training.run, devices, len(dataset), training.fine_tuning)
     if simulated is not None:
         # Real records matter most, so they get at least half of the time.
         start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
@@ -187,7 +232,10 @@ def _is_trained(folder: Path, run: TrainingRun, key: str) -> bool:
 
 
 def _was_cut(log: dict | None) -> bool:
-    return bool(log) and (log["cut_by_time_limit"] or _was_cut(log["start"]))
+    """Whether a stage of a training was; a model that it started from does not count."""
+    if not log or "digest" in log:
+        return False
+    return log["cut_by_time_limit"] or _was_cut(log["start"])
 
 
 def _scores_line(model: TrainedModel) -> str:

@@ -17,7 +17,7 @@ def test_an_empty_environment_gives_the_defaults():
     assert settings.workers >= 1
 
 
-def test_every_setting_is_read():
+def test_every_setting_is_read(untrained):
     assert read_settings(
         {
             "ECG_METHOD": "mtfnet",
@@ -30,9 +30,11 @@ def test_every_setting_is_read():
             "ECG_TIME_LIMIT_H": "1.5",
             "ECG_DEBUG": "1",
             "ECG_DASK": "tcp://10.0.0.1:8786",
+            "ECG_START": str(untrained),
         }
     ) == Settings(
-        *("mtfnet", "demo", (12, 2), 3, 7, Path("/cache"), 4, 1.5, True, "tcp://10.0.0.1:8786")
+        *("mtfnet", "demo", (12, 2), 3, 7, Path("/cache"), 4, 1.5, True, "tcp://10.0.0.1:8786"),
+        start=untrained,
     )
 
 
@@ -56,6 +58,7 @@ def test_every_setting_is_read():
         ("ECG_DASK", "10.0.0.1", "expected tcp://HOST:PORT or tls://HOST:PORT, found '10.0.0.1'"),
         ("ECG_TIME_LIMIT_H", "0", "expected a positive number of hours, found '0'"),
         ("ECG_TIME_LIMIT_H", "nan", "expected a positive number of hours, found 'nan'"),
+        ("ECG_START", "nowhere", "nowhere: expected a folder with trained models"),
     ],
 )
 def test_an_unknown_name_or_value_lists_the_known_ones(name, text, message):

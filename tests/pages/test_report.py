@@ -108,6 +108,19 @@ def test_all_training_stages_of_a_pretrained_model_are_drawn(data, untrained, tm
     assert ">validation<" in training
 
 
+def test_a_model_that_the_training_started_from_is_named_but_not_drawn(data, untrained, tmp_path):
+    model = shutil.copytree(untrained, tmp_path / "model")
+    description = json.loads((model / "2_leads.json").read_text())
+    before = {"digest": "0f" * 32, "method": "multiscale_se", "n_training": 517, "start": None}
+    description["training_log"]["start"] = before
+    (model / "2_leads.json").write_text(json.dumps(description))
+    page = tmp_path / "page.html"
+    main([str(model), *(str(data / name) for name in ("labels/2", "outputs")), str(page)])
+    text = page.read_text()
+    assert "a model trained on 517 records, 0f0f0f0f0f0f<" in text
+    assert ">records<" in text.split('aria-label="Training of 2 leads"')[1].split("</svg>")[0]
+
+
 def test_an_unreadable_header_is_named_on_the_page(data, untrained, tmp_path):
     labels = shutil.copytree(data / "labels" / "2", tmp_path / "labels")
     header = labels / "T020003.hea"

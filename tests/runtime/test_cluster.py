@@ -181,3 +181,14 @@ def test_one_worker_is_a_cluster_too(data, without, tmp_path):
     assert "epoch" not in printed
     expected = {name: content for name, content in without[0].items() if name.startswith("2_")}
     assert weights(tmp_path / "model") == expected
+
+
+def test_a_worker_goes_on_from_a_start_as_this_machine_does(data, untrained, tmp_path):
+    settings = {"ECG_START": str(untrained), "ECG_LEADS": "2"}
+    finish(launch("tests.training_process", data, tmp_path / "here", **settings))
+    with cluster(tmp_path / "log", 1) as (address, _):
+        model = tmp_path / "there"
+        settings["ECG_DASK"] = address
+        printed = finish(launch("tests.training_process", data, model, **settings))
+    assert "epoch" not in printed
+    assert weights(model) == weights(tmp_path / "here") != {}

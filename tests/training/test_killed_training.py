@@ -30,10 +30,10 @@ def data(tmp_path_factory):
     return training, folder / "test"
 
 
-def start(data, model, *options, lead_sets=LEAD_SETS) -> subprocess.Popen:
+def start(data, model, *options, lead_sets=LEAD_SETS, **settings) -> subprocess.Popen:
     """A training in a session of its own, so that it can be killed with all its processes."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith("ECG_")}
-    environ = clean | {"ECG_LEADS": ",".join(map(str, lead_sets)), "ECG_WORKERS": "2"}
+    environ = clean | {"ECG_LEADS": ",".join(map(str, lead_sets)), "ECG_WORKERS": "2"} | settings
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training_process", data[0], model, *options],
         cwd=ROOT,
@@ -110,6 +110,23 @@ def test_a_training_killed_in_its_midst_comes_to_the_same(data, tmp_path):
     printed = finish(start_short(model))
     assert "multiscale_se, 2 leads: resumed after epoch" in printed
     assert "preparing" not in printed
+    assert weights(model) == weights(whole)
+    assert_nothing_is_left(model, [2])
+
+
+@pytest.mark.contract
+def test_a_fine_tuning_killed_in_its_midst_comes_to_the_same(data, untrained, tmp_path):
+    def start_short(model):
+        return start(data, model, "--one-stage", lead_sets=[2], ECG_START=str(untrained))
+
+    whole, model = tmp_path / "whole", tmp_path / "model"
+    finish(start_short(whole))
+    process = start_short(model)
+    for line in process.stdout:
+        if line.startswith("multiscale_se, 2 leads, epoch 2/3"):
+            break
+    assert kill_after(process, 0, all_of_it=True)
+    assert "multiscale_se, 2 leads: resumed after epoch" in finish(start_short(model))
     assert weights(model) == weights(whole)
     assert_nothing_is_left(model, [2])
 

@@ -1,12 +1,14 @@
 import errno
 import fcntl
 import os
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ecg.models.descriptions import ModelFolderError
 from ecg.models.devices import Devices
 from ecg.models.model_files import load_trained_model
 from ecg.models.settings import Settings
@@ -74,7 +76,7 @@ def trainings(monkeypatch):
         seen.calls.append(call)
         seen.now_s += seen.take_s.pop(0) if seen.take_s else 1.0
 
-    def trainer(run, devices, n_training):
+    def trainer(run, devices, n_training, fine_tuning):
         return SimpleNamespace(run=run, n_training=n_training)
 
     def pretrain(trainer, simulated, time_limit_s, checkpoint):
@@ -193,9 +195,49 @@ def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_
     assert [call[1] for call in trainings.calls if call[0] == "real"] == [6, 3, 2]
 
 
-@pytest.mark.parametrize("change", ["seed", "epochs", "record", "weights", "code"])
+@pytest.mark.training
+@pytest.mark.usefixtures("pretrained", "without_graphs")
+def test_training_goes_on_from_a_start_without_simulated_records(
+    training_folder, untrained, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(pretraining, "simulate_folder", lambda *_: pytest.fail("simulated"))
+    settings = Settings(workers=1, lead_sets=(3, 2), start=untrained)
+    for _ in range(2):
+        train_model_folder(training_folder, tmp_path, settings)
+    assert names_in(tmp_path) == models_of(3, 2)
+    for lead_set in (3, 2):
+        model, before = (load_trained_model(f, lead_set) for f in (tmp_path, untrained))
+        assert model.training_log["start"]["n_training"] == 15
+        assert model.training_log["fine_tuning"]["layers"] == "output"
+        for one, other in zip(
+            model.network.layers[-1].get_weights(),
+            before.network.layers[-1].get_weights(),
+            strict=True,
+        ):
+            assert not np.array_equal(one, other)
+    printed, _ = capsys.readouterr()
+    assert f"starting from {untrained}: training the output layer at 0.5 of the usual" in printed
+    assert printed.count("already trained, kept") == 2
+
+
+def test_a_start_that_does_not_fit_is_told_before_anything_is_prepared(
+    pretrained, training_folder, untrained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(model_folders, "prepare_dataset", lambda *_: pytest.fail("prepared"))
+    settings = Settings(workers=1, lead_sets=(3, 2), start=untrained)
+    with pytest.raises(ModelFolderError, match="expected another folder for the models"):
+        train_model_folder(training_folder, untrained, settings)
+    start = tmp_path / "start"
+    shutil.copytree(untrained, start)
+    (start / "2_leads.json").unlink()
+    with pytest.raises(ModelFolderError, match=r"2_leads\.json: expected a trained model"):
+        train_model_folder(training_folder, tmp_path / "model", replace(settings, start=start))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("change", ["seed", "epochs", "record", "weights", "code", "start"])
 def test_a_model_is_kept_only_where_the_training_would_come_to_the_same(
-    change, tmp_path, trainings, monkeypatch
+    change, untrained, tmp_path, trainings, monkeypatch
 ):
     method = narrow_method("multiscale_se", epochs=3)
     monkeypatch.setattr(model_folders, "find_method", lambda name, preset: method)
@@ -212,6 +254,15 @@ def test_a_model_is_kept_only_where_the_training_would_come_to_the_same(
         write_record(data, "T120001", beats(4000, 500), 500)
     elif change == "weights":
         (folder / "2_leads.weights.h5").write_bytes(b"cut off")
+    elif change == "start":
+        shutil.copytree(untrained, tmp_path / "start")
+        settings = replace(settings, start=tmp_path / "start")
+        train_model_folder(data, folder, settings)
+        description = tmp_path / "start" / "2_leads.json"
+        description.write_text(
+            description.read_text().replace('"n_training": 15', '"n_training": 9')
+        )
+        trainings.calls.pop()
     else:
         monkeypatch.setattr(model_folders, "digest_files", lambda *paths: "of other code")
     train_model_folder(data, folder, settings)
