@@ -72,8 +72,8 @@ _STEPS = "no ECG: it has steps or one-sided edges in place of heartbeats"
 _SPIKES = "no ECG: its spikes are too narrow for heartbeats, and irregular"
 _UNLIKE = "no ECG that can be judged: what stands out has no common shape, as heartbeats have"
 _RATE = (
-    f"no ECG: a heart beats {_RATES_BPM[0]:g} to {_RATES_BPM[1]:g} times a minute, this is faster "
-    "or slower"
+    f"no ECG: its rate is not that of a heart, {_RATES_BPM[0]:g} to {_RATES_BPM[1]:g} beats a "
+    "minute"
 )
 _AT_OTHER_RATES = (_NOISE, _SLOW, _STEPS, _RATE)  # what an ECG at a wrong sampling rate shows
 _RATE_FACTORS = (4.0, 0.25, 5.0, 0.2)  # twice or half the true rate gives what hearts do as well
