@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ecg.records.leads import TWELVE_LEADS
-from ecg.simulation.heart import LEAD_FIELD, Heart, beat_table, dipole, twelve_leads
+from ecg.simulation.heart import Heart, beat_table, dipole, lead_field, twelve_leads
 from ecg.simulation.rhythms import Rhythm
 
 # Criteria. AHA: the AHA/ACCF/HRS recommendations for the standardization and interpretation of the
@@ -102,6 +102,9 @@ def _rhythm_diagnoses(rhythm, heart) -> set[str]:
     if rhythm.kind != "sinus":
         name = {"fibrillation": {"AF"}, "flutter": {"AFL"}, "junctional": set()}[rhythm.kind]
         return name | ({"Brady"} if rhythm.rate_bpm < SLOW_BPM else set())
+    if rhythm.av_block:
+        # Annotators name the block, which is not scored, and the ventricular rate.
+        return {"Brady"} if rhythm.rate_bpm < SLOW_BPM else set()
     found = set()
     arrhythmic = rhythm.variation_s > SINUS_ARRHYTHMIA_S
     if arrhythmic:
@@ -136,7 +139,7 @@ class _BeatLeads:
         n_samples = round((heart.qt_s + 0.1) * _MEASURING_FS)
         table = beat_table(heart, "no P")
         leads = twelve_leads(
-            LEAD_FIELD @ dipole(np.zeros(1), table[None], _MEASURING_FS, n_samples)
+            lead_field(heart) @ dipole(np.zeros(1), table[None], _MEASURING_FS, n_samples)
         )
         end = round(heart.qrs_s * _MEASURING_FS)
         self.qrs = leads[:, :end]

@@ -21,9 +21,11 @@ class Population:
     """How common each mechanism is among the patients of a source.
 
     fibrillation, flutter, junctional, paced: shares of all patients; the rest have sinus rhythm.
-    slow, fast, sinus_arrhythmia, premature_atrial, long_pr: shares of those in sinus rhythm.
+    slow, fast, sinus_arrhythmia, premature_atrial, long_pr, av_block: shares of those in sinus
+    rhythm; av_block: of second or third degree.
     premature_ventricular: share of those in sinus rhythm or atrial fibrillation.
-    long_qt, flat_t, inverted_t: shares of those without bundle branch block.
+    long_qt, flat_t, inverted_t, st_depressed, st_elevated: shares of those without bundle branch
+    block.
     Other shares are of all patients. age_mean, age_sd: years.
     """
 
@@ -37,6 +39,7 @@ class Population:
     premature_atrial: float = 0.05
     premature_ventricular: float = 0.04
     long_pr: float = 0.06
+    av_block: float = 0.012
     left_block: float = 0.02
     right_block: float = 0.06
     incomplete_right: float = 0.03
@@ -50,6 +53,8 @@ class Population:
     long_qt: float = 0.04
     flat_t: float = 0.10
     inverted_t: float = 0.06
+    st_depressed: float = 0.05
+    st_elevated: float = 0.03
     age_mean: float = 59.0
     age_sd: float = 17.0
 
@@ -60,6 +65,7 @@ class Population:
             (self.left_block, self.right_block, self.incomplete_right, self.nonspecific_block),
             (self.left_anterior, self.left_axis, self.right_axis),
             (self.flat_t, self.inverted_t),
+            (self.st_depressed, self.st_elevated),
         ):
             if min(group) < 0 or sum(group) > 1:
                 raise ValueError(f"expected shares that sum to at most 1, found {group}")
@@ -109,6 +115,8 @@ def _draw_rhythm(population, age, sex, rng) -> Rhythm:
         mode = PACING_MODES[rng.choice(4, p=(0.2, 0.35, 0.25, 0.2))]
         rate = float(rng.choice([60, 65, 70, 75, 80]))
         return Rhythm(kind, rate, pacing=mode, atrial_hz=rng.uniform(5, 8))
+    if rng.random() < population.av_block:
+        return _draw_av_block(rng)
     rate = _draw_sinus_rate(population, age, sex, rng)
     youth = (95 - age) / 77  # respiratory variation decreases with age
     variation = rng.uniform(0.01, 0.04 + 0.06 * youth) * min(1.0, 70 / rate)
@@ -121,6 +129,21 @@ def _draw_rhythm(population, age, sex, rng) -> Rhythm:
         breath_hz=rng.uniform(0.18, 0.32),
         premature_atrial=_premature_share(population.premature_atrial, rng),
         premature_ventricular=ventricular,
+    )
+
+
+def _draw_av_block(rng) -> Rhythm:
+    block, cycle = (("Mobitz I", 0), ("Mobitz II", 2), ("Mobitz II", 0), ("complete", 2))[
+        rng.choice(4, p=(0.4, 0.25, 0.1, 0.25))
+    ]
+    atrial_bpm = _draw_within(60, 100, lambda: rng.normal(78, 11))
+    if block == "complete":
+        rate_bpm = rng.uniform(33, 52)
+    else:
+        cycle = cycle or int(rng.integers(3, 6))
+        rate_bpm = atrial_bpm * (cycle - 1) / cycle
+    return Rhythm(
+        "sinus", rate_bpm, av_block=block, av_cycle=cycle or 2, atrial_hz=atrial_bpm / 60
     )
 
 

@@ -229,7 +229,7 @@ def patients() -> list:
 def measured(seed: int) -> Measurements | None:
     patient, beats, _ = patients()[seed]
     rng = np.random.default_rng([8, seed])
-    recorder = Recorder(loose_electrode=0.0)
+    recorder = Recorder(loose_electrode=0.0, swapped_electrodes=0.0)
     signal = heart_signal(patient, *beats, SECONDS, recorder.fs, rng)
     recording = record_signal(signal, recorder, rng)
     return measure(recording / recorder.adc_gain, recorder.fs)

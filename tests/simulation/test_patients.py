@@ -40,6 +40,8 @@ def test_a_normal_heart_has_only_sinus_rhythm():
         (Rhythm("flutter", 150), {"AFL"}),
         (Rhythm("junctional", 45), {"Brady"}),
         (Rhythm("paced", 70), {"PR"}),
+        (Rhythm(rate_bpm=40, av_block="complete"), {"Brady"}),
+        (Rhythm(rate_bpm=64, av_block="Mobitz I", av_cycle=5), set()),
     ],
 )
 def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
