@@ -85,8 +85,8 @@ class Heart:
     pr_s, qrs_s, qt_s: intervals, s.
     axis_deg, qrs_mv: frontal axis, clockwise from lead I, and amplitude of the main QRS vector.
     main_width: width of the main QRS vector, a standard deviation, relative to `qrs_s`.
-    last_share, last_axis_deg: of the last QRS vector: amplitude relative to the main one, and angle
-    to it.
+    first_share, late_share, last_share: frontal amplitudes of the other QRS vectors, relative to
+    the main one. first_turn_deg, late_turn_deg, last_turn_deg: their angles to it.
     septal_mv: forward part of the first QRS vector, which causes the R waves in V1 to V3.
     main_back_mv, back_mv: backward parts of the main and the late QRS vector, which reduce them.
     infarct: "", "inferior", "anterior" or "lateral": the wall that causes Q waves.
@@ -94,8 +94,8 @@ class Heart:
     fascicle_blocked: left anterior fascicular block; `axis_deg` must be chosen to match.
     t_mv, t_axis_deg, t_back_mv: frontal amplitude and axis, and backward part, of the T wave.
     st_mv, st_axis_deg, st_back_mv: the same of a deviation of the ST segment.
-    p_s, p_mv, p_axis_deg: duration, frontal amplitude and axis of the P wave. p_back_mv: backward
-    part of the left atrium's wave, half that of the right atrium's forward part.
+    p_s, p_mv, p_axis_deg: duration, frontal amplitude and axis of the P wave. p_forward_mv: forward
+    part of the right atrium's wave; p_back_mv: backward part of the left atrium's.
     ectopic_axis_deg, ectopic_mv, ectopic_back_mv, ectopic_qrs_s: QRS of premature ventricular
     beats.
     spike_mv: amplitude of pacing spikes.
@@ -110,8 +110,12 @@ class Heart:
     axis_deg: float = 50.0
     qrs_mv: float = 0.8
     main_width: float = 0.085
+    first_share: float = 0.2
+    late_share: float = 0.3
     last_share: float = 0.3
-    last_axis_deg: float = -150.0
+    first_turn_deg: float = 140.0
+    late_turn_deg: float = 10.0
+    last_turn_deg: float = -150.0
     septal_mv: float = 0.27
     main_back_mv: float = 0.04
     back_mv: float = 0.6
@@ -127,6 +131,7 @@ class Heart:
     p_s: float = 0.105
     p_mv: float = 0.1
     p_axis_deg: float = 75.0
+    p_forward_mv: float = 0.05
     p_back_mv: float = 0.025
     ectopic_axis_deg: float = 90.0
     ectopic_mv: float = 1.3
@@ -191,14 +196,17 @@ def beat_table(heart: Heart, kind: str) -> np.ndarray:
         # From the apex of the right ventricle to the left, upwards and backwards.
         table[3] = _spike(-_SPIKE_LEAD_S, heart.spike_mv)
         table[4:8] = _spread(heart.ectopic_qrs_s, heart.qrs_mv, -70.0, 0.5)
-        table[8:10] = _t_wave(heart.qt_s, 0.4 * heart.qrs_mv, 110.0, -0.25)
+        table[8:10] = _t_wave(heart.qt_s, heart.ectopic_qrs_s, 0.4 * heart.qrs_mv, 110.0, -0.25)
     elif kind == "premature ventricular":
         size, axis, back = heart.ectopic_mv, heart.ectopic_axis_deg, heart.ectopic_back_mv
         table[4:8] = _spread(heart.ectopic_qrs_s, size, axis, back)
-        table[8:10] = _t_wave(heart.qt_s + 0.02, 0.3 * size, axis + 180, -0.3 * back)
+        qt_s = heart.qt_s + 0.02
+        table[8:10] = _t_wave(qt_s, heart.ectopic_qrs_s, 0.3 * size, axis + 180, -0.3 * back)
     else:
         table[4:8] = _ventricles(heart)
-        table[8:10] = _t_wave(heart.qt_s, heart.t_mv, heart.t_axis_deg, heart.t_back_mv)
+        table[8:10] = _t_wave(
+            heart.qt_s, heart.qrs_s, heart.t_mv, heart.t_axis_deg, heart.t_back_mv
+        )
         table[10] = _st_segment(heart)
     return table
 
@@ -278,11 +286,11 @@ def _spike(centre_s, size_mv) -> np.ndarray:
 def _atria(heart, kind) -> list[np.ndarray]:
     """Return the right and left atrial wave; a premature beat starts low in an atrium."""
     turn = -110.0 if kind == "premature atrial" else 0.0
-    onset, length, size, back = -heart.pr_s, heart.p_s, heart.p_mv, heart.p_back_mv
+    onset, length, size = -heart.pr_s, heart.p_s, heart.p_mv
     axis = heart.p_axis_deg + turn
     return [
-        _row(onset + 0.35 * length, 0.17 * length, 0.9 * size, axis + 7, -2 * back),
-        _row(onset + 0.65 * length, 0.17 * length, 0.8 * size, axis - 7, back),
+        _row(onset + 0.35 * length, 0.17 * length, 0.9 * size, axis + 7, -heart.p_forward_mv),
+        _row(onset + 0.65 * length, 0.17 * length, 0.8 * size, axis - 7, heart.p_back_mv),
     ]
 
 
@@ -296,8 +304,8 @@ def _ventricles(heart) -> list[np.ndarray]:
     narrow = heart.main_width
     if heart.conduction == "left":
         # No septal vector from the left: slow and notched, to the left and backwards throughout.
-        return _spread(length, size, axis, 0.75 * size)
-    first = (0.2, axis + 140, -heart.septal_mv)  # septal activation, from the left
+        return _spread(length, size, axis, 1.2 * back)
+    first = (heart.first_share, axis + heart.first_turn_deg, -heart.septal_mv)  # septal activation, from the left
     if heart.infarct:
         share, first_axis, first_back = _INFARCTS[heart.infarct]
         first = (share, first_axis, first_back * size)
@@ -325,15 +333,24 @@ def _ventricles(heart) -> list[np.ndarray]:
     return [
         _row(2.5 * width * length, width * length, first[0] * size, *first[1:]),
         _row((0.44 + shift) * length, narrow * length, size, axis, heart.main_back_mv),
-        _row((0.60 + shift) * length, narrow * length, 0.3 * size, axis + 10, back),
+        _row((0.60 + shift) * length, 0.095 * length, *_late_vector(heart)),
         _row(0.79 * length, 0.075 * length, *_last_vector(heart)),
     ]
+
+
+def _late_vector(heart) -> tuple[float, float, float]:
+    """Return the frontal amplitude, axis and backward part of the activation of the left wall."""
+    return (
+        heart.late_share * heart.qrs_mv,
+        heart.axis_deg + heart.late_turn_deg,
+        heart.back_mv,
+    )
 
 
 def _last_vector(heart) -> tuple[float, float, float]:
     """Return the frontal amplitude, axis and backward part of the activation of the bases."""
     size = heart.last_share * heart.qrs_mv
-    return size, heart.axis_deg + heart.last_axis_deg, size
+    return size, heart.axis_deg + heart.last_turn_deg, size
 
 
 def _spread(length, size, axis, back) -> list[np.ndarray]:
@@ -346,12 +363,12 @@ def _spread(length, size, axis, back) -> list[np.ndarray]:
     ]
 
 
-def _t_wave(qt_s, size, axis, back) -> list[np.ndarray]:
+def _t_wave(qt_s, qrs_s, size, axis, back) -> list[np.ndarray]:
     """Return the slow rise and the faster fall of a T wave, which ends at `qt_s`."""
-    width = 0.085 * qt_s
+    width = 0.11 * (qt_s - qrs_s)
     return [
-        _row(qt_s - 3.3 * width, 1.5 * width, 0.5 * size, axis, 0.5 * back),
-        _row(qt_s - 2.0 * width, width, 0.7 * size, axis, 0.7 * back),
+        _row(qt_s - 4.0 * width, 1.8 * width, 0.55 * size, axis, 0.55 * back),
+        _row(qt_s - 2.5 * width, width, 0.65 * size, axis, 0.65 * back),
     ]
 
 

@@ -33,9 +33,10 @@ class Recorder:
     resolution_mv: step of the converter, before values are written at `adc_gain`; 0 for a finer one.
     wander_mv, mains_mv, muscle_mv, motion_mv: median amplitude of baseline wander, power line
     interference, muscle noise (white, standard deviation) and motion artefacts (decaying steps) at
-    an electrode.
+    an electrode. trunk_share: muscle noise elsewhere, relative to that at the arms.
     motion_per_min: motion artefacts per minute.
-    size_spread: recordings differ in amplitudes by a factor of about exp(size_spread).
+    size_spread, muscle_spread: recordings differ in amplitudes, and in muscle noise, by a factor of
+    about exp(spread).
     loose_electrode: share of recordings with a loose electrode.
     swapped_electrodes: share of recordings in which two electrodes are swapped: those of the arms,
     or two neighbours on the chest.
@@ -48,11 +49,13 @@ class Recorder:
     resolution_mv: float = 0.0
     mains_hz: float = 50.0
     wander_mv: float = 0.015
-    mains_mv: float = 0.001
+    mains_mv: float = 0.0006
     muscle_mv: float = 0.0012
+    trunk_share: float = 1.0
     motion_mv: float = 0.3
     motion_per_min: float = 0.3
     size_spread: float = 0.8
+    muscle_spread: float = 0.55
     loose_electrode: float = 0.004
     swapped_electrodes: float = 0.003
 
@@ -111,8 +114,12 @@ def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
     n = len(_ELECTRODES)
     time = np.arange(n_samples) / recorder.fs
     wander, mains, muscle = (
-        size * rng.lognormal(0.0, recorder.size_spread)
-        for size in (recorder.wander_mv, recorder.mains_mv, recorder.muscle_mv)
+        size * rng.lognormal(0.0, spread)
+        for size, spread in (
+            (recorder.wander_mv, recorder.size_spread),
+            (recorder.mains_mv, recorder.size_spread),
+            (recorder.muscle_mv, recorder.muscle_spread),
+        )
     )
     # Amplitude and phase of each frequency differ between electrodes: random sums of the same sines
     # and cosines.
@@ -125,7 +132,8 @@ def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
     waves = np.concatenate([np.sin(angles), np.cos(angles)])
     waves[np.tile(frequencies >= recorder.fs / 2, 2)] = 0.0
     noise = (rng.standard_normal((n, len(waves))) * np.tile(sizes, 2)).astype(np.float32) @ waves
-    muscle_mv = muscle * rng.lognormal(0.0, 0.4, (n, 1)).astype(np.float32)  # per electrode
+    muscle_mv = muscle * rng.lognormal(0.0, 0.5, (n, 1)).astype(np.float32)  # per electrode
+    muscle_mv[2:] *= recorder.trunk_share
     noise += muscle_mv * rng.standard_normal((n, n_samples), np.float32)
     for _ in range(rng.poisson(recorder.motion_per_min * time[-1] / 60)):
         onset = rng.integers(n_samples)

@@ -52,9 +52,8 @@ def simulate_record(name: str, source: Source, lead_set: int, rng) -> tuple[Head
     patient = draw_patient(source.population, rng)
     duration_s = rng.uniform(*source.duration_s)
     onsets, kinds = beat_times(patient.rhythm, duration_s, rng)
-    dx = annotate(
-        diagnose(patient, visible_beat_kinds(onsets, kinds, duration_s)), source.habits, rng
-    )
+    visible = visible_beat_kinds(onsets, kinds, duration_s)
+    dx = annotate(diagnose(patient, visible, source.habits.limits), source.habits, rng)
     signal = heart_signal(patient, onsets, kinds, duration_s, recorder.fs, rng)
     recording = record_signal(signal, recorder, rng)
     rows = lead_rows(lead_set)

@@ -13,7 +13,6 @@ AV_BLOCKS = ("Mobitz I", "Mobitz II", "complete")
 _WENCKEBACH_S = 0.11  # by which the second PR interval of a cycle exceeds the first one,
 _WENCKEBACH_DECAY = 0.45  # and each further increment relative to the one before
 
-_JITTER = 0.012  # standard deviation of the intervals of a regular rhythm, relative
 # Coupling intervals and pauses as shares of the basic interval. A premature atrial beat resets the
 # sinus node, so that the pause is little longer than one interval; a premature ventricular beat
 # does not, so that the next sinus beat comes when it was due (full compensatory pause).
@@ -29,6 +28,7 @@ class Rhythm:
 
     kind: one of RHYTHMS.
     rate_bpm: mean ventricular rate without premature beats.
+    jitter: standard deviation of the intervals of a regular rhythm, relative to their mean.
     variation_s: range of the sinus interval over a breath. breath_hz: respiratory rate.
     irregularity: standard deviation of the intervals in fibrillation, relative to their mean.
     premature_atrial, premature_ventricular: probability of a premature beat after each beat; if not
@@ -43,6 +43,7 @@ class Rhythm:
 
     kind: str = "sinus"
     rate_bpm: float = 70.0
+    jitter: float = 0.012
     variation_s: float = 0.03
     breath_hz: float = 0.25
     irregularity: float = 0.2
@@ -117,7 +118,7 @@ def _blocked_beats(rhythm, duration_s, rng) -> tuple[np.ndarray, list[str]]:
     def regular(mean_s) -> list[float]:
         times = [-0.5 - rng.uniform(0.0, 1.0) * mean_s]
         while times[-1] < end_s:
-            times.append(times[-1] + mean_s * (1 + _JITTER * rng.standard_normal()))
+            times.append(times[-1] + mean_s * (1 + rhythm.jitter * rng.standard_normal()))
         return times
 
     p_waves = regular(1 / rhythm.atrial_hz)
@@ -168,6 +169,6 @@ def _intervals(rhythm, rng):
 
     def breathing(time):
         wave = np.sin(2 * np.pi * rhythm.breath_hz * time + phase)
-        return mean * (1 + _JITTER * rng.standard_normal()) + swing * wave
+        return mean * (1 + rhythm.jitter * rng.standard_normal()) + swing * wave
 
     return breathing
