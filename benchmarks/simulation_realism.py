@@ -65,7 +65,17 @@ UNITS |= dict.fromkeys(RHYTHM[1:], "ms") | dict.fromkeys(INTERVALS[:4], "ms")
 UNITS |= {"QRS axis": "degrees", "T axis": "degrees", "QRS share above 40 Hz": "dB"}
 UNITS |= dict.fromkeys(NOISE, "uV") | {"noise, noisiest lead / median": ""}
 UNITS = dict.fromkeys(WAVES, "mV") | UNITS
-BY_LABEL = ("heart rate", "RR deviation", "PR", "QRS", "QTc", "QRS axis", "QRS II", "QRS V1", "T V5")
+BY_LABEL = (
+    "heart rate",
+    "RR deviation",
+    "PR",
+    "QRS",
+    "QTc",
+    "QRS axis",
+    "QRS II",
+    "QRS V1",
+    "T V5",
+)
 
 
 @dataclass(frozen=True)
@@ -183,7 +193,9 @@ def _noise(signal, fs) -> dict[str, float]:
     lines = []
     for hz in _MAINS_HZ:
         near = density[LEAD["II"], np.abs(frequencies - hz) < 0.4].max(initial=0.0)
-        around = density[LEAD["II"], (np.abs(frequencies - hz) > 1) & (np.abs(frequencies - hz) < 4)]
+        around = density[
+            LEAD["II"], (np.abs(frequencies - hz) > 1) & (np.abs(frequencies - hz) < 4)
+        ]
         lines.append(max(near - np.median(around), 0.0) * 1.5 * step)  # the window's bandwidth
     values["mains II"] = np.sqrt(max(lines))
     return values
@@ -253,7 +265,9 @@ def _text(quantiles) -> str:
 def measure_folder(folder) -> list[Measured]:
     """Measure the records of a folder, and say how many could be."""
     files = find_records(folder)
-    found = Parallel(n_jobs=read_settings().workers)(delayed(measure_record)(record) for record in files)
+    found = Parallel(n_jobs=read_settings().workers)(
+        delayed(measure_record)(record) for record in files
+    )
     kept = [measured for measured in found if measured is not None]
     print(f"{folder}: {len(kept)} of {len(files)} records measured")
     return kept

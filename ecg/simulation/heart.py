@@ -305,7 +305,11 @@ def _ventricles(heart) -> list[np.ndarray]:
     if heart.conduction == "left":
         # No septal vector from the left: slow and notched, to the left and backwards throughout.
         return _spread(length, size, axis, 1.2 * back)
-    first = (heart.first_share, axis + heart.first_turn_deg, -heart.septal_mv)  # septal activation, from the left
+    first = (
+        heart.first_share,
+        axis + heart.first_turn_deg,
+        -heart.septal_mv,
+    )  # septal activation, from the left
     if heart.infarct:
         share, first_axis, first_back = _INFARCTS[heart.infarct]
         first = (share, first_axis, first_back * size)

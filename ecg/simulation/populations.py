@@ -146,9 +146,7 @@ def _draw_av_block(rng) -> Rhythm:
     else:
         cycle = cycle or int(rng.integers(3, 6))
         rate_bpm = atrial_bpm * (cycle - 1) / cycle
-    return Rhythm(
-        "sinus", rate_bpm, av_block=block, av_cycle=cycle or 2, atrial_hz=atrial_bpm / 60
-    )
+    return Rhythm("sinus", rate_bpm, av_block=block, av_cycle=cycle or 2, atrial_hz=atrial_bpm / 60)
 
 
 def _draw_sinus_rate(population, age, sex, rng) -> float:
@@ -166,7 +164,7 @@ def _premature_share(share, rng) -> float:
     """Draw the probability of a premature beat after each beat: 0, low, or 1 (bigeminy)."""
     if rng.random() >= share:
         return 0.0
-    return 1.0 if rng.random() < 0.08 else rng.uniform(0.04, 0.25)
+    return 1.0 if rng.random() < 0.06 else rng.uniform(0.04, 0.25)
 
 
 def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
@@ -204,12 +202,12 @@ def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
 def _draw_qrs_loop(rng) -> dict[str, float]:
     """Draw how the QRS vectors differ from the main one, as fields of `Heart`."""
     return {
-        "main_width": rng.uniform(0.062, 0.092),
+        "main_width": rng.uniform(0.066, 0.09),
         "first_share": min(rng.lognormal(np.log(0.09), 0.5), 0.4),
-        "late_share": min(rng.lognormal(np.log(0.45), 0.4), 0.9),
+        "late_share": min(rng.lognormal(np.log(0.5), 0.4), 1.0),
         "last_share": min(rng.lognormal(np.log(0.07), 0.7), 0.4),
         "first_turn_deg": rng.normal(135, 30),
-        "late_turn_deg": rng.normal(0, 40),
+        "late_turn_deg": rng.normal(0, 48),
         "last_turn_deg": rng.normal(-150, 30),
     }
 
@@ -247,7 +245,7 @@ def _draw_conduction(population, sex, rng) -> tuple[str, float]:
         rng,
     )
     if conduction == "normal":
-        mean = 0.092 if sex == "Male" else 0.087
+        mean = 0.0925 if sex == "Male" else 0.088
         return conduction, _draw_within(0.066, 0.1095, lambda: rng.normal(mean, 0.008))
     if conduction == "incomplete right" and rng.random() < 0.5:
         return conduction, rng.uniform(0.085, 0.11)
@@ -276,7 +274,7 @@ def _draw_axis(population, age, conduction, rng) -> tuple[bool, float]:
         return False, rng.uniform(-45, -28)
     if turn == "right":
         return False, rng.uniform(90, 150)
-    return False, _draw_within(-30, 84, lambda: rng.normal(54 - 0.6 * (age - 50), 31))
+    return False, _draw_within(-30, 84, lambda: rng.normal(53 - 0.5 * (age - 50), 31))
 
 
 def _draw_voltages(population, age, sex, conduction, axis, rhythm, rng) -> dict[str, float]:
@@ -312,13 +310,13 @@ def _draw_t_wave(population, sex, conduction, axis, rng) -> tuple[float, float, 
 
     The T wave is concordant with a narrow QRS and discordant with bundle branch block.
     """
-    share = _draw_within(0.16, 0.65, lambda: rng.lognormal(np.log(0.31), 0.3))
+    share = _draw_within(0.16, 0.65, lambda: rng.lognormal(np.log(0.315), 0.28))
     share *= 1.0 if sex == "Male" else 0.85
     if conduction == "left":
         return axis + rng.normal(130, 40), rng.uniform(0.12, 0.3), -rng.uniform(0.15, 0.45)
     if conduction == "right":
         return float(np.clip(axis, 0, 60)), share, rng.uniform(-0.1, 0.15)
-    t_axis = float(np.clip(0.5 * axis + 22 + rng.normal(0, 14), -8, 80))
+    t_axis = float(np.clip(0.5 * axis + 20 + rng.normal(0, 14), -8, 80))
     kind = _choose(("flat", "inverted"), (population.flat_t, population.inverted_t), "usual", rng)
     if kind == "flat":
         return t_axis, rng.uniform(0.0, 0.06), -rng.uniform(0.0, 0.15)
@@ -336,7 +334,7 @@ def _draw_st_segment(population, conduction, axis, t_axis, rng) -> tuple[float, 
         ("depressed", "elevated"), (population.st_depressed, population.st_elevated), "usual", rng
     )
     if conduction in ("left", "right") or kind == "usual":
-        return t_axis, rng.normal(0.0, 0.03), rng.normal(-0.055, 0.04)
+        return t_axis, rng.normal(0.012, 0.03), rng.normal(-0.052, 0.035)
     if kind == "depressed":  # of the inner layer of the left ventricle
         return axis + 180, rng.uniform(0.06, 0.2), rng.uniform(0.0, 0.1)
     if rng.random() < 0.5:  # of the inferior wall, else of the anterior wall

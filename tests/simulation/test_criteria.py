@@ -18,7 +18,7 @@ from ecg.simulation.rhythms import beat_times
 from tests.measurements import FS, LEAD, Measurements, measure
 
 SECONDS = 10.0
-N_LABELLED, N_UNLABELLED = 30, 60  # recordings measured per diagnosis
+N_LABELLED, N_UNLABELLED = 45, 60  # recordings measured per diagnosis
 WIDE = {"LBBB", "RBBB", "NSIVCB", "PR"}
 ECTOPIC = {"PAC", "PVC"}
 NO_P = {"AF", "AFL", "Brady", "PR"}

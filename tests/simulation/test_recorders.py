@@ -38,7 +38,11 @@ def test_a_recorder_without_noise_preserves_the_signal():
 
 def test_noise_obeys_einthoven_and_goldberger():
     noisy = Recorder(
-        wander_mv=0.2, mains_mv=0.05, muscle_mv=0.1, motion_per_min=30, loose_electrode=0,
+        wander_mv=0.2,
+        mains_mv=0.05,
+        muscle_mv=0.1,
+        motion_per_min=30,
+        loose_electrode=0,
         swapped_electrodes=0,
     )
     leads = recorded(heart(), noisy)
