@@ -1,9 +1,9 @@
 """`python -m benchmarks.simulation_realism SIMULATED REAL`: compare simulated and real records.
 
-Prints, for each quantity, the quantiles of the real records above those of the simulated ones: of
-all records, of those in sinus rhythm with no other scored diagnosis, by diagnosis, and by source
-for noise. A quantity's gap is the mean distance between the quantiles of both, as a share of the
-range between the outer real ones.
+Prints, for each quantity, quantiles of the real records and of the simulated ones: of all records,
+of those in sinus rhythm with no other scored diagnosis, by diagnosis, and by source for noise. The
+gap is the mean distance between the quantiles of both, as a share of the range between the outer
+real ones.
 
 Intervals are those of `ecg.signals.measurements`; waves are measured on the median beat.
 """
@@ -236,25 +236,34 @@ def _is_sinus_alone(measured) -> bool:
     return measured.diagnoses == {"NSR"}
 
 
-def compare(simulated, real) -> list[dict]:
-    """Return a row per group and quantity: quantiles of both, and the gap between them."""
+def compare(tables: dict[str, list[Measured]]) -> list[dict]:
+    """Return a row per group and quantity: quantiles of each table, and the gap to the real ones.
+
+    tables: measured records by name; one is "real", the others are simulated.
+    """
     rows = []
     for group, (is_simulated, is_real, quantities) in groups().items():
         for quantity in quantities:
-            columns = [
-                [m.values[quantity] for m in table if belongs(m) and quantity in m.values]
-                for table, belongs in ((real, is_real), (simulated, is_simulated))
-            ]
-            if min(map(len, columns)) < _MIN_RECORDS:
+            columns = {
+                name: [
+                    measured.values[quantity]
+                    for measured in table
+                    if (is_real if name == "real" else is_simulated)(measured)
+                    and quantity in measured.values
+                ]
+                for name, table in tables.items()
+            }
+            if min(map(len, columns.values())) < _MIN_RECORDS:
                 continue
-            quantiles = [np.quantile(column, QUANTILES) for column in columns]
-            span = max(quantiles[0][-1] - quantiles[0][0], 1e-9)
-            gap = np.abs(quantiles[1] - quantiles[0]).mean() / span
-            rows.append(
-                {"group": group, "quantity": quantity, "unit": UNITS[quantity], "gap": f"{gap:.2f}"}
-                | {"n_real": len(columns[0]), "n_simulated": len(columns[1])}
-                | {"real": _text(quantiles[0]), "simulated": _text(quantiles[1])}
-            )
+            quantiles = {name: np.quantile(column, QUANTILES) for name, column in columns.items()}
+            real = quantiles["real"]
+            row = {"group": group, "quantity": quantity, "unit": UNITS[quantity]}
+            for name, found in quantiles.items():
+                row |= {name: _text(found), f"{name}_records": len(columns[name])}
+                if name != "real":
+                    gap = np.abs(found - real).mean() / max(real[-1] - real[0], 1e-9)
+                    row[f"{name}_gap"] = f"{gap:.2f}"
+            rows.append(row)
     return rows
 
 
@@ -265,36 +274,47 @@ def _text(quantiles) -> str:
 def measure_folder(folder) -> list[Measured]:
     """Measure the records of a folder, and say how many could be."""
     files = find_records(folder)
-    found = Parallel(n_jobs=read_settings().workers)(
-        delayed(measure_record)(record) for record in files
-    )
+    workers = read_settings().workers
+    found = Parallel(n_jobs=workers)(delayed(measure_record)(record) for record in files)
     kept = [measured for measured in found if measured is not None]
     print(f"{folder}: {len(kept)} of {len(files)} records measured")
     return kept
 
 
+def report(rows) -> str:
+    """Return the table as text, group by group."""
+    simulated = [name.removesuffix("_gap") for name in rows[0] if name.endswith("_gap")]
+    shares = " / ".join(f"{share:.0%}" for share in QUANTILES)
+    lines = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        lines.append(f"\n{group}: {shares}; gap")
+        inside = [row for row in rows if row["group"] == group]
+        for row in inside:
+            quantity = f"{row['quantity']}, {row['unit']}".removesuffix(", ")
+            lines.append(f"{quantity:34s} {'real':10s} {row['real']}")
+            lines += [
+                f"{'':34s} {name:10s} {row[name]}; {row[f'{name}_gap']}" for name in simulated
+            ]
+        for name in simulated:
+            gap = np.mean([float(row[f"{name}_gap"]) for row in inside])
+            lines.append(f"{'mean gap':34s} {name:10s} {gap:.3f}")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; ECG_WORKERS sets the number of processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("simulated")
     parser.add_argument("real")
+    parser.add_argument("--earlier", help="records of another simulation, to be compared as well")
     parser.add_argument("--csv", type=Path, help="file for the same table")
     options = parser.parse_args()
-    rows = compare(measure_folder(options.simulated), measure_folder(options.real))
-    group = None
-    for row in rows:
-        if row["group"] != group:
-            group = row["group"]
-            shares = " / ".join(f"{q:.0%}" for q in QUANTILES)
-            print(f"\n{group}: {row['n_real']} real, {row['n_simulated']} simulated; {shares}")
-        name = f"{row['quantity']}, {row['unit']}".removesuffix(", ")
-        print(f"{name:34s} {row['gap']:>5s}  real {row['real']:42s} sim {row['simulated']}")
-    for group in (ALL, SINUS_ALONE):
-        gaps = [float(row["gap"]) for row in rows if row["group"] == group]
-        print(f"mean gap, {group}: {np.mean(gaps):.3f}")
+    folders = {"real": options.real, "earlier": options.earlier, "simulated": options.simulated}
+    rows = compare({name: measure_folder(folder) for name, folder in folders.items() if folder})
+    print(report(rows))
     if options.csv:
         with options.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 

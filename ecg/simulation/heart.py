@@ -305,11 +305,8 @@ def _ventricles(heart) -> list[np.ndarray]:
     if heart.conduction == "left":
         # No septal vector from the left: slow and notched, to the left and backwards throughout.
         return _spread(length, size, axis, 1.2 * back)
-    first = (
-        heart.first_share,
-        axis + heart.first_turn_deg,
-        -heart.septal_mv,
-    )  # septal activation, from the left
+    # Activation of the septum, from the left.
+    first = (heart.first_share, axis + heart.first_turn_deg, -heart.septal_mv)
     if heart.infarct:
         share, first_axis, first_back = _INFARCTS[heart.infarct]
         first = (share, first_axis, first_back * size)

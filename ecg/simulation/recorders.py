@@ -30,7 +30,7 @@ class Recorder:
     adc_gain: ADC units per mV. baseline: ADC units at 0 mV.
     band_hz: pass band of a second-order Butterworth filter.
     mains_hz: power line frequency.
-    resolution_mv: step of the converter, before values are written at `adc_gain`; 0 for a finer one.
+    resolution_mv: step of the converter, of whose values `adc_gain` makes others; 0 if it is finer.
     wander_mv, mains_mv, muscle_mv, motion_mv: median amplitude of baseline wander, power line
     interference, muscle noise (white, standard deviation) and motion artefacts (decaying steps) at
     an electrode. trunk_share: muscle noise elsewhere, relative to that at the arms.
