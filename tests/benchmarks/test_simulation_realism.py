@@ -48,6 +48,7 @@ def measured(folder, heart=None, rhythm=None, **recorder) -> Measured:
         sex="Male",
         dx=(SINUS_CODE,),
     )
+    folder.mkdir(exist_ok=True)
     write_record(folder, header, digital)
     return measure_record(find_records(folder)[0])
 
