@@ -10,7 +10,7 @@ level is the share of all parts that belong to the cause.
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 
 import numpy as np
@@ -23,7 +23,7 @@ from ecg.records.leads import TWELVE_LEADS
 from ecg.records.record import Record
 from ecg.runtime.command_line import running
 from ecg.runtime.progress import track
-from ecg.simulation.heart import LEAD_FIELD, Heart, beat_table, dipole, twelve_leads
+from ecg.simulation.heart import Heart, beat_table, dipole, lead_field, twelve_leads
 from ecg.simulation.patients import Patient
 from ecg.simulation.populations import Population, draw_patient
 from ecg.simulation.recorders import Recorder, record_signal
@@ -33,15 +33,9 @@ from ecg.simulation.rhythms import beat_times
 _DURATION_S = 10.0
 _RECORDER = Recorder()
 # Normal rhythm and conduction, so that there is no other cause.
-_HEALTHY = Population(**dict.fromkeys(
-    (
-        "fibrillation", "flutter", "junctional", "paced", "slow", "fast", "sinus_arrhythmia",
-        "premature_atrial", "premature_ventricular", "long_pr", "left_block", "right_block",
-        "incomplete_right", "nonspecific_block", "left_anterior", "left_axis", "right_axis",
-        "low_voltage", "poor_progression", "infarct", "long_qt", "flat_t", "inverted_t",
-    ),
-    0.0,
-))  # fmt: skip
+_HEALTHY = Population(
+    **{field.name: 0.0 for field in fields(Population) if not field.name.startswith("age")}
+)
 _RARE = 1e-9  # probability of a premature beat, of which one is guaranteed
 _MIN_Q_MV = 0.1  # depth of a Q wave
 _MIN_COVERED = 0.7  # share of a part's spans that overlap the cause; those at the ends may not
@@ -126,7 +120,8 @@ def _leads_with_q(heart: Heart) -> tuple[str, ...]:
     """Return the leads whose QRS begins with a Q wave."""
     fs = 1000.0
     table = beat_table(heart, "no P")[None]
-    qrs = twelve_leads(LEAD_FIELD @ dipole(np.zeros(1), table, fs, round(heart.qrs_s * fs)))
+    beat = dipole(np.zeros(1), table, fs, round(heart.qrs_s * fs))
+    qrs = twelve_leads(lead_field(heart) @ beat)
     first_up = [np.flatnonzero(np.append(lead, 1.0) > 0.02)[0] for lead in qrs]
     depth = [-lead[:end].min(initial=0.0) for lead, end in zip(qrs, first_up, strict=True)]
     return tuple(lead for lead, mv in zip(TWELVE_LEADS, depth, strict=True) if mv >= _MIN_Q_MV)

@@ -31,7 +31,7 @@ from ecg.records.record import select_leads
 from ecg.signals.global_measurements import GlobalMeasurements
 from ecg.signals.measurements import measure_globally
 from ecg.signals.preprocessing import resample
-from ecg.simulation.heart import BEAT_WAVES, LEAD_FIELD, Heart, beat_table, dipole
+from ecg.simulation.heart import BEAT_WAVES, Heart, beat_table, dipole, lead_field
 from ecg.simulation.populations import draw_patient
 from ecg.simulation.recorders import record_signal
 from ecg.simulation.recordings import heart_signal
@@ -59,9 +59,10 @@ Measure = Callable[[np.ndarray, float], GlobalMeasurements]
 def true_intervals(heart: Heart, kind: str) -> dict[str, float]:
     """pr, qrs and qt, ms, of a simulated beat (heart.BEAT_KINDS); pr is NaN without a P wave."""
     table = beat_table(heart, kind)
-    p_onset, _ = _limits_s(table, _P_ROWS)
-    qrs_onset, qrs_end = _limits_s(table, _QRS_ROWS)
-    _, t_end = _limits_s(table, _T_ROWS)
+    field = lead_field(heart)
+    p_onset, _ = _limits_s(table, field, _P_ROWS)
+    qrs_onset, qrs_end = _limits_s(table, field, _QRS_ROWS)
+    _, t_end = _limits_s(table, field, _T_ROWS)
     return {
         "pr": 1000 * (qrs_onset - p_onset),
         "qrs": 1000 * (qrs_end - qrs_onset),
@@ -69,7 +70,7 @@ def true_intervals(heart: Heart, kind: str) -> dict[str, float]:
     }
 
 
-def _limits_s(table, rows) -> tuple[float, float]:
+def _limits_s(table, field, rows) -> tuple[float, float]:
     """When the waves of these rows begin and end, s; NaN where the beat has none of them."""
     alone = np.zeros_like(table)
     alone[:, 1] = 1 / _FINE_FS  # a width that is never 0
@@ -77,7 +78,7 @@ def _limits_s(table, rows) -> tuple[float, float]:
     if not alone[:, 2:].any():
         return math.nan, math.nan
     n_samples = round(_DRAWN_S * _FINE_FS)
-    leads = LEAD_FIELD @ dipole(np.array([_BEFORE_S]), alone[None], _FINE_FS, n_samples)
+    leads = field @ dipole(np.array([_BEFORE_S]), alone[None], _FINE_FS, n_samples)
     size = np.sqrt((leads**2).mean(axis=0))
     lasting = np.flatnonzero(size >= _SHARE * size.max())
     return lasting[0] / _FINE_FS - _BEFORE_S, lasting[-1] / _FINE_FS - _BEFORE_S
@@ -99,8 +100,11 @@ def simulated_records(
         onsets, kinds = beat_times(patient.rhythm, duration_s, rng)
         signal = heart_signal(patient, onsets, kinds, duration_s, recorder.fs, rng)
         digital = record_signal(signal, recorder, rng)[lead_rows(lead_set)]
-        inside = onsets[(onsets > 0) & (onsets < duration_s)]
+        is_beat = np.array([kind != "P alone" for kind in kinds])
+        inside = onsets[is_beat & (onsets > 0) & (onsets < duration_s)]
         usual = {"sinus": "sinus", "paced": patient.rhythm.pacing}.get(patient.rhythm.kind, "no P")
+        if patient.rhythm.av_block in ("Mobitz I", "complete"):
+            usual = "no P"  # it has no one PR interval
         truth = {"rate": 60 / np.diff(inside).mean()} | true_intervals(patient.heart, usual)
         signal = (digital - recorder.baseline) / recorder.adc_gain
         yield resample(signal, recorder.fs, fs or recorder.fs), fs or recorder.fs, truth

@@ -45,6 +45,7 @@ BEAT_WAVES = (
     "last QRS",
     "T rise",
     "T fall",
+    "ST",
 )
 N_COLUMNS = 5  # of a beat's table: centre (s), width (standard deviation, s), x, y, z (mV)
 
@@ -59,6 +60,7 @@ BEAT_KINDS = (
     "ventricular pacing",  # after a P wave
     "ventricular pacing, no P",
     "dual pacing",
+    "P alone",  # blocked, or before a QRS complex that stands for itself, as a beat with "no P"
 )
 
 # Atrial dipoles (x, y, z), chosen for their amplitudes in the leads: f waves of 1 mV in V1 and
@@ -71,7 +73,6 @@ _INFARCTS = {
     "anterior": (0.15, 100.0, 0.55),
     "lateral": (0.5, 165.0, -0.1),
 }
-_P_S = 0.105  # duration of the P wave
 _SPIKE_S = 0.0005  # width of a pacing spike, standard deviation
 _SPIKE_LEAD_S = 0.004  # from a spike to the wave that it starts
 _REACH = 4.0  # standard deviations at which waves are truncated, at 4e-4 of their peak
@@ -83,16 +84,24 @@ class Heart:
 
     pr_s, qrs_s, qt_s: intervals, s.
     axis_deg, qrs_mv: frontal axis, clockwise from lead I, and amplitude of the main QRS vector.
+    main_width: width of the main QRS vector, a standard deviation, relative to `qrs_s`.
+    first_share, late_share, last_share: frontal amplitudes of the other QRS vectors, relative to
+    the main one. first_turn_deg, late_turn_deg, last_turn_deg: their angles to it.
     septal_mv: forward part of the first QRS vector, which causes the R waves in V1 to V3.
     main_back_mv, back_mv: backward parts of the main and the late QRS vector, which reduce them.
     infarct: "", "inferior", "anterior" or "lateral": the wall that causes Q waves.
     conduction: one of CONDUCTIONS.
     fascicle_blocked: left anterior fascicular block; `axis_deg` must be chosen to match.
     t_mv, t_axis_deg, t_back_mv: frontal amplitude and axis, and backward part, of the T wave.
-    p_mv: frontal amplitude of the P wave.
+    st_mv, st_axis_deg, st_back_mv: the same of a deviation of the ST segment.
+    p_s, p_mv, p_axis_deg: duration, frontal amplitude and axis of the P wave. p_forward_mv: forward
+    part of the right atrium's wave; p_back_mv: backward part of the left atrium's.
     ectopic_axis_deg, ectopic_mv, ectopic_back_mv, ectopic_qrs_s: QRS of premature ventricular
     beats.
     spike_mv: amplitude of pacing spikes.
+    respiration: share by which breathing changes the amplitude of beats.
+    chest_gains: factors of V1 to V6, for the distance of the electrodes from the heart.
+    chest_shift: positions by which the chest electrodes lie too far left (right if negative).
     """
 
     pr_s: float = 0.16
@@ -100,6 +109,13 @@ class Heart:
     qt_s: float = 0.40
     axis_deg: float = 50.0
     qrs_mv: float = 0.8
+    main_width: float = 0.085
+    first_share: float = 0.2
+    late_share: float = 0.3
+    last_share: float = 0.3
+    first_turn_deg: float = 140.0
+    late_turn_deg: float = 10.0
+    last_turn_deg: float = -150.0
     septal_mv: float = 0.27
     main_back_mv: float = 0.04
     back_mv: float = 0.6
@@ -109,12 +125,22 @@ class Heart:
     t_mv: float = 0.25
     t_axis_deg: float = 40.0
     t_back_mv: float = -0.15
+    st_mv: float = 0.0
+    st_axis_deg: float = 0.0
+    st_back_mv: float = 0.0
+    p_s: float = 0.105
     p_mv: float = 0.1
+    p_axis_deg: float = 75.0
+    p_forward_mv: float = 0.05
+    p_back_mv: float = 0.025
     ectopic_axis_deg: float = 90.0
     ectopic_mv: float = 1.3
     ectopic_back_mv: float = 0.6
     ectopic_qrs_s: float = 0.15
     spike_mv: float = 2.0
+    respiration: float = 0.04
+    chest_gains: tuple[float, ...] = (1.0,) * 6
+    chest_shift: float = 0.0
 
     def __post_init__(self):
         if self.conduction not in CONDUCTIONS:
@@ -138,29 +164,50 @@ def vector(frontal_mv, axis_deg, back_mv) -> np.ndarray:
     return np.append(_FRONTAL_INVERSE @ (leads - _FRONTAL[:, 2] * back_mv), back_mv)
 
 
+def lead_field(heart: Heart) -> np.ndarray:
+    """Return the potentials (8, 3) of a dipole (x, y, z) at the INDEPENDENT_LEADS of a person.
+
+    Those of LEAD_FIELD, with the chest electrodes moved between the standard positions, and nearer
+    to the heart or farther from it.
+    """
+    field = LEAD_FIELD.copy()
+    chest = LEAD_FIELD[2:]
+    positions = np.arange(len(chest)) + np.clip(heart.chest_shift, -1, 1)
+    for axis in range(3):
+        field[2:, axis] = np.interp(positions, np.arange(len(chest)), chest[:, axis])
+    field[2:] *= np.array(heart.chest_gains)[:, None]
+    return field
+
+
 def beat_table(heart: Heart, kind: str) -> np.ndarray:
     """Return the waves (n_waves, N_COLUMNS) of a beat; time 0 is the onset of the QRS complex.
 
-    kind: one of BEAT_KINDS.
+    kind: one of BEAT_KINDS. Of a P wave alone, time 0 is its onset and `pr_s`.
     """
     table = np.zeros((len(BEAT_WAVES), N_COLUMNS))
     table[:, 1] = _SPIKE_S  # widths must not be 0
-    if kind in ("sinus", "premature atrial", "atrial pacing", "ventricular pacing", "dual pacing"):
+    if kind not in ("no P", "premature ventricular", "ventricular pacing, no P"):
         table[1:3] = _atria(heart, kind)
+    if kind == "P alone":
+        return table
     if kind in ("atrial pacing", "dual pacing"):
         table[0] = _spike(-heart.pr_s - _SPIKE_LEAD_S, heart.spike_mv)
     if "ventricular pacing" in kind or kind == "dual pacing":
         # From the apex of the right ventricle to the left, upwards and backwards.
         table[3] = _spike(-_SPIKE_LEAD_S, heart.spike_mv)
         table[4:8] = _spread(heart.ectopic_qrs_s, heart.qrs_mv, -70.0, 0.5)
-        table[8:10] = _t_wave(heart.qt_s, 0.4 * heart.qrs_mv, 110.0, -0.25)
+        table[8:10] = _t_wave(heart.qt_s, heart.ectopic_qrs_s, 0.4 * heart.qrs_mv, 110.0, -0.25)
     elif kind == "premature ventricular":
         size, axis, back = heart.ectopic_mv, heart.ectopic_axis_deg, heart.ectopic_back_mv
         table[4:8] = _spread(heart.ectopic_qrs_s, size, axis, back)
-        table[8:10] = _t_wave(heart.qt_s + 0.02, 0.3 * size, axis + 180, -0.3 * back)
+        qt_s = heart.qt_s + 0.02
+        table[8:10] = _t_wave(qt_s, heart.ectopic_qrs_s, 0.3 * size, axis + 180, -0.3 * back)
     else:
         table[4:8] = _ventricles(heart)
-        table[8:10] = _t_wave(heart.qt_s, heart.t_mv, heart.t_axis_deg, heart.t_back_mv)
+        table[8:10] = _t_wave(
+            heart.qt_s, heart.qrs_s, heart.t_mv, heart.t_axis_deg, heart.t_back_mv
+        )
+        table[10] = _st_segment(heart)
     return table
 
 
@@ -239,10 +286,11 @@ def _spike(centre_s, size_mv) -> np.ndarray:
 def _atria(heart, kind) -> list[np.ndarray]:
     """Return the right and left atrial wave; a premature beat starts low in an atrium."""
     turn = -110.0 if kind == "premature atrial" else 0.0
-    onset, size = -heart.pr_s, heart.p_mv
+    onset, length, size = -heart.pr_s, heart.p_s, heart.p_mv
+    axis = heart.p_axis_deg + turn
     return [
-        _row(onset + 0.35 * _P_S, 0.17 * _P_S, 0.9 * size, turn + 82, -0.5 * size),
-        _row(onset + 0.65 * _P_S, 0.17 * _P_S, 0.8 * size, turn + 68, 0.25 * size),
+        _row(onset + 0.35 * length, 0.17 * length, 0.9 * size, axis + 7, -heart.p_forward_mv),
+        _row(onset + 0.65 * length, 0.17 * length, 0.8 * size, axis - 7, heart.p_back_mv),
     ]
 
 
@@ -253,10 +301,12 @@ def _ventricles(heart) -> list[np.ndarray]:
     fill the rest.
     """
     length, axis, size, back = heart.qrs_s, heart.axis_deg, heart.qrs_mv, heart.back_mv
+    narrow = heart.main_width
     if heart.conduction == "left":
         # No septal vector from the left: slow and notched, to the left and backwards throughout.
-        return _spread(length, size, axis, 0.75 * size)
-    first = (0.2, axis + 140, -heart.septal_mv)  # septal activation, from the left
+        return _spread(length, size, axis, 1.2 * back)
+    # Activation of the septum, from the left.
+    first = (heart.first_share, axis + heart.first_turn_deg, -heart.septal_mv)
     if heart.infarct:
         share, first_axis, first_back = _INFARCTS[heart.infarct]
         first = (share, first_axis, first_back * size)
@@ -283,10 +333,25 @@ def _ventricles(heart) -> list[np.ndarray]:
     width, shift = (0.10, 0.08) if heart.infarct else (0.075, 0.0)
     return [
         _row(2.5 * width * length, width * length, first[0] * size, *first[1:]),
-        _row((0.44 + shift) * length, 0.085 * length, size, axis, heart.main_back_mv),
-        _row((0.60 + shift) * length, 0.085 * length, 0.3 * size, axis + 10, back),
-        _row(0.79 * length, 0.075 * length, 0.3 * size, axis - 150, 0.3 * size),  # the bases
+        _row((0.44 + shift) * length, narrow * length, size, axis, heart.main_back_mv),
+        _row((0.60 + shift) * length, 0.095 * length, *_late_vector(heart)),
+        _row(0.79 * length, 0.075 * length, *_last_vector(heart)),
     ]
+
+
+def _late_vector(heart) -> tuple[float, float, float]:
+    """Return the frontal amplitude, axis and backward part of the activation of the left wall."""
+    return (
+        heart.late_share * heart.qrs_mv,
+        heart.axis_deg + heart.late_turn_deg,
+        heart.back_mv,
+    )
+
+
+def _last_vector(heart) -> tuple[float, float, float]:
+    """Return the frontal amplitude, axis and backward part of the activation of the bases."""
+    size = heart.last_share * heart.qrs_mv
+    return size, heart.axis_deg + heart.last_turn_deg, size
 
 
 def _spread(length, size, axis, back) -> list[np.ndarray]:
@@ -299,10 +364,17 @@ def _spread(length, size, axis, back) -> list[np.ndarray]:
     ]
 
 
-def _t_wave(qt_s, size, axis, back) -> list[np.ndarray]:
+def _t_wave(qt_s, qrs_s, size, axis, back) -> list[np.ndarray]:
     """Return the slow rise and the faster fall of a T wave, which ends at `qt_s`."""
-    width = 0.085 * qt_s
+    width = 0.11 * (qt_s - qrs_s)
     return [
-        _row(qt_s - 3.3 * width, 1.5 * width, 0.5 * size, axis, 0.5 * back),
-        _row(qt_s - 2.0 * width, width, 0.7 * size, axis, 0.7 * back),
+        _row(qt_s - 4.0 * width, 1.8 * width, 0.55 * size, axis, 0.55 * back),
+        _row(qt_s - 2.5 * width, width, 0.65 * size, axis, 0.65 * back),
     ]
+
+
+def _st_segment(heart) -> np.ndarray:
+    """Return a slow wave from the end of the QRS complex to the T wave's peak."""
+    length = heart.qt_s - heart.qrs_s
+    middle = heart.qrs_s + 0.3 * length
+    return _row(middle, 0.15 * length, heart.st_mv, heart.st_axis_deg, heart.st_back_mv)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ecg.records.leads import TWELVE_LEADS
-from ecg.simulation.heart import LEAD_FIELD, Heart, beat_table, dipole, twelve_leads
+from ecg.simulation.heart import Heart, beat_table, dipole, lead_field, twelve_leads
 from ecg.simulation.rhythms import Rhythm
 
 # Criteria. AHA: the AHA/ACCF/HRS recommendations for the standardization and interpretation of the
@@ -41,6 +41,22 @@ _MEASURING_FS = 1000.0  # Hz
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Limits that differ between annotators; the defaults are those of the guidelines.
+
+    slow_bpm: sinus bradycardia below. left_axis_deg: left axis deviation below.
+    incomplete_right_s: QRS duration of an incomplete right bundle branch block, at least.
+    """
+
+    slow_bpm: float = SLOW_BPM
+    left_axis_deg: float = LEFT_AXIS_DEG
+    incomplete_right_s: float = INCOMPLETE_QRS_S
+
+
+_USUAL_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
 class Patient:
     """A simulated patient. age: years; sex: "Male" or "Female"."""
 
@@ -50,14 +66,14 @@ class Patient:
     heart: Heart = field(default_factory=Heart)
 
 
-def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
+def diagnose(patient: Patient, beat_kinds=(), limits: Limits = _USUAL_LIMITS) -> set[str]:
     """Return the abbreviations (ecg.records.diagnoses) of all diagnoses whose criteria are met.
 
     beat_kinds: heart.BEAT_KINDS that are visible in the recording; premature beats are diagnosed
-    only there.
+    only there. limits: of those who annotate it.
     """
     rhythm, heart = patient.rhythm, patient.heart
-    found = _rhythm_diagnoses(rhythm, heart)
+    found = _rhythm_diagnoses(rhythm, heart, limits)
     if "premature atrial" in beat_kinds:
         found.add("PAC")
     if "premature ventricular" in beat_kinds:
@@ -65,9 +81,9 @@ def diagnose(patient: Patient, beat_kinds=()) -> set[str]:
     if rhythm.kind == "paced" and rhythm.pacing != "atrial pacing":
         return found  # nothing else is diagnosed from a paced QRS
     leads = _BeatLeads(heart)
-    found |= _conduction_diagnoses(heart)
+    found |= _conduction_diagnoses(heart, limits)
     axis = leads.axis_deg
-    if -90 < axis < LEFT_AXIS_DEG:
+    if -90 < axis < limits.left_axis_deg:
         found.add("LAD")
     elif RIGHT_AXIS_DEG < axis < 180:
         found.add("RAD")
@@ -96,17 +112,20 @@ def corrected_qt(qt_s, rate_bpm) -> float:
     return qt_s / (60 / rate_bpm) ** (1 / 3)
 
 
-def _rhythm_diagnoses(rhythm, heart) -> set[str]:
+def _rhythm_diagnoses(rhythm, heart, limits) -> set[str]:
     if rhythm.kind == "paced":
         return {"PR"}
     if rhythm.kind != "sinus":
         name = {"fibrillation": {"AF"}, "flutter": {"AFL"}, "junctional": set()}[rhythm.kind]
-        return name | ({"Brady"} if rhythm.rate_bpm < SLOW_BPM else set())
+        return name | ({"Brady"} if rhythm.rate_bpm < limits.slow_bpm else set())
+    if rhythm.av_block:
+        # Annotators name the block, which is not scored, and the ventricular rate.
+        return {"Brady"} if rhythm.rate_bpm < limits.slow_bpm else set()
     found = set()
     arrhythmic = rhythm.variation_s > SINUS_ARRHYTHMIA_S
     if arrhythmic:
         found.add("SA")
-    if rhythm.rate_bpm < SLOW_BPM:
+    if rhythm.rate_bpm < limits.slow_bpm:
         found.add("SB")
     elif rhythm.rate_bpm > FAST_BPM:
         found.add("STach")
@@ -117,12 +136,12 @@ def _rhythm_diagnoses(rhythm, heart) -> set[str]:
     return found
 
 
-def _conduction_diagnoses(heart) -> set[str]:
+def _conduction_diagnoses(heart, limits) -> set[str]:
     if heart.qrs_s >= BLOCK_QRS_S and heart.conduction == "left":
         return {"LBBB", "BBB"}
     if heart.qrs_s >= BLOCK_QRS_S and heart.conduction == "right":
         return {"RBBB", "BBB"}
-    if heart.qrs_s >= INCOMPLETE_QRS_S and heart.conduction == "incomplete right":
+    if heart.qrs_s >= limits.incomplete_right_s and heart.conduction == "incomplete right":
         return {"IRBBB"}
     if heart.qrs_s >= INCOMPLETE_QRS_S and heart.conduction == "nonspecific":
         return {"NSIVCB"}
@@ -136,7 +155,7 @@ class _BeatLeads:
         n_samples = round((heart.qt_s + 0.1) * _MEASURING_FS)
         table = beat_table(heart, "no P")
         leads = twelve_leads(
-            LEAD_FIELD @ dipole(np.zeros(1), table[None], _MEASURING_FS, n_samples)
+            lead_field(heart) @ dipole(np.zeros(1), table[None], _MEASURING_FS, n_samples)
         )
         end = round(heart.qrs_s * _MEASURING_FS)
         self.qrs = leads[:, :end]

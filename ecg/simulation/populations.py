@@ -13,6 +13,8 @@ from ecg.simulation.patients import FAST_BPM, LONG_QTC_S, SLOW_BPM, Patient
 from ecg.simulation.rhythms import PACING_MODES, Rhythm
 
 _MAX_RATE_BPM = 220.0  # less the age in years: the usual estimate of the maximum sinus rate
+# Of V1 to V6, relative to Dower's lead field: with these, amplitudes agree with those of records.
+_CHEST_GAINS = (0.76, 1.12, 0.97, 0.92, 0.88, 0.95)
 _MIN_QRS_TO_P_S = 0.12  # from a QRS onset to the onset of the next P wave
 
 
@@ -21,9 +23,11 @@ class Population:
     """How common each mechanism is among the patients of a source.
 
     fibrillation, flutter, junctional, paced: shares of all patients; the rest have sinus rhythm.
-    slow, fast, sinus_arrhythmia, premature_atrial, long_pr: shares of those in sinus rhythm.
+    slow, fast, sinus_arrhythmia, premature_atrial, long_pr, av_block: shares of those in sinus
+    rhythm; av_block: of second or third degree.
     premature_ventricular: share of those in sinus rhythm or atrial fibrillation.
-    long_qt, flat_t, inverted_t: shares of those without bundle branch block.
+    long_qt, flat_t, inverted_t, st_depressed, st_elevated: shares of those without bundle branch
+    block.
     Other shares are of all patients. age_mean, age_sd: years.
     """
 
@@ -37,6 +41,7 @@ class Population:
     premature_atrial: float = 0.05
     premature_ventricular: float = 0.04
     long_pr: float = 0.06
+    av_block: float = 0.012
     left_block: float = 0.02
     right_block: float = 0.06
     incomplete_right: float = 0.03
@@ -50,6 +55,8 @@ class Population:
     long_qt: float = 0.04
     flat_t: float = 0.10
     inverted_t: float = 0.06
+    st_depressed: float = 0.05
+    st_elevated: float = 0.03
     age_mean: float = 59.0
     age_sd: float = 17.0
 
@@ -60,6 +67,7 @@ class Population:
             (self.left_block, self.right_block, self.incomplete_right, self.nonspecific_block),
             (self.left_anterior, self.left_axis, self.right_axis),
             (self.flat_t, self.inverted_t),
+            (self.st_depressed, self.st_elevated),
         ):
             if min(group) < 0 or sum(group) > 1:
                 raise ValueError(f"expected shares that sum to at most 1, found {group}")
@@ -109,19 +117,36 @@ def _draw_rhythm(population, age, sex, rng) -> Rhythm:
         mode = PACING_MODES[rng.choice(4, p=(0.2, 0.35, 0.25, 0.2))]
         rate = float(rng.choice([60, 65, 70, 75, 80]))
         return Rhythm(kind, rate, pacing=mode, atrial_hz=rng.uniform(5, 8))
+    if rng.random() < population.av_block:
+        return _draw_av_block(rng)
     rate = _draw_sinus_rate(population, age, sex, rng)
     youth = (95 - age) / 77  # respiratory variation decreases with age
-    variation = rng.uniform(0.01, 0.04 + 0.06 * youth) * min(1.0, 70 / rate)
+    usual_s = (0.02 + 0.05 * youth) * min(1.0, 70 / rate)
+    variation = min(rng.lognormal(np.log(usual_s), 0.8), 0.115)
     if rate <= FAST_BPM and rng.random() < population.sinus_arrhythmia:
         variation = rng.uniform(0.14, max(0.2, min(0.40, 24 / rate)))
     return Rhythm(
         kind,
         rate,
+        jitter=min(rng.lognormal(np.log(0.011), 0.8) * min(1.0, 70 / rate) ** 1.5, 0.06),
         variation_s=variation,
         breath_hz=rng.uniform(0.18, 0.32),
         premature_atrial=_premature_share(population.premature_atrial, rng),
         premature_ventricular=ventricular,
     )
+
+
+def _draw_av_block(rng) -> Rhythm:
+    block, cycle = (("Mobitz I", 0), ("Mobitz II", 2), ("Mobitz II", 0), ("complete", 2))[
+        rng.choice(4, p=(0.4, 0.25, 0.1, 0.25))
+    ]
+    atrial_bpm = _draw_within(60, 100, lambda: rng.normal(78, 11))
+    if block == "complete":
+        rate_bpm = rng.uniform(33, 52)
+    else:
+        cycle = cycle or int(rng.integers(3, 6))
+        rate_bpm = atrial_bpm * (cycle - 1) / cycle
+    return Rhythm("sinus", rate_bpm, av_block=block, av_cycle=cycle or 2, atrial_hz=atrial_bpm / 60)
 
 
 def _draw_sinus_rate(population, age, sex, rng) -> float:
@@ -131,15 +156,15 @@ def _draw_sinus_rate(population, age, sex, rng) -> float:
     if speed == "fast":
         max_excess = max(_MAX_RATE_BPM - age - FAST_BPM, 10)
         return FAST_BPM + _draw_within(0, max_excess, lambda: rng.gamma(1.7, 10))
-    mean = 77 if sex == "Female" else 74
-    return _draw_within(SLOW_BPM, FAST_BPM, lambda: rng.normal(mean, 9.5))
+    mean = 71 if sex == "Female" else 68
+    return _draw_within(SLOW_BPM, FAST_BPM, lambda: rng.normal(mean, 11.5))
 
 
 def _premature_share(share, rng) -> float:
     """Draw the probability of a premature beat after each beat: 0, low, or 1 (bigeminy)."""
     if rng.random() >= share:
         return 0.0
-    return 1.0 if rng.random() < 0.08 else rng.uniform(0.04, 0.25)
+    return 1.0 if rng.random() < 0.06 else rng.uniform(0.04, 0.25)
 
 
 def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
@@ -149,6 +174,8 @@ def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
     if conduction != "left" and rng.random() < population.infarct:
         infarct = ("inferior", "anterior", "lateral")[rng.choice(3, p=(0.45, 0.4, 0.15))]
         qrs_s = max(qrs_s, rng.uniform(0.095, 0.107))
+    if fascicle_blocked:
+        qrs_s = max(qrs_s, rng.uniform(0.088, 0.1095))
     ectopic_mv = rng.lognormal(np.log(1.3), 0.2)
     return Heart(
         pr_s=_draw_pr(population, age, rhythm, rng),
@@ -159,14 +186,50 @@ def _draw_heart(population, age, sex, rhythm, rng) -> Heart:
         infarct=infarct,
         conduction=conduction,
         fascicle_blocked=fascicle_blocked,
-        **_draw_voltages(population, age, sex, conduction, axis, rng),
-        p_mv=rng.uniform(0.09, 0.17),
+        **_draw_voltages(population, age, sex, conduction, axis, rhythm, rng),
+        **_draw_qrs_loop(rng),
+        **_draw_p_wave(rng),
         ectopic_axis_deg=rng.uniform(-90, 130),
         ectopic_mv=ectopic_mv,
         ectopic_back_mv=ectopic_mv * rng.choice([-1, 1]) * rng.uniform(0.3, 0.6),
         ectopic_qrs_s=rng.uniform(0.135, 0.18),
         spike_mv=rng.lognormal(np.log(4.0), 0.5),
+        respiration=min(rng.lognormal(np.log(0.04), 0.5), 0.15),
+        **_draw_chest(rng),
     )
+
+
+def _draw_qrs_loop(rng) -> dict[str, float]:
+    """Draw how the QRS vectors differ from the main one, as fields of `Heart`."""
+    return {
+        "main_width": rng.uniform(0.066, 0.09),
+        "first_share": min(rng.lognormal(np.log(0.09), 0.5), 0.4),
+        "late_share": min(rng.lognormal(np.log(0.5), 0.4), 1.0),
+        "last_share": min(rng.lognormal(np.log(0.07), 0.7), 0.4),
+        "first_turn_deg": rng.normal(135, 30),
+        "late_turn_deg": rng.normal(0, 48),
+        "last_turn_deg": rng.normal(-150, 30),
+    }
+
+
+def _draw_p_wave(rng) -> dict[str, float]:
+    p_mv = _draw_within(0.03, 0.21, lambda: rng.lognormal(np.log(0.088), 0.42))
+    return {
+        "p_s": _draw_within(0.08, 0.135, lambda: rng.normal(0.105, 0.011)),
+        "p_mv": p_mv,
+        "p_axis_deg": _draw_within(10, 88, lambda: rng.normal(65, 18)),
+        "p_forward_mv": p_mv * rng.uniform(0.3, 1.3),
+        "p_back_mv": p_mv * rng.uniform(0.08, 0.55),
+    }
+
+
+def _draw_chest(rng) -> dict[str, object]:
+    """Draw where the chest electrodes lie, as fields of `Heart`."""
+    gains = np.array(_CHEST_GAINS) * rng.lognormal(0, 0.22) * rng.lognormal(0, 0.15, 6)
+    return {
+        "chest_gains": tuple(gains.tolist()),
+        "chest_shift": float(np.clip(rng.normal(0, 0.3), -0.9, 0.9)),
+    }
 
 
 def _draw_conduction(population, sex, rng) -> tuple[str, float]:
@@ -182,11 +245,13 @@ def _draw_conduction(population, sex, rng) -> tuple[str, float]:
         rng,
     )
     if conduction == "normal":
-        mean = 0.091 if sex == "Male" else 0.084
-        return conduction, _draw_within(0.068, 0.1095, lambda: rng.normal(mean, 0.008))
+        mean = 0.0925 if sex == "Male" else 0.088
+        return conduction, _draw_within(0.066, 0.1095, lambda: rng.normal(mean, 0.008))
+    if conduction == "incomplete right" and rng.random() < 0.5:
+        return conduction, rng.uniform(0.085, 0.11)
     low, high = {
-        "left": (0.122, 0.17),
-        "right": (0.12, 0.165),
+        "left": (0.122, 0.158),
+        "right": (0.12, 0.148),
         "incomplete right": (0.11, 0.119),
         "nonspecific": (0.111, 0.145),
     }[conduction]
@@ -202,35 +267,42 @@ def _draw_axis(population, age, conduction, rng) -> tuple[bool, float]:
         rng,
     )
     if conduction == "left":
-        return False, rng.uniform(-45, 50)
+        return False, _draw_within(-70, 80, lambda: rng.normal(15, 33))
     if turn == "fascicle":
         return True, rng.uniform(-75, -45)
     if turn == "left":
         return False, rng.uniform(-45, -28)
     if turn == "right":
         return False, rng.uniform(90, 150)
-    return False, _draw_within(-30, 90, lambda: rng.normal(50 - 0.6 * (age - 50), 20))
+    return False, _draw_within(-30, 84, lambda: rng.normal(53 - 0.5 * (age - 50), 31))
 
 
-def _draw_voltages(population, age, sex, conduction, axis, rng) -> dict[str, float]:
+def _draw_voltages(population, age, sex, conduction, axis, rhythm, rng) -> dict[str, float]:
     """Draw the amplitudes of QRS and T vectors, mV, and the T axis, as fields of `Heart`."""
-    median = (0.92 if sex == "Male" else 0.8) * (1 - 0.003 * (age - 50))
-    size = _draw_within(0.6, 3.0, lambda: rng.lognormal(np.log(median), 0.33))
+    median = (0.97 if sex == "Male" else 0.85) * (1 - 0.003 * (age - 50))
+    size = _draw_within(0.6, 3.0, lambda: rng.lognormal(np.log(median), 0.36))
     t_axis, t_mv, t_back_mv = _draw_t_wave(population, sex, conduction, axis, rng)
+    slower = min(1.0, 75 / rhythm.rate_bpm)  # T waves are lower at high rates
+    if rhythm.kind in ("fibrillation", "flutter"):
+        slower *= 0.7
+    st_axis, st_mv, st_back_mv = _draw_st_segment(population, conduction, axis, t_axis, rng)
     shares = {
         "qrs_mv": 1.0,
-        "septal_mv": 0.34,
-        "main_back_mv": 0.05,
-        "back_mv": rng.uniform(0.7, 1.4),
-        "t_mv": t_mv,
-        "t_back_mv": t_back_mv,
+        "septal_mv": min(rng.lognormal(np.log(0.2), 0.45), 0.6),
+        "main_back_mv": rng.normal(-0.13, 0.11),
+        "back_mv": rng.uniform(0.6, 1.6),
+        "t_mv": t_mv * slower,
+        "t_back_mv": t_back_mv * slower,
+        "st_mv": st_mv,
+        "st_back_mv": st_back_mv,
     }
     if rng.random() < population.poor_progression:
         shares["septal_mv"] = rng.uniform(0.05, 0.15)
         shares["main_back_mv"] = rng.uniform(0.75, 1.0)
     if rng.random() < population.low_voltage:
         size = rng.uniform(0.25, 0.38)
-    return {name: size * share for name, share in shares.items()} | {"t_axis_deg": t_axis}
+    directions = {"t_axis_deg": t_axis, "st_axis_deg": st_axis}
+    return {name: size * share for name, share in shares.items()} | directions
 
 
 def _draw_t_wave(population, sex, conduction, axis, rng) -> tuple[float, float, float]:
@@ -238,32 +310,50 @@ def _draw_t_wave(population, sex, conduction, axis, rng) -> tuple[float, float, 
 
     The T wave is concordant with a narrow QRS and discordant with bundle branch block.
     """
-    share = rng.uniform(0.18, 0.36) * (1.0 if sex == "Male" else 0.85)
+    share = _draw_within(0.16, 0.65, lambda: rng.lognormal(np.log(0.315), 0.28))
+    share *= 1.0 if sex == "Male" else 0.85
     if conduction == "left":
-        return axis + 170, 0.35, -0.35
+        return axis + rng.normal(130, 40), rng.uniform(0.12, 0.3), -rng.uniform(0.15, 0.45)
     if conduction == "right":
-        return float(np.clip(axis, 0, 60)), share, 0.12
-    t_axis = float(np.clip(0.5 * axis + 26 + rng.normal(0, 10), 5, 78))
+        return float(np.clip(axis, 0, 60)), share, rng.uniform(-0.1, 0.15)
+    t_axis = float(np.clip(0.5 * axis + 20 + rng.normal(0, 14), -8, 80))
     kind = _choose(("flat", "inverted"), (population.flat_t, population.inverted_t), "usual", rng)
     if kind == "flat":
         return t_axis, rng.uniform(0.0, 0.06), -rng.uniform(0.0, 0.15)
     if kind == "inverted":
-        return t_axis + 180, rng.uniform(0.2, 0.45), rng.uniform(0.1, 0.4)
-    return t_axis, share, -rng.uniform(0.15, 0.4)
+        return t_axis + 180, rng.uniform(0.12, 0.3), rng.uniform(0.03, 0.2)
+    return t_axis, share, -rng.uniform(0.0, 0.46)
+
+
+def _draw_st_segment(population, conduction, axis, t_axis, rng) -> tuple[float, float, float]:
+    """Draw the axis of the ST segment, and its amplitude and backward part as shares of the QRS.
+
+    Usually it is slightly raised in the direction of the T wave, most of all in V2 and V3.
+    """
+    kind = _choose(
+        ("depressed", "elevated"), (population.st_depressed, population.st_elevated), "usual", rng
+    )
+    if conduction in ("left", "right") or kind == "usual":
+        return t_axis, rng.normal(0.012, 0.03), rng.normal(-0.052, 0.035)
+    if kind == "depressed":  # of the inner layer of the left ventricle
+        return axis + 180, rng.uniform(0.06, 0.2), rng.uniform(0.0, 0.1)
+    if rng.random() < 0.5:  # of the inferior wall, else of the anterior wall
+        return rng.uniform(75, 110), rng.uniform(0.1, 0.3), rng.uniform(0.0, 0.15)
+    return rng.uniform(-30, 30), rng.uniform(0.03, 0.12), -rng.uniform(0.12, 0.3)
 
 
 def _draw_pr(population, age, rhythm, rng) -> float:
-    usual = _draw_within(0.115, 0.2, lambda: rng.normal(0.155 + 0.0004 * (age - 50), 0.019))
+    usual = _draw_within(0.11, 0.2, lambda: rng.normal(0.15 + 0.0004 * (age - 50), 0.022))
     if rhythm.rate_bpm > FAST_BPM:
         return min(usual, 0.16)
     if rhythm.kind == "sinus" and rng.random() < population.long_pr:
-        return rng.uniform(0.205, 0.33)
+        return 0.203 + min(rng.gamma(1.3, 0.02), 0.14)
     return usual
 
 
 def _draw_qtc(population, sex, conduction, rhythm, rng) -> float:
     limit = LONG_QTC_S[sex]
-    usual = _draw_within(0.36, limit, lambda: rng.normal(limit - 0.043, 0.016))
+    usual = _draw_within(0.345, limit, lambda: rng.normal(limit - 0.058, 0.018))
     if conduction in ("left", "right", "nonspecific"):
         return usual + 0.03
     # At higher rates the T wave would overlap the next beat.

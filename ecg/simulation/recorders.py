@@ -30,26 +30,34 @@ class Recorder:
     adc_gain: ADC units per mV. baseline: ADC units at 0 mV.
     band_hz: pass band of a second-order Butterworth filter.
     mains_hz: power line frequency.
+    resolution_mv: step of the converter, of whose values `adc_gain` makes others; 0 if it is finer.
     wander_mv, mains_mv, muscle_mv, motion_mv: median amplitude of baseline wander, power line
     interference, muscle noise (white, standard deviation) and motion artefacts (decaying steps) at
-    an electrode.
+    an electrode. trunk_share: muscle noise elsewhere, relative to that at the arms.
     motion_per_min: motion artefacts per minute.
-    size_spread: recordings differ in amplitudes by a factor of about exp(size_spread).
+    size_spread, muscle_spread: recordings differ in amplitudes, and in muscle noise, by a factor of
+    about exp(spread).
     loose_electrode: share of recordings with a loose electrode.
+    swapped_electrodes: share of recordings in which two electrodes are swapped: those of the arms,
+    or two neighbours on the chest.
     """
 
     fs: float = 500.0
     adc_gain: float = 1000.0
     baseline: int = 0
     band_hz: tuple[float, float] = (0.05, 150.0)
+    resolution_mv: float = 0.0
     mains_hz: float = 50.0
     wander_mv: float = 0.015
-    mains_mv: float = 0.001
+    mains_mv: float = 0.0006
     muscle_mv: float = 0.0012
+    trunk_share: float = 1.0
     motion_mv: float = 0.3
     motion_per_min: float = 0.3
     size_spread: float = 0.8
+    muscle_spread: float = 0.55
     loose_electrode: float = 0.004
+    swapped_electrodes: float = 0.003
 
     def __post_init__(self):
         if not 0 < self.band_hz[0] < self.band_hz[1] < self.fs / 2:
@@ -71,12 +79,27 @@ def record_signal(independent, recorder: Recorder, rng) -> np.ndarray:
     median = np.median(signal[:, ::7], axis=1, keepdims=True)
     state = sosfilt(sections, before, axis=1, zi=settled * median)[1]
     signal = sosfilt(sections, signal, axis=1, zi=state)[0]
+    if rng.random() < recorder.swapped_electrodes:
+        signal = _swap_electrodes(signal, rng)
     leads = twelve_leads(signal)
     if rng.random() < recorder.loose_electrode:
         leads[_LOST_LEADS[rng.choice(_ELECTRODES)]] = 0.0
+    if recorder.resolution_mv:
+        leads = np.rint(leads / recorder.resolution_mv) * recorder.resolution_mv
     digital = np.rint(leads * recorder.adc_gain + recorder.baseline)
     # In WFDB the lowest value means a missing sample.
     return digital.clip(-_FULL_SCALE, _FULL_SCALE).astype(np.int16)
+
+
+def _swap_electrodes(signal, rng) -> np.ndarray:
+    """Swap the electrodes of the arms, as often as not, or two neighbours on the chest."""
+    if rng.random() < 0.5:
+        i, ii, *chest = signal
+        return np.stack([-i, ii - i, *chest])
+    row = 2 + rng.integers(5)
+    swapped = signal.copy()
+    swapped[[row, row + 1]] = signal[[row + 1, row]]
+    return swapped
 
 
 @lru_cache
@@ -91,8 +114,12 @@ def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
     n = len(_ELECTRODES)
     time = np.arange(n_samples) / recorder.fs
     wander, mains, muscle = (
-        size * rng.lognormal(0.0, recorder.size_spread)
-        for size in (recorder.wander_mv, recorder.mains_mv, recorder.muscle_mv)
+        size * rng.lognormal(0.0, spread)
+        for size, spread in (
+            (recorder.wander_mv, recorder.size_spread),
+            (recorder.mains_mv, recorder.size_spread),
+            (recorder.muscle_mv, recorder.muscle_spread),
+        )
     )
     # Amplitude and phase of each frequency differ between electrodes: random sums of the same sines
     # and cosines.
@@ -105,7 +132,8 @@ def _electrode_noise(n_samples, recorder, rng) -> np.ndarray:
     waves = np.concatenate([np.sin(angles), np.cos(angles)])
     waves[np.tile(frequencies >= recorder.fs / 2, 2)] = 0.0
     noise = (rng.standard_normal((n, len(waves))) * np.tile(sizes, 2)).astype(np.float32) @ waves
-    muscle_mv = muscle * rng.lognormal(0.0, 0.4, (n, 1)).astype(np.float32)  # per electrode
+    muscle_mv = muscle * rng.lognormal(0.0, 0.5, (n, 1)).astype(np.float32)  # per electrode
+    muscle_mv[2:] *= recorder.trunk_share
     noise += muscle_mv * rng.standard_normal((n, n_samples), np.float32)
     for _ in range(rng.poisson(recorder.motion_per_min * time[-1] / 60)):
         onset = rng.integers(n_samples)

@@ -13,7 +13,7 @@ from ecg.records.headers import Header
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS, lead_rows
 from ecg.records.record import write_record
 from ecg.runtime.progress import track
-from ecg.simulation.heart import LEAD_FIELD, beat_table, dipole, fibrillation, flutter
+from ecg.simulation.heart import beat_table, dipole, fibrillation, flutter, lead_field
 from ecg.simulation.names import record_name
 from ecg.simulation.patients import Patient, diagnose
 from ecg.simulation.populations import draw_patient
@@ -35,14 +35,15 @@ def heart_signal(patient: Patient, onsets, kinds, duration_s, fs, rng) -> np.nda
     tables = {kind: beat_table(patient.heart, kind) for kind in set(kinds)}
     beats = np.stack([tables[kind] for kind in kinds])
     # Respiration modulates the amplitude.
-    beats[:, :, 2:] *= (1 + 0.04 * np.sin(2 * np.pi * rhythm.breath_hz * onsets))[:, None, None]
+    breath = np.sin(2 * np.pi * rhythm.breath_hz * onsets)
+    beats[:, :, 2:] *= (1 + patient.heart.respiration * breath)[:, None, None]
     total = dipole(onsets, beats, fs, n_samples)
     time = np.arange(n_samples) / fs
     if rhythm.kind == "fibrillation" or "ventricular pacing, no P" in kinds:
         total += fibrillation(time, rhythm.atrial_hz, rng.uniform(0.04, 0.1), rng)
     elif rhythm.kind == "flutter":
         total += flutter(time, rhythm.atrial_hz, rng.random(), rng.uniform(0.15, 0.4))
-    return LEAD_FIELD @ total
+    return lead_field(patient.heart) @ total
 
 
 def simulate_record(name: str, source: Source, lead_set: int, rng) -> tuple[Header, np.ndarray]:
@@ -51,9 +52,8 @@ def simulate_record(name: str, source: Source, lead_set: int, rng) -> tuple[Head
     patient = draw_patient(source.population, rng)
     duration_s = rng.uniform(*source.duration_s)
     onsets, kinds = beat_times(patient.rhythm, duration_s, rng)
-    dx = annotate(
-        diagnose(patient, visible_beat_kinds(onsets, kinds, duration_s)), source.habits, rng
-    )
+    visible = visible_beat_kinds(onsets, kinds, duration_s)
+    dx = annotate(diagnose(patient, visible, source.habits.limits), source.habits, rng)
     signal = heart_signal(patient, onsets, kinds, duration_s, recorder.fs, rng)
     recording = record_signal(signal, recorder, rng)
     rows = lead_rows(lead_set)

@@ -8,6 +8,7 @@ Recorders and annotators are invented, to differ as those of the Challenge do.
 from dataclasses import dataclass, field
 
 from ecg.records.diagnoses import DIAGNOSES
+from ecg.simulation.patients import Limits
 from ecg.simulation.populations import Population
 from ecg.simulation.recorders import Recorder
 
@@ -21,6 +22,7 @@ class Habits:
     """Habits of a source's annotators.
 
     annotated: abbreviations of the diagnoses that they use.
+    limits: from which measurements on they make some of them.
     second_code: diagnoses annotated with the second of two equivalent codes.
     unspecified_block: share of left and right bundle branch blocks annotated as "bundle branch
     block".
@@ -31,6 +33,7 @@ class Habits:
     """
 
     annotated: frozenset[str] = _ALL
+    limits: Limits = field(default_factory=Limits)
     second_code: frozenset[str] = frozenset()
     unspecified_block: float = 0.0
     prolonged_pr: float = 0.0
@@ -107,6 +110,7 @@ SOURCES = {
             long_qt=0.02,
             inverted_t=0.08,
         ),
+        recorder=Recorder(resolution_mv=0.00488, wander_mv=0.013, muscle_mv=0.013),
         habits=Habits(unspecified_block=0.3, prolonged_pr=0.1, inverted_t_alone=False),
     ),
     # A heart centre that annotates sinus rhythm beside other diagnoses, after PTB-XL.
@@ -116,7 +120,7 @@ SOURCES = {
             fibrillation=0.07,
             flutter=0.015,
             paced=0.015,
-            slow=0.04,
+            slow=0.20,
             fast=0.05,
             left_block=0.025,
             right_block=0.03,
@@ -129,8 +133,15 @@ SOURCES = {
             long_qt=0.015,
             inverted_t=0.02,
         ),
-        recorder=Recorder(adc_gain=1000.0, band_hz=(0.05, 120.0), wander_mv=0.025, muscle_mv=0.003),
+        recorder=Recorder(
+            band_hz=(0.05, 120.0),
+            wander_mv=0.033,
+            mains_mv=0.0003,
+            muscle_mv=0.0073,
+            trunk_share=0.33,
+        ),
         habits=Habits(
+            limits=Limits(slow_bpm=50.0, left_axis_deg=-5.0, incomplete_right_s=0.085),
             annotated=_ALL - {"PVC", "PRWP", "BBB", "Brady"},
             second_code=frozenset({"LBBB"}),
             prolonged_pr=0.35,
@@ -154,7 +165,12 @@ SOURCES = {
             inverted_t=0.09,
         ),
         recorder=Recorder(
-            adc_gain=4880.0, band_hz=(0.1, 100.0), mains_hz=60.0, mains_mv=0.002, wander_mv=0.02
+            adc_gain=4880.0,
+            band_hz=(0.1, 100.0),
+            resolution_mv=0.00488,
+            mains_hz=60.0,
+            wander_mv=0.045,
+            muscle_mv=0.0075,
         ),
         habits=Habits(
             annotated=_ALL - {"PRWP", "LPR"},
@@ -176,7 +192,13 @@ SOURCES = {
             premature_atrial=0.12,
             premature_ventricular=0.1,
         ),
-        recorder=Recorder(wander_mv=0.03, muscle_mv=0.005, motion_per_min=1.0),
+        recorder=Recorder(
+            wander_mv=0.006,
+            mains_mv=0.0004,
+            muscle_mv=0.0075,
+            muscle_spread=0.7,
+            motion_per_min=1.0,
+        ),
         habits=Habits(
             annotated=frozenset({"AF", "IAVB", "LBBB", "NSR", "PAC", "PVC", "RBBB"}),
             second_code=frozenset({"LBBB", "RBBB", "PAC"}),
@@ -227,7 +249,7 @@ SOURCES = {
             adc_gain=400.0,
             band_hz=(0.2, 75.0),
             mains_hz=60.0,
-            mains_mv=0.004,
+            mains_mv=0.0015,
             wander_mv=0.04,
             motion_per_min=1.5,
             loose_electrode=0.01,

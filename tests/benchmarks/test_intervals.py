@@ -16,10 +16,11 @@ def test_the_truth_follows_the_hearts_intervals():
     longer = true_intervals(Heart(pr_s=0.22, qrs_s=0.1, qt_s=0.4), "sinus")
     assert longer["pr"] - truth["pr"] == pytest.approx(60, abs=1)
     assert longer["qt"] == truth["qt"]
-    # Its own PR and QT intervals begin or end two standard deviations from a wave's centre.
+    # Its own PR interval begins two standard deviations from the centre of a wave, its QT interval
+    # ends before both waves that make up the T wave have fallen to 2 %.
     assert truth["pr"] == pytest.approx(160 + 0.8 * 0.17 * 105, abs=5)
     assert truth["qrs"] == pytest.approx(100, abs=10)
-    assert truth["qt"] == pytest.approx(400 + 0.8 * 0.085 * 400, abs=5)
+    assert truth["qt"] == pytest.approx(420, abs=5)
 
 
 def test_a_beat_without_a_p_wave_has_no_pr_interval():

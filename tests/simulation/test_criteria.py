@@ -18,7 +18,7 @@ from ecg.simulation.rhythms import beat_times
 from tests.measurements import FS, LEAD, Measurements, measure
 
 SECONDS = 10.0
-N_LABELLED, N_UNLABELLED = 30, 60  # recordings measured per diagnosis
+N_LABELLED, N_UNLABELLED = 45, 60  # recordings measured per diagnosis
 WIDE = {"LBBB", "RBBB", "NSIVCB", "PR"}
 ECTOPIC = {"PAC", "PVC"}
 NO_P = {"AF", "AFL", "Brady", "PR"}
@@ -229,7 +229,7 @@ def patients() -> list:
 def measured(seed: int) -> Measurements | None:
     patient, beats, _ = patients()[seed]
     rng = np.random.default_rng([8, seed])
-    recorder = Recorder(loose_electrode=0.0)
+    recorder = Recorder(loose_electrode=0.0, swapped_electrodes=0.0)
     signal = heart_signal(patient, *beats, SECONDS, recorder.fs, rng)
     recording = record_signal(signal, recorder, rng)
     return measure(recording / recorder.adc_gain, recorder.fs)

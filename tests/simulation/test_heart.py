@@ -14,6 +14,7 @@ from ecg.simulation.heart import (
     dipole,
     fibrillation,
     flutter,
+    lead_field,
     twelve_leads,
     vector,
 )
@@ -89,7 +90,35 @@ def test_each_kind_of_beat_has_its_waves(kind):
     assert ("atrial spike" in present) == (kind in ("atrial pacing", "dual pacing"))
     paced = kind in ("ventricular pacing", "ventricular pacing, no P", "dual pacing")
     assert ("ventricular spike" in present) == paced
-    assert {"main QRS", "T fall"} <= present
+    assert ({"main QRS", "T fall"} <= present) == (kind != "P alone")
+
+
+def test_a_p_wave_alone_lies_where_it_would_before_a_qrs():
+    alone, whole = (beat_table(Heart(), kind) for kind in ("P alone", "sinus"))
+    p_rows = [BEAT_WAVES.index(name) for name in ("right P", "left P")]
+    np.testing.assert_array_equal(alone[p_rows], whole[p_rows])
+    assert not np.delete(alone, p_rows, axis=0)[:, 2:].any()
+
+
+def test_the_st_segment_is_raised_between_qrs_and_t_wave():
+    normal, raised = (
+        (LEAD_FIELD @ one_beat(Heart(st_mv=size, st_axis_deg=60)))[1] for size in (0.0, 0.2)
+    )
+    change = raised - normal
+    j_60 = round((0.5 + Heart().qrs_s + 0.06) * FS)
+    assert change[j_60] > 0.12
+    assert np.abs(change[: round(0.5 * FS)]).max() < 0.001
+    assert np.abs(change[round((0.5 + Heart().qt_s) * FS) :]).max() < 0.01
+
+
+def test_electrodes_on_the_chest_move_and_the_limb_leads_stay():
+    np.testing.assert_array_equal(lead_field(Heart()), LEAD_FIELD)
+    moved = lead_field(Heart(chest_shift=1.0, chest_gains=(0.5,) + (1.0,) * 5))
+    np.testing.assert_array_equal(moved[:2], LEAD_FIELD[:2])
+    np.testing.assert_allclose(moved[2], 0.5 * LEAD_FIELD[3])
+    np.testing.assert_allclose(moved[3:7], LEAD_FIELD[4:])
+    between = lead_field(Heart(chest_shift=-0.5))
+    np.testing.assert_allclose(between[3], (LEAD_FIELD[2] + LEAD_FIELD[3]) / 2)
 
 
 def test_the_sampling_rate_does_not_change_the_signal():

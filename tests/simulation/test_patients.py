@@ -5,10 +5,10 @@ import pytest
 
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.simulation.heart import Heart
-from ecg.simulation.patients import Patient, corrected_qt, diagnose
+from ecg.simulation.patients import Limits, Patient, corrected_qt, diagnose
 from ecg.simulation.populations import Population, draw_patient
 from ecg.simulation.recordings import visible_beat_kinds
-from ecg.simulation.rhythms import Rhythm, beat_times
+from ecg.simulation.rhythms import AV_BLOCKS, Rhythm, beat_times
 
 SINUS = {"NSR", "SB", "STach", "SA"}
 
@@ -40,6 +40,8 @@ def test_a_normal_heart_has_only_sinus_rhythm():
         (Rhythm("flutter", 150), {"AFL"}),
         (Rhythm("junctional", 45), {"Brady"}),
         (Rhythm("paced", 70), {"PR"}),
+        (Rhythm(rate_bpm=40, av_block="complete"), {"Brady"}),
+        (Rhythm(rate_bpm=64, av_block="Mobitz I", av_cycle=5), set()),
     ],
 )
 def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
@@ -72,6 +74,22 @@ def test_rhythm_diagnoses_follow_from_the_rhythm(rhythm, diagnoses):
 )
 def test_other_diagnoses_follow_from_the_heart(heart, diagnoses):
     assert found(**heart) - {"NSR"} == diagnoses
+
+
+def test_annotators_may_have_limits_of_their_own():
+    limits = Limits(slow_bpm=50.0, left_axis_deg=-5.0, incomplete_right_s=0.085)
+    heart = Heart(axis_deg=-20, conduction="incomplete right", qrs_s=0.095)
+    patient = Patient(60, "Male", Rhythm(rate_bpm=55), heart)
+    assert diagnose(patient) == {"SB"}
+    assert diagnose(patient, limits=limits) == {"NSR", "LAD", "IRBBB"}
+
+
+def test_with_an_av_block_neither_the_rhythm_of_the_sinus_nor_a_first_degree_block_is_diagnosed():
+    patients = drawn(300, av_block=1.0, fibrillation=0, flutter=0, junctional=0, paced=0)
+    assert {patient.rhythm.av_block for patient in patients} == set(AV_BLOCKS)
+    for patient in patients:
+        assert not diagnose(patient) & (SINUS | {"IAVB", "LPR"})
+        assert ("Brady" in diagnose(patient)) == (patient.rhythm.rate_bpm < 60)
 
 
 def test_premature_beats_are_diagnosed_only_if_visible():

@@ -6,7 +6,14 @@ import pytest
 from ecg.records.leads import TWELVE_LEADS
 from ecg.simulation.recorders import Recorder, record_signal
 
-QUIET = Recorder(wander_mv=0, mains_mv=0, muscle_mv=0, motion_per_min=0, loose_electrode=0)
+QUIET = Recorder(
+    wander_mv=0,
+    mains_mv=0,
+    muscle_mv=0,
+    motion_per_min=0,
+    loose_electrode=0,
+    swapped_electrodes=0,
+)
 LEAD = {lead: i for i, lead in enumerate(TWELVE_LEADS)}
 
 
@@ -31,7 +38,12 @@ def test_a_recorder_without_noise_preserves_the_signal():
 
 def test_noise_obeys_einthoven_and_goldberger():
     noisy = Recorder(
-        wander_mv=0.2, mains_mv=0.05, muscle_mv=0.1, motion_per_min=30, loose_electrode=0
+        wander_mv=0.2,
+        mains_mv=0.05,
+        muscle_mv=0.1,
+        motion_per_min=30,
+        loose_electrode=0,
+        swapped_electrodes=0,
     )
     leads = recorded(heart(), noisy)
     assert np.abs(leads[0] - recorded(heart(), QUIET)[0]).max() > 0.2
@@ -81,6 +93,29 @@ def test_a_loose_electrode_flattens_its_leads(seed):
         {"II", "III", "aVR", "aVL", "aVF"},
         *({f"V{i}"} for i in range(1, 7)),
     )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_swapped_electrodes_are_those_of_the_arms_or_neighbours_on_the_chest(seed):
+    right = recorded(heart(), QUIET, seed)
+    wrong = recorded(heart(), replace(QUIET, swapped_electrodes=1.0), seed)
+    step = 1.6 / QUIET.adc_gain
+    if np.allclose(wrong[LEAD["I"]], -right[LEAD["I"]], atol=step):
+        swapped = {"II": "III", "III": "II", "aVR": "aVL", "aVL": "aVR", "aVF": "aVF"}
+        swapped |= {f"V{i}": f"V{i}" for i in range(1, 7)}
+    else:
+        first = next(i for i in range(6, 12) if not np.allclose(wrong[i], right[i], atol=step))
+        order = list(range(12))
+        order[first : first + 2] = first + 1, first
+        swapped = {TWELVE_LEADS[i]: TWELVE_LEADS[j] for i, j in enumerate(order)}
+    for lead, source in swapped.items():
+        np.testing.assert_allclose(wrong[LEAD[lead]], right[LEAD[source]], atol=step)
+
+
+def test_values_are_multiples_of_the_resolution():
+    steps = recorded(heart(), replace(QUIET, resolution_mv=0.025)) / 0.025
+    np.testing.assert_allclose(steps, np.rint(steps), atol=0.021)
+    assert len(np.unique(np.rint(steps))) > 20
 
 
 def test_gain_and_baseline_scale_the_digital_values_and_nothing_is_missing():

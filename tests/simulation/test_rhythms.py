@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg.simulation.heart import BEAT_KINDS
-from ecg.simulation.rhythms import PACING_MODES, RHYTHMS, Rhythm, beat_times
+from ecg.simulation.rhythms import AV_BLOCKS, PACING_MODES, RHYTHMS, Rhythm, beat_times
 
 
 def rng(seed=0):
@@ -108,7 +108,56 @@ def test_all_paced_beats_are_of_the_pacing_mode(mode):
     assert set(beat_times(Rhythm("paced", pacing=mode), 10.0, rng())[1]) == {mode}
 
 
+def blocked(block, cycle=3, rate=40.0):
+    """Return the times of P waves and of QRS complexes, s, of a minute with 75 P waves."""
+    rhythm = Rhythm(rate_bpm=rate, av_block=block, av_cycle=cycle, atrial_hz=1.25)
+    onsets, kinds = beat_times(rhythm, 60.0, rng())
+    assert (np.diff(onsets) >= 0).all()
+    kinds = np.array(kinds)
+    return onsets[kinds != "no P"], onsets[kinds != "P alone"]
+
+
+@pytest.mark.parametrize("block", AV_BLOCKS)
+def test_with_an_av_block_the_p_waves_are_regular(block):
+    p_waves, _ = blocked(block)
+    assert np.diff(p_waves).mean() == pytest.approx(0.8, rel=0.02)
+    assert np.diff(p_waves).std() < 0.02
+
+
+@pytest.mark.parametrize("cycle", [2, 3, 5])
+def test_in_mobitz_ii_every_pr_interval_is_the_same_and_one_p_wave_is_not_conducted(cycle):
+    p_waves, beats = blocked("Mobitz II", cycle)
+    assert set(beats) <= set(p_waves)
+    assert len(beats) / len(p_waves) == pytest.approx((cycle - 1) / cycle, abs=0.03)
+    pauses = np.rint(np.diff(beats) / 0.8)
+    assert set(pauses) == ({2} if cycle == 2 else {1, 2})
+
+
+def test_in_mobitz_i_pr_intervals_grow_and_rr_intervals_shrink_until_a_pause():
+    p_waves, beats = blocked("Mobitz I", 5)
+    delays = [time - p_waves[p_waves <= time + 1e-9].max() for time in beats]
+    first = int(np.argmin(delays[:4]))  # of a cycle of four beats
+    for start in range(first, len(beats) - 4, 4):
+        cycle = delays[start : start + 4]
+        assert cycle[0] == pytest.approx(0.0, abs=1e-9)
+        assert (np.diff(cycle) > 0.005).all()
+        rr = np.diff(beats[start : start + 5])
+        assert rr[0] > rr[2]
+        assert 1.2 < rr[3] < 1.6  # shorter than two PP intervals
+
+
+def test_in_a_complete_block_beats_are_regular_and_independent_of_the_p_waves():
+    p_waves, beats = blocked("complete", rate=40.0)
+    assert 60 / np.diff(beats).mean() == pytest.approx(40, rel=0.03)
+    delays = [time - p_waves[p_waves <= time].max() for time in beats[1:-1]]
+    assert np.ptp(delays) > 0.5
+
+
 def test_unknown_rhythms_are_refused():
+    with pytest.raises(ValueError, match=r"av_block: .*found 'first'"):
+        Rhythm(av_block="first")
+    with pytest.raises(ValueError, match="at least 2 P waves, found 1"):
+        Rhythm(av_block="Mobitz II", av_cycle=1)
     with pytest.raises(ValueError, match=r"kind: .*found 'waltz'"):
         Rhythm("waltz")
     with pytest.raises(ValueError, match=r"pacing: .*found 'VVI'"):

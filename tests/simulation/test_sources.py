@@ -40,7 +40,9 @@ def test_exactly_the_annotated_diagnoses_of_a_source_occur(source):
         patient = draw_patient(source.population, rng)
         onsets, kinds = beat_times(patient.rhythm, 10.0, rng)
         codes = annotate(
-            diagnose(patient, visible_beat_kinds(onsets, kinds, 10.0)), source.habits, rng
+            diagnose(patient, visible_beat_kinds(onsets, kinds, 10.0), source.habits.limits),
+            source.habits,
+            rng,
         )
         found |= {DIAGNOSES[CLASS_OF_CODE[c]].abbreviation for c in codes if c != ABNORMAL_CODE}
     assert found == source.habits.annotated
