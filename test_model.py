@@ -27,7 +27,7 @@ def test_model(
     one_site: take the folder for the records of one hospital; an answer then depends on the other
     records of its lead set, see `_answer_one_site`.
     """
-    from ecg.models.predictor import load_predictor, print_warnings  # loads TensorFlow
+    from ecg.models.predictor import Predictor, load_predictor, print_warnings  # loads TensorFlow
 
     records = find_records(data_directory)
     if not records:
@@ -45,18 +45,13 @@ def test_model(
     models = {
         size: load_predictor(model_directory, size) for size in sorted(by_lead_set, reverse=True)
     }
-    if one_site:
-        answers = (
-            answer
-            for size, model in models.items()
-            for answer in _answer_one_site(model, by_lead_set[size], workers)
-        )
-    else:
-        answers = (
-            answer
-            for size, model in models.items()
-            for answer in model.answer_files(by_lead_set[size], workers)
-        )
+    answer_set = _answer_one_site if one_site else Predictor.answer_files
+    answers = (
+        answer
+        for size, model in models.items()
+        for answer in answer_set(model, by_lead_set[size], workers)
+    )
+    if not one_site:  # which has a bar for each lead set
         answers = track(answers, len(records), "answering")
     for files, answer in answers:
         write_output(output_directory / f"{files.name}.csv", ids[files.name], *answer)

@@ -11,7 +11,6 @@ share of records whose findings contradict each other.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from benchmarks.decision_rules import read_runs
 from ecg.models.operating_points import call_findings, contradicts, fit_points
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.runtime.command_line import running
-from ecg.runtime.files import written_whole
+from ecg.runtime.files import write_rows
 
 COLUMNS = (
     "run",
@@ -85,13 +84,7 @@ def main(arguments=None) -> None:
         for row in rows:
             print(" ".join(f"{row.get(column, ''):>12}" for column in COLUMNS[1:]), row["run"])
         if options.out:
-            with (
-                written_whole(options.out) as unfinished,
-                open(unfinished, "w", newline="", encoding="utf-8") as file,
-            ):
-                writer = csv.DictWriter(file, COLUMNS, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
+            write_rows(options.out, rows, COLUMNS)
 
 
 def _clinical(folds, i: int) -> np.ndarray:

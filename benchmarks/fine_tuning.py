@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from benchmarks.recipe import read_rows, write_rows
+from benchmarks.recipe import read_rows
 from ecg.evaluation.folds import plan_pretraining, read_pretrained, run_pretraining
 from ecg.models.descriptions import missing_models
 from ecg.models.devices import find_devices
@@ -37,6 +37,7 @@ from ecg.records.leads import LEAD_SETS
 from ecg.records.metrics import score
 from ecg.runtime.cache_keys import cache_key
 from ecg.runtime.command_line import running, whole_number
+from ecg.runtime.files import write_rows
 from ecg.training.dataset import Dataset, dataset_cache, prepare_dataset
 from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset, fit
 from ecg.training.pretraining import simulated_for
@@ -175,7 +176,7 @@ def table(rows: list[dict[str, str]]) -> str:
 def main(arguments=None) -> None:
     """Run the command line."""
     options = _parse(arguments)
-    with running("fine_tuning"):
+    with running("benchmarks.fine_tuning"):
         _run(options)
 
 

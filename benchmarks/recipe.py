@@ -45,7 +45,7 @@ from ecg.records.diagnoses import read_weights
 from ecg.records.leads import LEAD_SETS
 from ecg.records.metrics import challenge_metric, macro_mean, score
 from ecg.runtime.command_line import running, whole_number
-from ecg.runtime.files import written_whole
+from ecg.runtime.files import write_rows
 from ecg.training.dataset import Dataset, dataset_cache, prepare_dataset
 from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset
 from ecg.training.pretraining import pretrain, pretraining_method, simulated_for
@@ -147,14 +147,6 @@ def read_rows(file: Path, columns: Sequence[str] = COLUMNS) -> list[dict[str, st
     return [dict(zip(columns, line, strict=True)) for line in lines[1:]]
 
 
-def write_rows(file: Path, rows: list[dict[str, str]], columns: Sequence[str] = COLUMNS) -> None:
-    """Write all rows, or leave the file unchanged if interrupted."""
-    with written_whole(file) as unfinished, open(unfinished, "w", newline="") as text:
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def table(rows: list[dict[str, str]]) -> str:
     """Mean and standard deviation over seeds of each figure, and the difference from `DEFAULT`."""
     lines = []
@@ -237,7 +229,7 @@ def _run(options: argparse.Namespace) -> None:
             scores = bench.scores(CANDIDATES[name], lead_set, seed, splits[split])
             rows.append(row | {figure: f"{scores[figure]:.4f}" for figure in FIGURES})
             print(rows[-1], flush=True)
-            write_rows(file, rows)
+            write_rows(file, rows, COLUMNS)
     print(table([row for row in rows if row["key"] == keys.get((row["candidate"], row["split"]))]))
 
 

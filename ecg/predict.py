@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from ecg.models.descriptions import ModelFolderError, find_models
+from ecg.models.operating_points import RULES
 from ecg.pages import NOTICE
 from ecg.records.formats import find_ecg_files, read_blocks
 from ecg.records.formats.channel_labels import is_lead, parse_lead, units_per_mv
@@ -23,7 +24,6 @@ from ecg.runtime.command_line import running
 from ecg.runtime.files import check_place, printable
 from ecg.signals.preprocessing import MAX_FS, MIN_FS, check_fs
 
-RULES = ("clinical", "challenge")
 _MAX_NAMED = 10  # files that are left out
 
 

@@ -1,6 +1,5 @@
 """Cross-validate methods and write scores.csv and the papers' tables."""
 
-import csv
 import itertools
 import time
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from ecg.models.devices import keep_compiled
 from ecg.models.method import Method, with_epochs
 from ecg.models.registry import METHODS, find_method
 from ecg.models.settings import Settings
-from ecg.runtime.files import make_folder, write_text, written_whole
+from ecg.runtime.files import make_folder, write_rows, write_text
 from ecg.runtime.processes import on_cluster, run_jobs
 from ecg.training.dataset import dataset_cache, prepare_dataset
 from ecg.training.fit import TrainingRun
@@ -73,7 +72,7 @@ def compare(comparison: Comparison, settings: Settings) -> None:
     equal = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, equal))
     text = "\n\n".join([_heading(comparison, settings, chosen), *tables]) + "\n"
-    _write_rows(out / "scores.csv", rows)
+    write_rows(out / "scores.csv", rows, rows[0])
     write_text(out / "tables.txt", text)
     print(f"\n{text}", flush=True)
 
@@ -185,13 +184,3 @@ def _heading(
         f"Measured here on {comparison.data}, {split}, preset {settings.preset}; most epochs: "
         f"{epochs}."
     )
-
-
-def _write_rows(path: Path, rows: list[dict]) -> None:
-    with (
-        written_whole(path) as unfinished,
-        open(unfinished, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, rows[0].keys(), restval="")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -14,6 +14,8 @@ from scipy.special import expit, logit
 
 from ecg.records.diagnoses import DIAGNOSES, N_CLASSES
 
+RULES = ("clinical", "challenge")  # by which `ecg.predict` calls findings present
+
 # By abbreviation: the members of each pair exclude each other.
 _CONTRADICTIONS = (
     ("LAD", "RAD"),

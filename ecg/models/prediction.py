@@ -9,7 +9,7 @@ import numpy as np
 
 from ecg.models.decisions import calibrate, decide
 from ecg.models.model_files import TrainedModel
-from ecg.models.operating_points import Findings, call_findings, default_points
+from ecg.models.operating_points import RULES, Findings, call_findings, default_points
 from ecg.models.predictor import Predictor
 from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM
 from ecg.records.headers import RecordError
@@ -20,7 +20,6 @@ from ecg.signals.measurements import measure_globally
 from ecg.signals.preprocessing import Preparation, window_length
 from ecg.signals.quality import assess_quality
 
-RULES = ("clinical", "challenge")
 TIMELINE_WINDOW_S = 10.0
 # Of adults at rest; what is abnormal depends on age, sex and drugs, too. PR is 10 ms wider at
 # either end than textbooks have it, our median error. QTc ends at the limit for women: Rautaharju
@@ -125,8 +124,8 @@ def predict_recording(
 
     A recording of a minute or more is predicted in windows of 10 s; its findings are those of the
     mean probabilities over the usable windows, its measurements medians over them.
-    rule: "clinical", see `ecg.models.operating_points`, or "challenge", the decision that makes the
-    largest Challenge score. Raises RecordError naming the file if it cannot be predicted.
+    rule: "clinical", see `ecg.models.operating_points`, or "challenge", the decision that the model
+    was trained with. Raises RecordError naming the file if it cannot be predicted.
     """
     if rule not in RULES:
         raise ValueError(f"rule: expected {' or '.join(RULES)}, found '{rule}'")
@@ -142,7 +141,11 @@ def predict_recording(
             timeline, duration_s, probabilities, measurements = _predict_windows(
                 itertools.chain([first], blocks), predictor, rule
             )
-            quality = replace(quality, usable=probabilities is not None)
+            if probabilities is None:
+                reasons = quality.reasons or ("no window of 10 s can be judged",)
+                quality = replace(quality, usable=False, reasons=reasons)
+            else:
+                quality = replace(quality, usable=True)
         elif quality.usable:
             probabilities = predictor.probabilities(first)
             measurements = _measure(first)
@@ -150,7 +153,7 @@ def predict_recording(
     except ValueError as error:  # including RecordError
         raise RecordError(f"{file}: {error}") from error
     if quality.usable:
-        findings = _find(probabilities[None], model, rule)
+        findings = _call(probabilities[None], model, rule)
         present, uncertain = findings.present[0], findings.uncertain[0]
     else:
         probabilities = np.zeros(N_CLASSES)
@@ -196,7 +199,7 @@ def _training_records(log: dict) -> str:
     return f"{text}, after {start['n_training']:,} simulated records" if start else text
 
 
-def _find(probabilities, model: TrainedModel, rule: str) -> Findings:
+def _call(probabilities, model: TrainedModel, rule: str) -> Findings:
     """Return the findings of records by the rule; probabilities: (n_records, 26), by the
     predictor."""
     if rule == "challenge":
@@ -210,54 +213,64 @@ def _measure(record: Record) -> GlobalMeasurements:
     return measure_globally(select_leads(record, TWELVE_LEADS), record.fs)
 
 
+@dataclass(frozen=True)
+class _Window:
+    """What is known of a window of a long recording. start_s: from the recording's start."""
+
+    start_s: float
+    usable: bool
+    measurements: GlobalMeasurements
+
+
 def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
     """(timeline, duration in s, mean probabilities (26,) or None, median measurements)."""
-    starts_s, rates, measured, usable = [], [], [], []
-    duration_s = 0.0
+    windows, duration_s = [], 0.0
 
-    def usable_windows() -> Iterator[Record]:
+    def usable_records() -> Iterator[Record]:
         nonlocal duration_s
         for block in blocks:
-            for start_s, window in _windows(block):
-                is_usable = assess_quality(window.signal, window.fs, window.leads).usable
-                starts_s.append(duration_s + start_s)
-                usable.append(is_usable)
-                measurements = _measure(window) if is_usable else NOT_MEASURED
-                rates.append(_nan_for_none(measurements.heart_rate_bpm))
-                if is_usable:
-                    measured.append(astuple(measurements))
-                    yield window
+            for record, window in _windows(block, duration_s):
+                windows.append(window)
+                if window.usable:
+                    yield record
             duration_s += block.signal.shape[1] / block.fs
 
-    answers = list(predictor.probabilities_of(usable_windows()))
+    answers = list(predictor.probabilities_of(usable_records()))
+    usable = np.array([window.usable for window in windows])
     # A window may still be unusable for the network, which has fewer leads.
-    answered = [not isinstance(answer, Exception) for answer in answers]
-    usable = np.array(usable, bool)
-    usable[usable] = answered
-    present = np.zeros((len(usable), N_CLASSES), bool)
+    usable[usable] = [not isinstance(answer, Exception) for answer in answers]
+    present = np.zeros((len(windows), N_CLASSES), bool)
     probabilities = np.array([answer for answer in answers if not isinstance(answer, Exception)])
-    if not len(probabilities):
-        measurements, mean = NOT_MEASURED, None
-    else:
-        present[usable] = _find(probabilities, predictor.model, rule).present
+    mean, measurements = None, NOT_MEASURED
+    if len(probabilities):
+        present[usable] = _call(probabilities, predictor.model, rule).present
         mean = probabilities.mean(axis=0)
-        measurements = _medians(measured)
-    timeline = Timeline(np.array(starts_s), usable, np.array(rates), present)
+        measurements = _medians([window.measurements for window in windows if window.usable])
+    rates = [window.measurements.heart_rate_bpm for window in windows]
+    timeline = Timeline(
+        np.array([window.start_s for window in windows]),
+        usable,
+        np.array([math.nan if rate is None else rate for rate in rates]),
+        present,
+    )
     return timeline, duration_s, mean, measurements
 
 
-def _windows(block: Record) -> Iterator[tuple[float, Record]]:
-    """(start in s, window) of a block's windows of 10 s; the last one may be as short as 5 s."""
+def _windows(block: Record, block_start_s: float) -> Iterator[tuple[Record, _Window]]:
+    """Yield a block's windows of 10 s, the last one at least 5 s, and what is known of each."""
     length = window_length(block.fs, TIMELINE_WINDOW_S)
     n_samples = block.signal.shape[1]
     for start in range(0, max(n_samples - length // 2, 1), length):
         signal = block.signal[:, start : start + length]
-        yield start / block.fs, replace(block, signal=signal, warnings=(), notes=())
+        record = replace(block, signal=signal, warnings=(), notes=())
+        usable = assess_quality(signal, block.fs, block.leads).usable
+        measurements = _measure(record) if usable else NOT_MEASURED
+        yield record, _Window(block_start_s + start / block.fs, usable, measurements)
 
 
-def _medians(measured: list[tuple]) -> GlobalMeasurements:
+def _medians(measured: list[GlobalMeasurements]) -> GlobalMeasurements:
     """Medians over windows of each measurement, None where no window has one."""
-    columns = zip(*measured, strict=True)
+    columns = zip(*map(astuple, measured), strict=True)
     found = ([value for value in column if value is not None] for column in columns)
     return GlobalMeasurements(*(float(np.median(values)) if values else None for values in found))
 
@@ -291,7 +304,3 @@ def _preparation_notes(record: Record, preparation: Preparation) -> list[str]:
     if share_missing > 0:
         notes.append(f"{share_missing:.1%} of the samples are missing")
     return notes
-
-
-def _nan_for_none(value: float | None) -> float:
-    return math.nan if value is None else value

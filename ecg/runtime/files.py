@@ -1,12 +1,14 @@
 """Write files whole or not at all, lock and clean up folders, read and hash files."""
 
 import contextlib
+import csv
 import hashlib
 import os
 import secrets
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 try:
@@ -65,6 +67,20 @@ def write_text(path: str | Path, text: str) -> None:
         return
     with written_whole(path.resolve()) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
+    """Write rows as CSV under a line of `columns`, whole or not at all.
+
+    A row may lack columns, which are left empty; ValueError for one that has others.
+    """
+    with (
+        written_whole(path) as unfinished,
+        open(unfinished, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _is_stream(path: Path) -> bool:

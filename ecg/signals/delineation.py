@@ -9,14 +9,13 @@ The sizes of windows and the thresholds below are ours.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter1d
 
 from ecg.signals.preprocessing import bound, fill_missing, resample
-from ecg.signals.qrs import median
+from ecg.signals.qrs import likeness, median, straight_lines
 
 FS = 500.0  # Hz, at which beats are aligned and delineated
 
@@ -25,42 +24,43 @@ def _samples(seconds: float) -> int:
     return round(seconds * FS)
 
 
-# Of the median beat, before and after the R peak: it holds PR intervals to 0.34 s, QT to 0.6 s.
+# Length of a beat before and after its R peak: room for PR intervals of 0.34 s and QT of 0.6 s.
 BEFORE, AFTER = _samples(0.45), _samples(0.65)
-_MOST_BEATS = 100  # are aligned; of a long record so many, spread over all of it
-_ALIGNED = _samples(0.08)  # before and after the R peak: beats are aligned by these samples
-_FARTHEST = _samples(0.03)  # that a beat is moved
-_MOST_NOISE = 3.0  # times the usual lead's: one with more is left out
-_LEAST_LIKENESS = 0.8  # correlation of a beat's QRS with the median one; others are left out
-_LEAST_ENERGY = 1e-12  # mV^4, product of two sums of squares: below it nothing is alike
+_MOST_BEATS = 100  # beats that are aligned, spread over a long record
+_ALIGNED = _samples(0.08)  # beats are aligned by these samples on either side of the R peak
+_FARTHEST = _samples(0.03)  # a beat is moved by at most this
+_MOST_NOISE = 3.0  # a lead with more times the noise of the usual lead is left out
+_LEAST_LIKENESS = 0.8  # a beat whose QRS correlates less with the median QRS is left out
+_TINY = 1e-12  # in place of 0 where it would divide
 
 # Standard deviations, samples, of the Gaussians that smooth the beat.
 _QRS_SMOOTHING, _P_SMOOTHING, _T_SMOOTHING = 1.5, 4.0, 6.0
 
-_STEEPEST = np.arange(BEFORE - _samples(0.08), BEFORE + _samples(0.08), 2)  # one is the steepest
-_STEADY = _samples(0.04)  # of which the median velocity counts
+# Samples among which the steepest of the QRS is looked for.
+_STEEPEST = np.arange(BEFORE - _samples(0.08), BEFORE + _samples(0.08), 2)
+_STEADY = _samples(0.04)  # the velocity about a sample is the median over this stretch
 _STRETCHES = _STEEPEST[:, None] + np.arange(_STEADY) - _STEADY // 2
 _SHORTEST_QRS = _samples(0.05)  # of a human heart
-_LONGEST_QRS = _samples(0.16), _samples(0.20)  # before and after the peak velocity
-_QRS_LEVEL = 0.06  # of the peak velocity; within the QRS it is higher
-_QUIET_SHARE = 0.2  # of the beat, which is the quietest: its velocity is the noise's
-_QUIET_FACTOR = 3.0  # times that: within the QRS the velocity is higher
-_HIGHEST_QRS_LEVEL = 0.25  # of the peak velocity; a QRS that needs more does not stand out
-_RAISED = 1.5  # by that, from one try to the next
-_CALM = _samples(0.016)  # below the level for so long: outside the QRS
-_PR_SEGMENT = _samples(0.02)  # before the QRS; taken as 0 mV
+_LONGEST_QRS = _samples(0.16), _samples(0.20)  # the QRS begins and ends this near its steepest
+# Within the QRS the velocity exceeds this share of its peak, and this many times the noise.
+_QRS_LEVEL, _QUIET_FACTOR = 0.06, 3.0
+_QUIET_SHARE = 0.2  # the noise's velocity is exceeded in all but this share of the beat
+_HIGHEST_QRS_LEVEL = 0.25  # share of the peak; a QRS that needs a higher level is not clear
+_RAISED = 1.5  # factor by which the level is raised from one try to the next
+_CALM = _samples(0.016)  # the QRS is over when the velocity stays below the level for this long
+_PR_SEGMENT = _samples(0.02)  # the stretch before the QRS that is taken as 0 mV
 
 # A wave is a bump: it rises above what lies so far before and so far after its peak.
 _P_HALF, _T_HALF = _samples(0.055), _samples(0.10)
-_LEAST_P, _LEAST_T = 0.005, 0.01  # size, as a share of the QRS
-_LEAST_T_OF_P = 0.3  # size, as a share of the P wave
-_BLOCK, _FEWEST_BLOCKS = _samples(0.016), 4  # samples whose mean is one value, of which so many
+_LEAST_P, _LEAST_T = 0.005, 0.01  # least size of a P and T wave, as a share of the QRS
+_LEAST_T_OF_P = 0.3  # least size of a T wave, as a share of the P wave
+_BLOCK, _FEWEST_BLOCKS = _samples(0.016), 4  # noise is compared in means over blocks, at least 4
 _BLOCK_STARTS = np.arange(0, BEFORE + AFTER - _BLOCK + 1, _BLOCK)
-_LEAST_SNR = 3.0  # size over the noise of the median beat
-_LATER_P = 0.8  # of the largest bump: of several so large the last one is the P wave
+_LEAST_SNR = 3.0  # least size of a wave, in multiples of the noise of the median beat
+_LATER_P = 0.8  # of bumps that are this large relative to the largest, the last is the P wave
 
-_FLUTTER = 0.75  # of the P wave: another wave as large before it makes both flutter waves
-_FIRST_P = _samples(0.02)  # of the beat: earlier ones have no side before them
+_FLUTTER = 0.75  # a wave before the P wave that is this large beside it makes both flutter waves
+_FIRST_P = _samples(0.02)  # the first sample that has a side before it
 
 # Peak of the P wave before QRS onset, at most and at least; of the T wave after QRS onset, usually
 # and at most, at 60 beats a minute: they grow with the cube root of RR (Fridericia).
@@ -157,7 +157,8 @@ def align_beats(signal, fs, r_peaks_s) -> AlignedBeats | None:
     peaks = peaks + _delays(signal, peaks)
     beats = _cut(signal, peaks, BEFORE, AFTER)
     median_beat = median(beats, axis=1)
-    alike = _likeness(beats, median_beat) > _LEAST_LIKENESS
+    qrs = slice(BEFORE - _ALIGNED, BEFORE + _ALIGNED)
+    alike = likeness(beats[:, :, qrs], median_beat[:, qrs]) > _LEAST_LIKENESS
     if alike.any() and not alike.all():
         beats = beats[:, alike]
         median_beat = median(beats, axis=1)
@@ -190,16 +191,6 @@ def _delays(signal, peaks) -> np.ndarray:
 def _cut(signal, peaks, before, after) -> np.ndarray:
     """(n_leads, n_beats, before + after), mV, about the peaks."""
     return np.stack([signal[:, i - before : i + after] for i in peaks.tolist()], axis=1)
-
-
-def _likeness(beats, median_beat) -> np.ndarray:
-    """Correlation (n_beats,) of each beat's QRS with the median one, over all leads."""
-    near = slice(BEFORE - _ALIGNED, BEFORE + _ALIGNED)
-    single, usual = beats[:, :, near], median_beat[:, None, near]
-    single = single - single.mean(axis=2, keepdims=True)
-    usual = usual - usual.mean(axis=2, keepdims=True)
-    energy = np.einsum("lbt,lbt->b", single, single) * (usual**2).sum()
-    return np.einsum("lbt,lkt->b", single, usual) / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
 
 
 def delineate(aligned: AlignedBeats) -> Delineation:
@@ -384,7 +375,7 @@ def _bumps(beat, window, half, limits) -> _Bumps:
     after = peak - beat[:, np.minimum(place + half, limits[1])]
     directions = before + after
     length = np.sqrt(np.einsum("lt,lt->t", directions, directions))
-    directions /= np.maximum(length, _LEAST_ENERGY)
+    directions /= np.maximum(length, _TINY)
     rises = (np.einsum("lt,lt->t", directions, side) for side in (before, after))
     return _Bumps(window[0], np.minimum(*rises) / math.sqrt(len(beat)), directions)
 
@@ -417,22 +408,15 @@ class _Blocks:
         n_beats, n_blocks = noise.shape[1:]
         if n_beats < 2 or n_blocks < _FEWEST_BLOCKS:
             return 0.0
-        line = _straight_lines(n_blocks)
+        line = straight_lines(n_blocks)
         noise -= (noise @ line) @ line.T
         usual = usual - (usual @ line) @ line.T
         spread = median(np.sqrt(np.einsum("lbt,lbt->b", noise, noise) / usual.size))
         # Of normal noise a median has so much more than a mean has.
         noise_of_median = math.sqrt(math.pi / 2 / (n_beats - 1)) * spread
         return math.sqrt(np.einsum("lt,lt->", usual, usual) / usual.size) / max(
-            noise_of_median, _LEAST_ENERGY
+            noise_of_median, _TINY
         )
-
-
-@lru_cache
-def _straight_lines(length) -> np.ndarray:
-    """All straight lines' orthonormal basis (length, 2)."""
-    line = np.stack([np.ones(length), np.linspace(-1, 1, length)], axis=1)
-    return line / np.sqrt((line**2).sum(axis=0))
 
 
 def _stretch(rr_s: float) -> float:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from ecg.signals.delineation import Delineation, align_beats, delineate
-from ecg.signals.global_measurements import GlobalMeasurements
+from ecg.signals.global_measurements import NOT_MEASURED, GlobalMeasurements
 from ecg.signals.preprocessing import (
     Preparation,
     bound,
@@ -26,7 +26,16 @@ from ecg.signals.preprocessing import (
     scale_windows,
     window_length,
 )
-from ecg.signals.qrs import FS, Beats, find_beats, find_r_peaks, median, spatial_velocity
+from ecg.signals.qrs import (
+    FS,
+    Beats,
+    find_beats,
+    find_r_peaks,
+    likeness,
+    median,
+    spatial_velocity,
+    straight_lines,
+)
 
 # Row by row as the functions below measure them.
 RHYTHM = (
@@ -60,7 +69,6 @@ _PAUSE_END, _SHORTEST_PAUSE = 8, 20  # before the next R peak; 5 Hz is a wave in
 _PAUSE_START = 0.55  # of the interval: the T wave is over
 _EARLY = 0.85  # of the usual interval: a beat after a shorter one is early
 _ODD = 0.8  # correlation with the median beat: one with less is odd
-_LEAST_ENERGY = 1e-12  # mV^4, product of two sums of squares: below it nothing is alike
 
 _PAUSE_LIMITS_HZ = (2.0, 6.0, 12.0, 35.0)  # of three bands, one after another:
 _PAUSE_BANDS = (  # flutter and coarse fibrillation, fine fibrillation, muscles
@@ -88,12 +96,15 @@ def measure_globally(signal, fs) -> GlobalMeasurements:
     cleaned = clean(signal, fs, _CLEANED)
     alive = cleaned.any(axis=1)
     if not alive.any() or cleaned.shape[1] < 2:
-        return GlobalMeasurements()
-    limb_leads = cleaned[:2]
-    r_peaks_s = find_r_peaks(spatial_velocity(limb_leads if limb_leads.any() else cleaned)) / FS
+        return NOT_MEASURED
+    beats = find_beats(cleaned)
+    if beats is not None:
+        r_peaks_s = beats.r_peaks / FS
+    else:  # leads I and II are dead, or too short for a whole beat
+        limb_leads = cleaned[:2]
+        r_peaks_s = find_r_peaks(spatial_velocity(limb_leads if limb_leads.any() else cleaned)) / FS
     intervals = _delineate(signal[alive], fs, r_peaks_s)
     rr_s = np.diff(r_peaks_s).mean() if len(r_peaks_s) > 1 else math.nan
-    beats = find_beats(cleaned)
     axis = _axis_figures(beats.limb_leads) if beats is not None else {}
     axis_deg = math.nan
     if "frontal QRS axis, sine" in axis:
@@ -209,27 +220,18 @@ def _interval_figures(rr_s) -> dict[str, float]:
 
 def _likeness_figures(limb_leads) -> dict[str, float]:
     """How far the single beats look like the median one."""
-    likeness = _correlation(
-        limb_leads, slice(limb_leads.onset - _MARGIN, limb_leads.offset + _MARGIN)
-    )
-    p_likeness = _correlation(limb_leads, limb_leads.before_qrs(_P_LIKENESS))
-    p_wave = limb_leads.median_beat[:, limb_leads.before_qrs(_P_LIKENESS)]
+    each, median_beat = limb_leads.each, limb_leads.median_beat
+    qrs = slice(limb_leads.onset - _MARGIN, limb_leads.offset + _MARGIN)
+    before_qrs = limb_leads.before_qrs(_P_LIKENESS)
+    qrs_likeness = likeness(each[:, :, qrs], median_beat[:, qrs])
+    p_wave = median_beat[:, before_qrs]
+    p_likeness = likeness(each[:, :, before_qrs], p_wave)
     return {
-        "share of odd beats": 3 * (likeness < _ODD).mean(),
-        "oddest beat": 1 - likeness.min(),
+        "share of odd beats": 3 * (qrs_likeness < _ODD).mean(),
+        "oddest beat": 1 - qrs_likeness.min(),
         "likeness of P waves": p_likeness.mean(),
         "size of P waves": _squeeze(np.ptp(p_wave, axis=1).max(), _WAVE_MV),
     }
-
-
-def _correlation(beats, window) -> np.ndarray:
-    """Correlation (n_beats,) of each beat with the median one in a window, over all leads."""
-    own, usual = beats.each[:, :, window], beats.median_beat[:, None, window]
-    own = own - own.mean(axis=2, keepdims=True)
-    usual = usual - usual.mean(axis=2, keepdims=True)
-    energy = np.einsum("lbt,lbt->b", own, own) * (usual**2).sum()
-    likeness = np.einsum("lbt,lkt->b", own, usual)
-    return likeness / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
 
 
 def _pause_figures(signal, r_peaks) -> dict[str, float]:
@@ -266,9 +268,7 @@ def _band_powers(pauses) -> np.ndarray:
 def _pause_tables(length) -> tuple[np.ndarray, ...]:
     """All straight lines' orthonormal basis (length, 2), the same tapered (2, length), the taper,
     and the places in the spectrum at which bands begin and the last one ends."""
-    line = np.stack([np.ones(length), np.linspace(-1, 1, length)], axis=1)
-    line /= np.sqrt((line**2).sum(axis=0))
-    taper = np.hanning(length)
+    line, taper = straight_lines(length), np.hanning(length)
     limits = np.searchsorted(np.fft.rfftfreq(length, 1 / FS), _PAUSE_LIMITS_HZ)
     return line, taper * line.T, taper, limits
 

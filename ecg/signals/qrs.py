@@ -7,6 +7,7 @@ windows; `ecg.signals.delineation` has those that people read. The method and it
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -28,6 +29,7 @@ _LEVEL = 4  # before the QRS: the PR segment, which is taken as 0 mV
 _BEAT_LEVEL = 0.35  # of the usual piece's largest velocity: a beat is as fast as that,
 _BEAT_SHARE = 0.4  # and faster than this much of the usual beat, where there are three
 _QRS_LEVEL = 0.35  # of the largest velocity: the QRS is faster
+_LEAST_ENERGY = 1e-12  # mV^4, product of two sums of squares: below it nothing is alike
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,21 @@ def find_beats(signal) -> Beats | None:
     return Beats(r_peaks, each, median_beat - level[:, None], onset, offset)
 
 
-def find_r_peaks(velocity) -> np.ndarray:
+def find_r_peaks(velocity, piece=_PIECE, closest=_CLOSEST) -> np.ndarray:
     """Return samples of the R peaks, ascending; empty where nothing moves.
 
     An R peak is taken where the velocity, averaged over a QRS, is largest: about its middle.
 
-    velocity: (n_samples,), of the record, as `spatial_velocity` gives it.
+    velocity: (n_samples,), of the record, as `spatial_velocity` gives it. piece: samples in which a
+    beat is expected. closest: samples between two R peaks, at least.
     """
-    n_pieces = max(len(velocity) // _PIECE, 1)
+    n_pieces = max(len(velocity) // piece, 1)
     length, n_longer = divmod(len(velocity), n_pieces)  # the first ones are longer by a sample
     starts = length * np.arange(n_pieces) + np.minimum(np.arange(n_pieces), n_longer)
     usual_top = median(np.maximum.reduceat(velocity, starts))
     if usual_top <= 0:
         return np.empty(0, int)
-    r_peaks, found = find_peaks(velocity, height=_BEAT_LEVEL * usual_top, distance=_CLOSEST)
+    r_peaks, found = find_peaks(velocity, height=_BEAT_LEVEL * usual_top, distance=closest)
     heights = found["peak_heights"]
     if len(r_peaks) > 2:
         r_peaks = r_peaks[heights > _BEAT_SHARE * median(heights)]
@@ -141,6 +144,26 @@ def qrs_limits(velocity) -> tuple[int, int]:
     qrs = min(stretches, key=lambda stretch: np.abs(stretch - BEFORE).min())
     onset = int(qrs[0]) + _WIDENED
     return onset, max(int(qrs[-1]) + 1 - _WIDENED, onset + 2)
+
+
+def likeness(beats, median_beat) -> np.ndarray:
+    """Return the correlation (n_beats,) of each beat with the median beat, over all leads together.
+
+    beats: (n_leads, n_beats, n_samples), mV; median_beat: (n_leads, n_samples).
+    """
+    usual = median_beat[:, None]
+    centred = beats - beats.mean(axis=2, keepdims=True)
+    usual = usual - usual.mean(axis=2, keepdims=True)
+    energy = np.einsum("lbt,lbt->b", centred, centred) * (usual**2).sum()
+    product = np.einsum("lbt,lkt->b", centred, usual)
+    return product / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
+
+
+@lru_cache
+def straight_lines(length: int) -> np.ndarray:
+    """Return an orthonormal basis (length, 2) of all straight lines over `length` samples."""
+    line = np.stack([np.ones(length), np.linspace(-1, 1, length)], axis=1)
+    return line / np.sqrt((line**2).sum(axis=0))
 
 
 def median(values, axis=0) -> np.ndarray:

@@ -16,30 +16,28 @@ from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import find_peaks
 
 from ecg.signals.preprocessing import MAX_FS, MIN_FS, Preparation, check_fs, clean, fill_missing
+from ecg.signals.qrs import find_r_peaks
 
 _CLEANED = Preparation(fs=100.0, band_hz=(0.5, 40.0), band_order=2)
 _FS = _CLEANED.fs
 
-# A recording is looked at in windows, a long one in so many that are spread over all of it.
+# A recording is examined in windows; of a long one, six that are spread over all of it.
 _WINDOW_S, _MOST_WINDOWS = 10.0, 6
-_SHORTEST_S = 2.0  # shorter ones rarely hold two whole beats
-_LEAST_BEATS = 2  # whole ones; a single beat has nothing to be compared with
-_LEAST_LEADS, _LEAST_WINDOWS = 0.25, 0.5  # shares that have to show beats
+_SHORTEST_S = 2.0  # shorter recordings rarely contain two whole beats
+_LEAST_BEATS = 2  # whole beats; a single one cannot be compared with another
+_LEAST_LEADS, _LEAST_WINDOWS = 0.25, 0.5  # least shares of leads and windows that show beats
 
 # Lengths in samples, of 10 ms.
-_QRS = 9  # over which steepness is averaged
-_CLOSEST = 17  # between two beats: 350 a minute
-_PIECE = 200  # in which a beat is expected: 30 a minute
-_REACH = 20  # of a beat, before and after its middle
-_CORE = slice(_REACH - 12, _REACH + 13)  # of a beat: a QRS of any length
-_BEFORE, _AFTER = slice(8, 13), slice(28, 33)  # of a beat: the levels before and after its QRS
-_SHARPEST = 4  # samples of the core
-_BEAT_LEVEL = 0.35  # of the usual piece's steepest; a beat is steeper
-_BEAT_SHARE = 0.4  # of the usual beat's steepness; a beat is steeper
-_BUSY_LEVEL = 0.4  # of the usual beat's steepness
+_QRS = 9  # steepness is averaged over the length of a QRS
+_CLOSEST = 17  # least distance of two beats: 350 a minute
+_PIECE = 200  # a beat is expected in every piece of this length: 30 a minute
+_REACH = 20  # length of a beat before and after its middle
+_CORE = slice(_REACH - 12, _REACH + 13)  # the part of a beat that holds a QRS of any length
+_BEFORE, _AFTER = slice(8, 13), slice(28, 33)  # the parts that give the levels about the QRS
+_SHARPEST = 4  # number of the core's steepest samples that make its sharpness
+_BUSY_LEVEL = 0.4  # share of the usual beat's steepness from which a sample is busy
 _SPECTRUM_SIZE = 128
 _SLOW_HZ, _FAST_HZ, _MUSCLE_HZ = 8.0, 25.0, 15.0
 
@@ -392,7 +390,7 @@ def beat_figures(signal, fs) -> list[BeatFigures | None]:
 
 
 def _figures(lead, steepness, size) -> BeatFigures | None:
-    middles = _find_beats(steepness)
+    middles = find_r_peaks(steepness, _PIECE, _CLOSEST)
     whole = middles[(middles >= _REACH) & (middles + _REACH < len(lead))]
     if len(whole) < _LEAST_BEATS:
         return None
@@ -426,17 +424,6 @@ def _figures(lead, steepness, size) -> BeatFigures | None:
         muscle=float(np.sqrt(power_between[frequency > _MUSCLE_HZ].sum()) / height),
         n_beats=len(whole),
     )
-
-
-def _find_beats(steepness) -> np.ndarray:
-    """Return samples of the QRS complexes' middles, ascending."""
-    pieces = np.array_split(steepness, max(len(steepness) // _PIECE, 1))
-    top = np.median([piece.max() for piece in pieces])
-    middles, found = find_peaks(steepness, height=_BEAT_LEVEL * top, distance=_CLOSEST)
-    heights = found["peak_heights"]
-    if len(middles) > 2:
-        middles = middles[heights > _BEAT_SHARE * np.median(heights)]
-    return middles
 
 
 def _cut(lead, middles) -> np.ndarray:

@@ -28,7 +28,7 @@ def main(arguments=None, prog="python -m ecg.simulation") -> None:
         help=f"one or more of {', '.join(SOURCES)}, which take turns; default: all",
     )
     options = parser.parse_args(arguments)
-    with running("simulation"):
+    with running("ecg.simulation"):
         workers = read_settings().workers
         simulate_folder(
             options.out,

@@ -283,32 +283,14 @@ def fit(
     weights = trainer.class_weights(dataset.labels[selected])
     validate = _validation(trainer, dataset, validation, weights)
     log = trainer.train(stage, dataset, selected, start, validate)
-    network = trainer.float32_network()
-    truth, reward = dataset.labels[validation], read_weights()
-    probabilities = predict_records(network, method, dataset, validation, lead_set)
-    validated_on_training = bool(np.array_equal(kept, validation))
-    fewest = 0 if fine_tuning is None else fine_tuning.fewest_to_refit
-    fitted_on = kept if method.decision.fitted_on == "training" else validation
-    decision_refitted = len(fitted_on) >= fewest
-    if not decision_refitted:
-        decision = start.decision
-    elif fitted_on is kept:
-        of_kept = predict_records(network, method, dataset, kept, lead_set)
-        decision = fit_decision(dataset.labels[kept], of_kept, reward, method.decision)
-    else:
-        decision = fit_decision(truth, probabilities, reward, method.decision)
-    probabilities = calibrate(probabilities, decision.temperature)
-    if len(validation) < fewest:
-        decision = replace(decision, points=start.decision.points)
-    elif not validated_on_training:
-        points = _fit_points(truth, probabilities, method.decision.calibrated)
-        decision = replace(decision, points=points)
-    scores = score(truth, decide(probabilities, decision), probabilities, reward).summary
+    network, truth = trainer.float32_network(), dataset.labels[validation]
+    decision, probabilities = _fit_decision(trainer, dataset, kept, validation, start)
+    scores = score(truth, decide(probabilities, decision), probabilities, read_weights()).summary
     training_log = {
         "data_fingerprint": dataset.fingerprint,
         "n_training": len(selected),
         "n_validation": len(validation),
-        "validated_on_training_records": validated_on_training,
+        "validated_on_training_records": bool(np.array_equal(kept, validation)),
         "sources": _count(dataset.sources[indices]),
         "n_simulated": sum(map(is_simulated, dataset.names[indices])),
         "seed": run.seed,
@@ -316,7 +298,7 @@ def fit(
         "gpus": trainer.devices.gpus,
         "start": None if start is None else start.log,
         "fine_tuning": None if fine_tuning is None else asdict(fine_tuning),
-        "decision_of_start": not decision_refitted,
+        "decision_of_start": _keeps_decision(trainer, kept, validation),
         **log,
         "validation_scores": {
             name: None if math.isnan(value) else value for name, value in scores.items()
@@ -327,6 +309,41 @@ def fit(
         absent = ~dataset.labels[selected].any(axis=0)
         prevalence[absent] = start.prevalence[absent]  # for which their biases stand
     return TrainedModel(network, method, lead_set, decision, prevalence, training_log)
+
+
+def _keeps_decision(trainer: Trainer, kept, validation) -> bool:
+    """Whether there are too few records to replace the decision of the start of fine-tuning."""
+    fine_tuning, options = trainer.fine_tuning, trainer.run.method.decision
+    fitted_on = kept if options.fitted_on == "training" else validation
+    return fine_tuning is not None and len(fitted_on) < fine_tuning.fewest_to_refit
+
+
+def _fit_decision(
+    trainer: Trainer, dataset: Dataset, kept, validation, start: Start | None
+) -> tuple[Decision, np.ndarray]:
+    """Return the decision, and the probabilities of the validation records that it calibrates.
+
+    The operating points are always those of the validation records: where these are too few in
+    fine-tuning, the start's are kept; where they are the training records, there are none.
+    """
+    run, fine_tuning = trainer.run, trainer.fine_tuning
+    options, network = run.method.decision, trainer.float32_network()
+    truth = dataset.labels[validation]
+    probabilities = predict_records(network, run.method, dataset, validation, run.lead_set)
+    if _keeps_decision(trainer, kept, validation):
+        decision = start.decision
+    elif options.fitted_on == "training":
+        of_kept = predict_records(network, run.method, dataset, kept, run.lead_set)
+        decision = fit_decision(dataset.labels[kept], of_kept, read_weights(), options)
+    else:
+        decision = fit_decision(truth, probabilities, read_weights(), options)
+    probabilities = calibrate(probabilities, decision.temperature)
+    if fine_tuning is not None and len(validation) < fine_tuning.fewest_to_refit:
+        decision = replace(decision, points=start.decision.points)
+    elif not np.array_equal(kept, validation):
+        points = _fit_points(truth, probabilities, options.calibrated)
+        decision = replace(decision, points=points)
+    return decision, probabilities
 
 
 def _fit_points(labels, probabilities, is_calibrated: bool) -> OperatingPoints:

@@ -8,10 +8,11 @@ import tensorflow
 
 from benchmarks import candidates, recipe
 from benchmarks.candidates import CANDIDATES, DEFAULT, NEEDS_SIGNAL, Candidate
-from benchmarks.recipe import COLUMNS, FIGURES, Bench, read_rows, table, write_rows
+from benchmarks.recipe import COLUMNS, FIGURES, Bench, read_rows, table
 from ecg.models.settings import Settings
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import challenge_metric, score
+from ecg.runtime.files import write_rows
 from ecg.training.dataset import DatasetError
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
@@ -139,7 +140,7 @@ def test_rows_of_another_method_are_neither_taken_over_nor_tabled(
     finished, data, tmp_path, monkeypatch, scored, capsys
 ):
     there = read_rows(finished / "recipe.csv")
-    write_rows(tmp_path / "recipe.csv", there)
+    write_rows(tmp_path / "recipe.csv", there, COLUMNS)
     # Without the simulated records that it had there.
     narrow(monkeypatch, n_simulated=0, **FAST)
     rows = run(data, tmp_path, *TINY, "--candidate", DEFAULT)
@@ -175,7 +176,7 @@ def test_a_run_that_is_cut_off_goes_on_where_it_was(data, tmp_path, monkeypatch,
 def test_a_write_that_is_cut_off_leaves_the_rows_before(tmp_path, monkeypatch):
     file = tmp_path / "recipe.csv"
     rows = [made_up_row(DEFAULT, seed, 0.5, 0.4, 0.3) for seed in range(3)]
-    write_rows(file, rows)
+    write_rows(file, rows, COLUMNS)
     assert read_rows(file) == rows
 
     def cut_off(self, rows):
@@ -184,7 +185,7 @@ def test_a_write_that_is_cut_off_leaves_the_rows_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr(csv.DictWriter, "writerows", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        write_rows(file, rows[:1])
+        write_rows(file, rows[:1], COLUMNS)
     assert read_rows(file) == rows
     assert list(tmp_path.iterdir()) == [file]
 
@@ -390,10 +391,13 @@ def error_of(capsys, *arguments) -> str:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--folds", "1"), "--folds: expected a whole number from 2, found '1'"),
+        (("--folds", "1"), "--folds: expected a whole number from 2 to 4294967295, found '1'"),
         (("--seeds", "-1"), "--seeds: expected"),
-        (("--seeds", "0.5"), "--seeds: expected a whole number from 0, found '0.5'"),
-        (("--simulated", "0"), "--simulated: expected a whole number from 1, found '0'"),
+        (("--seeds", "0.5"), "--seeds: expected a whole number from 0 to 4294967295, found '0.5'"),
+        (
+            ("--simulated", "0"),
+            "--simulated: expected a whole number from 1 to 4294967295, found '0'",
+        ),
         (("--leads", "5"), "--leads: invalid choice"),
         (("--jobs", "2"), "unrecognized arguments: --jobs 2"),
     ],
@@ -449,7 +453,7 @@ def test_a_file_of_another_kind_is_left_alone(content, data, tmp_path, capsys, m
     monkeypatch.setattr(Bench, "scores", no_training)
     file = tmp_path / "recipe.csv"
     if content == "half":
-        write_rows(file, [made_up_row(DEFAULT, 0, 0.5, 0.4, 0.3)])
+        write_rows(file, [made_up_row(DEFAULT, 0, 0.5, 0.4, 0.3)], COLUMNS)
         content = file.read_text()[:-6]
     file.write_text(content)
     assert f"{file}: expected rows of candidate, network" in error_of(capsys, data, tmp_path)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import wfdb
 
+from ecg.records import formats
 from ecg.records.formats import find_ecg_files, read_blocks, read_ecg
 from ecg.records.headers import RecordError
 from tests.recording_files import write_csv, write_dicom, write_edf, write_ishne
@@ -69,6 +70,19 @@ def test_blocks_of_an_hour_are_the_whole_recording(kind, minutes, tmp_path):
     np.testing.assert_allclose(read, signal, atol=2e-3)
 
 
+def test_a_block_whose_end_is_removed_is_not_the_last(tmp_path):
+    # Beats until a second before the hour, then silence with a calibration pulse.
+    signal = np.tile(beats(600, FS, 60.0, noise_mv=0.0)[:2], (1, 306))
+    end = round(3600 * FS)
+    signal[:, end - 50 : end] = 0
+    signal[:, end - 30 : end - 20] = 1
+    path = write_ishne(tmp_path / "long", np.round(signal, 3), FS, LEADS)
+    first, second = read_blocks(path)
+    assert first.signal.shape[1] < end
+    assert any("calibration pulse" in note for note in first.notes)
+    assert second.signal.shape[1] == signal.shape[1] - end
+
+
 def test_the_first_block_is_what_read_ecg_gives(tmp_path):
     path = WRITERS["ISHNE"](tmp_path / "long", long_signal(4000))
     first = next(read_blocks(path))
@@ -107,3 +121,18 @@ def test_a_folder_is_searched_for_ecgs_of_any_format(tmp_path):
     found, others = find_ecg_files(tmp_path)
     assert found == sorted(expected)
     assert others == [tmp_path / "notes.md", tmp_path / "scan.pdf"]
+
+
+def test_a_file_that_cannot_be_opened_does_not_stop_the_search(tmp_path, monkeypatch):
+    closed, ecg = tmp_path / "closed.edf", tmp_path / "open.edf"
+    for path in (closed, ecg):
+        write_edf(path, beats(5000, 500.0, noise_mv=0.0), 500.0)
+    detect_kind = formats.detect_kind
+
+    def refuse(path):
+        if path == closed:
+            raise RecordError(f"{path}: cannot be read: Permission denied")
+        return detect_kind(path)
+
+    monkeypatch.setattr(formats, "detect_kind", refuse)
+    assert find_ecg_files(tmp_path) == ([closed, ecg], [])

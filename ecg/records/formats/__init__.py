@@ -46,21 +46,7 @@ def read_ecg(
     `ecg.records.formats.completion.complete`. Raises RecordError naming the file.
     """
     path = Path(path)
-    if path.is_dir():
-        raise RecordError(f"{path}: expected an ECG file, found a folder")
-    kind = detect_kind(path)
-    if kind in _BLOCK_READERS:
-        record = _BLOCK_READERS[kind](path)
-    elif kind == "text":
-        record = read_table(path, fs, unit, leads)
-    elif kind in VENDOR_FORMATS:
-        record = read_vendor(path, kind)
-    elif kind in _READERS:
-        record = _READERS[kind](path)
-    else:
-        expected = _EXPECTED.format(header=header_path(path).name)
-        raise RecordError(f"{path}: expected {expected}; found {kind}")
-    return complete(record)
+    return complete(_read(path, detect_kind(path), fs, unit, leads))
 
 
 def read_blocks(
@@ -75,21 +61,21 @@ def read_blocks(
     Files of the other formats yield their first hour alone, with a warning if they may be longer.
     Arguments and errors as for `read_ecg`.
     """
-    block = read_ecg(path, fs, unit, leads)
-    read = _BLOCK_READERS.get(detect_kind(Path(path)))
-    if read is None:
-        if _is_full(block):
+    path = Path(path)
+    kind = detect_kind(path)
+    block, start_s = _read(path, kind, fs, unit, leads), 0.0
+    read_block = _BLOCK_READERS.get(kind)
+    while True:
+        is_full = _is_full(block)  # as read: `complete` may remove its end
+        block = complete(block)
+        if is_full and read_block is None:
             block = replace(block, warnings=(*block.warnings, _CUT))
         yield block
-        return
-    start_s = 0.0
-    while True:
-        yield block
-        if not _is_full(block):
+        if not is_full or read_block is None:
             return
         start_s += MAX_DURATION_S
         try:
-            block = complete(read(Path(path), start_s=start_s))
+            block = read_block(path, start_s=start_s)
         except NoSamplesError:
             return
 
@@ -97,20 +83,39 @@ def read_blocks(
 def find_ecg_files(folder: str | Path) -> tuple[list[Path], list[Path]]:
     """Return (ECG files, other files) below a folder, sorted; hidden files are left out.
 
-    A WFDB record is its header alone.
+    A WFDB record is its header alone. A file that cannot be opened is among the ECG files: reading
+    it says why.
     """
     found, others = [], []
     for path in sorted(Path(folder).rglob("*")):
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if is_hidden or not path.is_file():
             continue
-        kind = detect_kind(path)
+        try:
+            kind = detect_kind(path)
+        except RecordError:
+            found.append(path)
+            continue
         if kind == "WFDB" and path != header_path(path):
             continue  # a signal file
         is_ecg = kind in (*_BLOCK_READERS, *_READERS, *VENDOR_FORMATS)
         is_table = kind == "text" and path.suffix.lower() in _TABLE_EXTENSIONS
         (found if is_ecg or is_table else others).append(path)
     return found, others
+
+
+def _read(path: Path, kind: str, fs, unit, leads) -> Record:
+    """Read a file of the format `kind`, at most its first hour, with the leads that it has."""
+    if kind in _BLOCK_READERS:
+        return _BLOCK_READERS[kind](path)
+    if kind == "text":
+        return read_table(path, fs, unit, leads)
+    if kind in VENDOR_FORMATS:
+        return read_vendor(path, kind)
+    if kind in _READERS:
+        return _READERS[kind](path)
+    expected = _EXPECTED.format(header=header_path(path).name)
+    raise RecordError(f"{path}: expected {expected}; found {kind}")
 
 
 def _is_full(record: Record) -> bool:
@@ -120,6 +125,8 @@ def _is_full(record: Record) -> bool:
 
 def detect_kind(path: Path) -> str:
     """Return the format as `detection.detect_format` does, or "WFDB", which has no signature."""
+    if path.is_dir():
+        raise RecordError(f"{path}: expected an ECG file, found a folder")
     header = header_path(path)
     if not path.exists():
         return "WFDB" if header.is_file() else "none"
