@@ -40,6 +40,6 @@ def test_a_dataset_costs_time_and_memory_and_is_found_again(tmp_path):
 def test_the_lines_have_the_ratios():
     tenth, whole = Cost(10, 0.1, 2**30), Cost(100, 1.25, 2**31)
     lines = report(tenth, whole, Cost(100, 0.5, 2**20), workers=2)
-    assert "100 records, 2 workers: 80 records/s, 0.80 of the 100 at 10 (reach 0.9)" in lines[0]
-    assert "2.00 GiB, 1.00 GiB at 10 (reach 2 GiB)" in lines[1]
-    assert "second start, from the cache: 0.5 s (reach 10 s)" in lines[2]
+    assert "100 records, 2 workers: 80 records/s, 0.80 of the 100 at 10 (target 0.9)" in lines[0]
+    assert "2.00 GiB, 1.00 GiB at 10 (target 2 GiB)" in lines[1]
+    assert "second start, from the cache: 0.5 s (target 10 s)" in lines[2]
