@@ -79,7 +79,9 @@ def main(arguments=None) -> None:
             row
             for folder in options.folders
             for (method, variant, lead_set, seed), folds in read_runs(folder).items()
-            for row in rows_of(f"{method} {variant}, {lead_set} leads, seed {seed}", folds)
+            for row in rows_of(
+                f"{method} {variant}, {lead_set} leads, seed {seed}", list(folds.values())
+            )
         ]
         for row in rows:
             print(" ".join(f"{row.get(column, ''):>12}" for column in COLUMNS[1:]), row["run"])

@@ -54,8 +54,8 @@ _FILE = re.compile(
 )
 
 
-def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[FoldOutputs]]:
-    """Return the predictions of all folds by (method, variant, lead set, seed).
+def read_runs(folder: Path) -> dict[tuple[str, str, int, int], dict[str, FoldOutputs]]:
+    """Return the predictions by (method, variant, lead set, seed) and by fold or source left out.
 
     Raises ValueError if there are none, if they are of several cross-validations (a repeated fold,
     or both numbered folds and sources), if a run has only one fold, or if a file cannot be read.
@@ -84,7 +84,7 @@ def read_runs(folder: Path) -> dict[tuple[str, str, int, int], list[FoldOutputs]
     for key, files in runs.items():
         if len(files) < 2:
             raise ValueError(f"{folder}: expected at least 2 folds of {key}, found {len(files)}")
-    return {key: [_read(file) for file in files.values()] for key, files in runs.items()}
+    return {key: {name: _read(file) for name, file in files.items()} for key, files in runs.items()}
 
 
 def answers_by_rule(folds: list[FoldOutputs]) -> tuple[FoldOutputs, dict[str, np.ndarray]]:
@@ -196,7 +196,7 @@ def main(arguments=None) -> None:
     for folder, folder_runs in runs.items():
         tables = {}
         for (method, variant, leads, seed), folds in folder_runs.items():
-            scores = score_rules(*answers_by_rule(folds))
+            scores = score_rules(*answers_by_rule(list(folds.values())))
             tables.setdefault((method, variant, leads), {})[seed] = scores
             head = (folder, method, variant, leads, seed)
             rows += [(*head, *key, f"{value:.4f}") for key, value in scores.items()]

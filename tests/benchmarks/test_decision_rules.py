@@ -115,7 +115,7 @@ def test_runs_are_identified_by_file_names(tmp_path):
         ("mtfnet", "published", 3, 1): 2,
     }
     np.testing.assert_array_equal(
-        runs["mtfnet", "published", 3, 1][0].labels, random_answers(5, seed=1).labels
+        runs["mtfnet", "published", 3, 1]["ningbo"].labels, random_answers(5, seed=1).labels
     )
 
 
