@@ -27,6 +27,12 @@ def main(arguments=None, prog="python -m ecg.simulation") -> None:
         metavar="NAME",
         help=f"one or more of {', '.join(SOURCES)}, which take turns; default: all",
     )
+    parser.add_argument(
+        "--label-errors",
+        type=_share,
+        metavar="SHARE",
+        help="share of findings that annotators get wrong, such as 0.1; default: none",
+    )
     options = parser.parse_args(arguments)
     with running("ecg.simulation"):
         workers = read_settings().workers
@@ -38,6 +44,7 @@ def main(arguments=None, prog="python -m ecg.simulation") -> None:
             options.leads,
             options.fs,
             workers,
+            options.label_errors,
         )
 
 
@@ -49,6 +56,16 @@ def _rate(text: str) -> float:
     if not MIN_FS <= rate <= MAX_FS:
         raise argparse.ArgumentTypeError(f"expected {MIN_FS:g} to {MAX_FS:g} Hz, found '{text}'")
     return rate
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, found '{text}'")
+    return share
 
 
 if __name__ == "__main__":

@@ -89,20 +89,21 @@ def simulate_folder(
     lead_set: int = len(TWELVE_LEADS),
     fs: float | None = None,
     workers: int = 1,
+    label_errors: float | None = None,
 ) -> None:
     """Write `n_records` records of alternating sources to `folder`, which is made if missing.
 
-    sources: names; a repeated one counts once. lead_set: number of leads. fs: Hz; None for that of
-    each source. workers: processes.
+    sources: names; a repeated one counts once. lead_set: number of leads. fs: Hz, and label_errors:
+    see `Habits`; None for those of each source. workers: processes.
     A record depends only on seed, source and index, not on `workers` or `n_records`; the patient
-    does not depend on `lead_set` and `fs` either.
+    does not depend on `lead_set`, `fs` and `label_errors` either.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    sources = tuple(dict.fromkeys(sources))
+    adapted = {name: source_with(name, fs, label_errors) for name in sources}
     tasks = (
         delayed(_write_chunk)(
-            folder, range(start, min(start + _CHUNK, n_records)), seed, sources, lead_set, fs
+            folder, range(start, min(start + _CHUNK, n_records)), seed, adapted, lead_set
         )
         for start in range(0, n_records, _CHUNK)
     )
@@ -112,9 +113,11 @@ def simulate_folder(
         pass
 
 
-def source_with_fs(name: str, fs: float | None = None) -> Source:
-    """Return the named source, with sampling rate `fs` if given."""
+def source_with(name: str, fs: float | None = None, label_errors: float | None = None) -> Source:
+    """Return the named source, with another sampling rate and share of label errors if given."""
     source = SOURCES[name]
+    if label_errors is not None:
+        source = replace(source, habits=replace(source.habits, label_errors=label_errors))
     if fs is None:
         return source
     low, high = source.recorder.band_hz
@@ -122,18 +125,19 @@ def source_with_fs(name: str, fs: float | None = None) -> Source:
     return replace(source, recorder=replace(source.recorder, fs=fs, band_hz=band_hz))
 
 
-def _write_chunk(folder, indices, seed, sources, lead_set, fs) -> int:
+def _write_chunk(folder, indices, seed, sources, lead_set) -> int:
     """Write the records with these indices; return their number."""
     # With several threads, BLAS sums in another order, which changes the rounding of some samples.
     with threadpool_limits(1, "blas"):
-        _write_records(folder, indices, seed, sources, lead_set, fs)
+        _write_records(folder, indices, seed, sources, lead_set)
     return len(indices)
 
 
-def _write_records(folder, indices, seed, sources, lead_set, fs) -> None:
+def _write_records(folder, indices, seed, sources, lead_set) -> None:
+    names = tuple(sources)
     for index in indices:
-        source_name = sources[index % len(sources)]
-        source, i = source_with_fs(source_name, fs), index // len(sources)
+        source_name, i = names[index % len(names)], index // len(names)
+        source = sources[source_name]
         rng = np.random.default_rng([seed, crc32(source_name.encode()), i])
         name = record_name(source.letter, seed, lead_set, i)
         header, recording = simulate_record(name, source, lead_set, rng)

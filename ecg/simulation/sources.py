@@ -15,6 +15,29 @@ from ecg.simulation.recorders import Recorder
 # "Electrocardiogram abnormal": annotated if there is no diagnosis that the source annotates.
 ABNORMAL_CODE = "102594003"
 _ALL = frozenset(diagnosis.abbreviation for diagnosis in DIAGNOSES)
+_SINUS = "NSR"
+# Findings that one is mistaken for. Rhythms: as in Bae et al., Clin Cardiol 2012, and Doggart et
+# al., Computing in Cardiology 2022; the others are ours. What is not listed is only overlooked.
+_MISTAKEN_FOR = {
+    "AF": ("AFL", "STach"),
+    "AFL": ("AF", "STach"),
+    "STach": ("AFL",),
+    "SA": ("AF",),
+    "PAC": ("AF", "PVC"),
+    "PVC": ("PAC",),
+    "LBBB": ("NSIVCB",),
+    "RBBB": ("IRBBB",),
+    "BBB": ("NSIVCB",),
+    "IRBBB": ("RBBB",),
+    "NSIVCB": ("LBBB", "IRBBB"),
+    "LAD": ("LAnFB",),
+    "LAnFB": ("LAD",),
+    "QAb": ("PRWP",),
+    "PRWP": ("QAb",),
+    "TInv": ("TAb",),
+    "TAb": ("TInv",),
+}
+_NOT_SINUS = {"AF", "AFL", "STach"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +53,9 @@ class Habits:
     unspecified_bradycardia: whether sinus bradycardia is annotated as "bradycardia".
     sinus_rhythm_alone: whether sinus rhythm is annotated only without other diagnoses.
     inverted_t_alone: whether an inverted T wave is not annotated as T wave abnormality, too.
+    label_errors: share of findings other than sinus rhythm that they get wrong, at random. Half of
+    them are overlooked; the other half are taken for a similar finding, or overlooked where the
+    source annotates none. A record without any other finding then reads as sinus rhythm.
     """
 
     annotated: frozenset[str] = _ALL
@@ -40,8 +66,11 @@ class Habits:
     unspecified_bradycardia: bool = False
     sinus_rhythm_alone: bool = False
     inverted_t_alone: bool = True
+    label_errors: float = 0.0
 
     def __post_init__(self):
+        if not 0 <= self.label_errors <= 1:
+            raise ValueError(f"label_errors: expected a share, found {self.label_errors}")
         unknown = (self.annotated | self.second_code) - _ALL
         if unknown:
             raise ValueError(f"expected known abbreviations, found {', '.join(sorted(unknown))}")
@@ -64,7 +93,10 @@ class Source:
 
 
 def annotate(diagnoses: set[str], habits: Habits, rng) -> tuple[str, ...]:
-    """Return the codes that annotators with these habits use for `diagnoses` (abbreviations)."""
+    """Return the codes that annotators with these habits use for `diagnoses` (abbreviations).
+
+    rng: label errors are drawn from a generator that it spawns, so that all else stays the same.
+    """
     written = set(diagnoses)
     # "Bundle branch block" and "prolonged PR interval" are other names for the same findings.
     if "BBB" in written:
@@ -77,6 +109,8 @@ def annotate(diagnoses: set[str], habits: Habits, rng) -> tuple[str, ...]:
     if habits.inverted_t_alone and "TInv" in written:
         written.discard("TAb")
     written &= habits.annotated
+    if habits.label_errors:
+        written = _with_label_errors(written, habits, rng.spawn(1)[0])
     if habits.sinus_rhythm_alone and len(written) > 1:
         written.discard("NSR")
     codes = [
@@ -85,6 +119,25 @@ def annotate(diagnoses: set[str], habits: Habits, rng) -> tuple[str, ...]:
         if diagnosis.abbreviation in written
     ]
     return tuple(codes) or (ABNORMAL_CODE,)
+
+
+def _with_label_errors(findings: set[str], habits: Habits, rng) -> set[str]:
+    """Return the findings as annotators who make errors see them, see `Habits.label_errors`."""
+    seen = set(findings)
+    # Two draws for each diagnosis, found or not: findings do not change each other's errors.
+    for diagnosis, (error, kind) in zip(DIAGNOSES, rng.random((len(DIAGNOSES), 2)), strict=True):
+        name = diagnosis.abbreviation
+        if name not in findings or name == _SINUS or error >= habits.label_errors:
+            continue
+        seen.discard(name)
+        similar = [other for other in _MISTAKEN_FOR.get(name, ()) if other in habits.annotated]
+        if similar and kind < 0.5:
+            seen.add(similar[int(2 * kind * len(similar))])
+    if seen & _NOT_SINUS:
+        seen.discard(_SINUS)
+    if findings and not seen:
+        seen = {_SINUS} & habits.annotated
+    return seen
 
 
 SOURCES = {

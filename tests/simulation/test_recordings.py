@@ -16,7 +16,7 @@ from ecg.simulation.recordings import (
     heart_signal,
     simulate_folder,
     simulate_record,
-    source_with_fs,
+    source_with,
     visible_beat_kinds,
 )
 from ecg.simulation.rhythms import beat_times
@@ -54,6 +54,18 @@ def test_another_seed_gives_other_patients(folder, tmp_path):
         [read_record(file).age for file in find_records(path)][:7] for path in (folder, tmp_path)
     ]
     assert ages[0] != ages[1]
+
+
+def test_label_errors_change_some_labels_and_nothing_else(folder, tmp_path):
+    simulate_folder(tmp_path, 40, seed=3, label_errors=0.3)
+    changed = 0
+    for right, wrong in zip(find_records(folder), find_records(tmp_path), strict=True):
+        assert right.recording.read_bytes() == wrong.recording.read_bytes()
+        lines = [path.read_text().splitlines() for path in (right.header, wrong.header)]
+        differing = [one for one, other in zip(*lines, strict=True) if one != other]
+        assert all("Dx" in line for line in differing)
+        changed += bool(differing)
+    assert 5 <= changed <= 30
 
 
 def test_records_can_be_read_and_match_their_source(folder):
@@ -106,7 +118,7 @@ def test_another_sampling_rate_gives_the_same_patient_and_signal():
     found = []
     for fs in (250.0, 1000.0):
         rng = np.random.default_rng(5)
-        source = source_with_fs("simulated-laboratory", fs)
+        source = source_with("simulated-laboratory", fs)
         header, recording = simulate_record("X", source, 12, rng)
         assert (header.fs, recording.shape[1]) == (fs, 30 * fs)
         signal = recording / source.recorder.adc_gain
@@ -129,6 +141,11 @@ def test_the_command_follows_its_options(tmp_path, monkeypatch):
     monkeypatch.setenv("ECG_WORKERS", "1")
     main([str(tmp_path / "new"), "--records", "3", "--seed", "9", "--fs", "257", "--leads", "3",
           "--source", "simulated-county"])  # fmt: skip
+    main([str(tmp_path / "wrong"), "--records", "3", "--seed", "9", "--source", "simulated-county",
+          "--label-errors", "1"])  # fmt: skip
+    wrong = {header.read_text() for header in (tmp_path / "wrong").glob("*.hea")}
+    main([str(tmp_path / "right"), "--records", "3", "--seed", "9", "--source", "simulated-county"])
+    assert wrong.isdisjoint(header.read_text() for header in (tmp_path / "right").glob("*.hea"))
     records = [read_record(file) for file in find_records(tmp_path / "new")]
     assert [record.name for record in records] == [f"SIMC9_3_0000{i}" for i in range(3)]
     assert {record.fs for record in records} == {257.0}
@@ -143,6 +160,9 @@ def test_the_command_follows_its_options(tmp_path, monkeypatch):
         (["--records", "1", "--fs", "20"], "expected 50 to 4000 Hz, found '20'"),
         (["--records", "1", "--source", "Ningbo"], "'Ningbo'"),
         (["--records", "1", "--leads", "5"], "--leads"),
+        (["--records", "1", "--label-errors", "2"], "a share from 0 to 1, found '2'"),
+        (["--records", "1", "--label-errors", "nan"], "a share from 0 to 1, found 'nan'"),
+        (["--records", "1", "--label-errors", "few"], "a share from 0 to 1, found 'few'"),
         ([], "--records"),
     ],
 )

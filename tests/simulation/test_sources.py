@@ -88,3 +88,78 @@ def test_a_source_may_use_the_second_of_equivalent_codes():
 def test_unknown_abbreviations_are_refused():
     with pytest.raises(ValueError, match="found Xyz"):
         Habits(annotated=frozenset({"Xyz"}))
+
+
+# Label errors -----------------------------------------------------------------------------------
+
+
+def read_by(diagnoses, n_records=4000, **habits) -> list[set[str]]:
+    """What annotators with these habits write for so many patients with the same diagnoses."""
+    return [
+        {
+            DIAGNOSES[CLASS_OF_CODE[code]].abbreviation
+            for code in annotate(diagnoses, Habits(**habits), np.random.default_rng([8, i]))
+        }
+        for i in range(n_records)
+    ]
+
+
+def share(records, *findings) -> float:
+    """Share of the records that are annotated with exactly these findings."""
+    return np.mean([written == set(findings) for written in records])
+
+
+@pytest.mark.parametrize("label_errors", [0.05, 0.3])
+def test_annotators_get_the_given_share_of_findings_wrong(label_errors):
+    half = label_errors / 2
+    records = read_by({"LAD", "LQT", "RBBB"}, label_errors=label_errors)
+    for finding in ("LAD", "LQT", "RBBB"):
+        wrong = np.mean([finding not in written for written in records])
+        assert wrong == pytest.approx(label_errors, abs=0.02)
+    # Half of the errors are mistakes for a similar finding; a long QT is only overlooked.
+    for similar in ("LAnFB", "IRBBB"):
+        assert np.mean([similar in written for written in records]) == pytest.approx(half, abs=0.02)
+    assert set().union(*records) - {"NSR"} == {"LAD", "LAnFB", "LQT", "RBBB", "IRBBB"}
+
+
+def test_what_is_overlooked_altogether_reads_as_sinus_rhythm():
+    records = read_by({"PR"}, label_errors=0.2)
+    assert share(records, "PR") + share(records, "NSR") == 1
+    assert share(records, "NSR") == pytest.approx(0.2, abs=0.03)
+    # Where the source does not annotate that, either.
+    always = Habits(frozenset({"PR"}), label_errors=1.0)
+    assert annotate({"PR"}, always, np.random.default_rng(0)) == (ABNORMAL_CODE,)
+
+
+def test_sinus_rhythm_is_not_mistaken_but_goes_with_its_rhythm():
+    assert share(read_by({"NSR"}, 200, label_errors=1.0), "NSR") == 1
+    records = read_by({"NSR", "PAC"}, label_errors=1.0)
+    # A quarter each: taken for atrial fibrillation, or for a ventricular beat.
+    assert share(records, "NSR") == pytest.approx(0.5, abs=0.03)
+    assert share(records, "AF") == pytest.approx(0.25, abs=0.03)
+    assert share(records, "NSR", "PVC") == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_finding_is_taken_only_for_one_that_the_source_annotates():
+    records = read_by({"RBBB"}, label_errors=1.0, annotated=frozenset({"RBBB", "NSR"}))
+    assert share(records, "NSR") == 1
+
+
+def test_sources_make_no_label_errors_of_their_own():
+    assert {source.habits.label_errors for source in SOURCES.values()} == {0.0}
+    assert Habits().label_errors == 0.0
+
+
+def test_label_errors_leave_the_draws_that_follow_as_they_are():
+    following = []
+    for label_errors in (0.0, 0.5):
+        rng = np.random.default_rng(4)
+        annotate({"LBBB", "BBB", "PAC"}, Habits(label_errors=label_errors), rng)
+        following.append(rng.random())
+    assert following[0] == following[1]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
+def test_impossible_shares_of_errors_are_refused(wrong):
+    with pytest.raises(ValueError, match="label_errors: expected a share, found"):
+        Habits(label_errors=wrong)
