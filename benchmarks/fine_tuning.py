@@ -28,7 +28,7 @@ from ecg.evaluation.folds import plan_pretraining, read_pretrained, run_pretrain
 from ecg.models.descriptions import missing_models
 from ecg.models.devices import find_devices
 from ecg.models.fine_tuning import FineTuningOptions, fine_tuned, fine_tuning_for
-from ecg.models.method import method_to_dict, with_epochs
+from ecg.models.method import method_to_dict, recipe_for, with_epochs
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model
 from ecg.models.registry import find_method, source_module
 from ecg.models.settings import Settings, read_settings
@@ -84,11 +84,12 @@ class Bench:
 
     def __init__(self, data: Path, cache: Path, out: Path, settings: Settings, changes: dict):
         method = find_method(METHOD, settings.preset)
-        self.method = with_epochs(method, settings.epochs)
         self.cache, self.out, self.settings, self.changes = cache, out, settings, changes
         self.devices = find_devices()
         workers = settings.workers
         self.dataset = prepare_dataset(data, method.preparation, cache, workers)
+        # One recipe for all, so that they can share a pretraining.
+        self.method = recipe_for(with_epochs(method, settings.epochs), len(self.dataset))
 
     def options(self, size: int) -> FineTuningOptions:
         """Return the options of the fine-tuning on that many records."""
@@ -152,7 +153,7 @@ class Bench:
         if simulated is None:
             return None
         run = TrainingRun(self.method, lead_set, _START_SEED)
-        pretraining = plan_pretraining(self.out, run, simulated, self.dataset)
+        pretraining = plan_pretraining(self.out, run, simulated, len(self.dataset))
         if not pretraining.file.exists():
             run_pretraining(pretraining)
         return read_pretrained(pretraining.file)

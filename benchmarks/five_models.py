@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.training_step import METHOD, noise_batch, steps_per_second, training_network
 from ecg.models.devices import find_devices
+from ecg.models.method import recipe_for
 from ecg.models.model_files import save_model
 from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
@@ -47,7 +48,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that read records")
     options = parser.parse_args()
     method = replace(METHOD, training=replace(METHOD.training, epochs=EPOCHS))
-    devices, batch = find_devices(), METHOD.training.scaled_to(options.records).batch_size
+    devices = find_devices()
+    batch = recipe_for(METHOD, options.records).training.batch_size
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         simulate_folder(folder / "data", options.records, seed=1, workers=options.workers)

@@ -37,7 +37,7 @@ from ecg.models.decisions import Decision
 from ecg.models.devices import Devices, find_devices, keep_compiled
 from ecg.models.forward import logits_of
 from ecg.models.losses import make_targets
-from ecg.models.method import Method
+from ecg.models.method import Method, recipe_for
 from ecg.models.model_files import TrainedModel, save_model
 from ecg.models.predictor import load_predictor
 from ecg.models.registry import find_method
@@ -115,7 +115,7 @@ class NoiseTraining:
         started = time.perf_counter()
         self.trainer = Trainer(TrainingRun(sizes.method, lead_set, 0), devices, sizes.n_training)
         self.build_s = time.perf_counter() - started
-        self.sizes, self.batch_size = sizes, self.trainer.batch_size
+        self.sizes, self.batch_size = sizes, self.trainer.run.method.training.batch_size
         self.n_steps = self.trainer.bags.steps_per_execution
         self.name = f"{lead_set} leads, batch {self.batch_size}, {self.n_steps} steps per execution"
         self.batch = noise_batch(self.trainer.bags, self.batch_size)
@@ -193,7 +193,8 @@ def device(probe: Probe) -> Iterator[Row]:
 def training(probe: Probe) -> Iterator[Row]:
     """Measure the product's training loop with three batch sizes, and bare training steps."""
     sizes, method = probe.sizes, probe.sizes.method
-    doubled = 2 * method.training.scaled_to(sizes.n_training).batch_size
+    method = recipe_for(method, sizes.n_training)
+    doubled = 2 * method.training.batch_size
     options = replace(method.training, batch_size=doubled, largest_batch_size=None)
     large = replace(sizes, method=replace(method, training=options))
     for lead_set in probe.leads:
@@ -369,9 +370,10 @@ def concurrent_rate(sizes: Sizes, lead_set: int, ready: Path, n_jobs: int, job: 
 
 def folding(probe: Probe) -> Iterator[Row]:
     """Measure convolutions of blocks 3 to 5 for 12 leads, plain and with leads as channels."""
-    method, n_leads = probe.sizes.method, len(TWELVE_LEADS)
+    method = recipe_for(probe.sizes.method, probe.sizes.n_training)
+    n_leads = len(TWELVE_LEADS)
     kernels = zip(method.network.time_kernels, LEAD_KERNELS[n_leads], strict=True)
-    batch_size = method.training.scaled_to(probe.sizes.n_training).batch_size
+    batch_size = method.training.batch_size
     n_samples = method.preparation.n_samples // 4  # after the strides of blocks 1 and 2
     for i, kernel in enumerate(kernels):
         widths = method.network.widths[i + 1 : i + 3]

@@ -39,7 +39,7 @@ import numpy as np
 from benchmarks.candidates import CANDIDATES, DEFAULT, NEEDS_SIGNAL, Candidate
 from ecg.evaluation.folds import split_dataset
 from ecg.models.devices import find_devices
-from ecg.models.method import Method, method_to_dict, with_epochs
+from ecg.models.method import Method, method_to_dict, recipe_for, with_epochs
 from ecg.models.settings import Settings, read_settings
 from ecg.records.diagnoses import read_weights
 from ecg.records.leads import LEAD_SETS
@@ -90,14 +90,16 @@ class Bench:
         """Return a key of everything that a row's figures depend on, apart from its other
         columns."""
         records = [self.dataset.fingerprint, self.dataset.sources.tolist()]
-        text = json.dumps([method_to_dict(self.method(candidate)), records, n_folds])
+        method = recipe_for(self.method(candidate), len(self.dataset))
+        text = json.dumps([method_to_dict(method), records, n_folds])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def scores(self, candidate: Candidate, lead_set: int, seed: int, n_folds: int | None) -> dict:
         """Return the figures of one cross-validation; n_folds: None to leave out one source at a
         time."""
-        run = TrainingRun(self.method(candidate), lead_set, seed)
-        dataset = self._prepare(run.method)
+        method = self.method(candidate)
+        dataset = self._prepare(method)
+        run = TrainingRun(recipe_for(method, len(dataset)), lead_set, seed)
         labels, outputs = dataset.labels, np.zeros_like(dataset.labels)
         fold_scores = []
         for split in split_dataset(dataset, n_folds, seed):
@@ -124,8 +126,7 @@ class Bench:
         method, n_records = run.method, len(self.dataset)
         if not method.pretraining.n_records:
             return None
-        batch_size = method.training.scaled_to(n_records).batch_size
-        key = replace(run, method=pretraining_method(method, batch_size))
+        key = replace(run, method=pretraining_method(method))
         if key not in self.starts:
             simulated = simulated_for(method, self.cache, self.settings.workers)
             trainer = Trainer(run, self.devices, n_records)

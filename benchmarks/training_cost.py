@@ -18,6 +18,7 @@ import numpy as np
 
 from ecg.models.devices import find_devices
 from ecg.models.losses import class_weights, make_targets
+from ecg.models.method import recipe_for
 from ecg.models.registry import METHODS, build_network, find_method
 from ecg.records.diagnoses import N_CLASSES
 from ecg.records.leads import LEAD_SETS
@@ -50,7 +51,7 @@ def records_per_second(method, lead_set: int, batch_size: int, seconds: float) -
     random = np.random.default_rng(0)
     devices = replace(find_devices(), precision="float32")
     # With so few training records, one step is run per execution on a GPU, too.
-    bags = Trainer(TrainingRun(method, lead_set, 0), devices, n_training=1).bags
+    bags = Trainer(TrainingRun(method, lead_set, 0), devices, n_records=1).bags
     labels = random.random((batch_size, N_CLASSES)) < 0.1
     targets = make_targets(labels, class_weights(method.loss, labels))
     inputs = {
@@ -77,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     print(find_devices())
     for name in options.method:
-        method = find_method(name)
+        method = recipe_for(find_method(name), N_RECORDS)
         operations = 0.0
         for lead_set in LEAD_SETS:
             keras.backend.clear_session()

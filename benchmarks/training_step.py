@@ -37,7 +37,7 @@ def training_network(lead_set: int, precision: str | None = None) -> keras.Model
     devices = find_devices()
     if precision is not None:
         devices = replace(devices, precision=precision)
-    return Trainer(TrainingRun(METHOD, lead_set, 0), devices, n_training=BATCH).bags
+    return Trainer(TrainingRun(METHOD, lead_set, 0), devices, n_records=BATCH).bags
 
 
 def noise_batch(network, batch: int = BATCH) -> tuple[dict[str, np.ndarray], np.ndarray]:

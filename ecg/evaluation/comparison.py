@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ecg.evaluation.fold_scores import measured_in, score_rows
 from ecg.evaluation.folds import (
     Fold,
@@ -18,7 +20,7 @@ from ecg.evaluation.folds import (
 )
 from ecg.evaluation.tables import tables_for
 from ecg.models.devices import keep_compiled
-from ecg.models.method import Method, with_epochs
+from ecg.models.method import Method, recipe_for, with_epochs
 from ecg.models.registry import METHODS, find_method
 from ecg.models.settings import Settings
 from ecg.runtime.files import make_folder, write_rows, write_text
@@ -71,7 +73,7 @@ def compare(comparison: Comparison, settings: Settings) -> None:
         rows = cross_validate(folds, comparison.n_at_once, client)
     equal = {(method.name, variants[0]): variants for method, variants in chosen.items()}
     tables = tables_for(measured_in(rows, equal))
-    text = "\n\n".join([_heading(comparison, settings, chosen), *tables]) + "\n"
+    text = "\n\n".join([_heading(comparison, settings, folds), *tables]) + "\n"
     write_rows(out / "scores.csv", rows, rows[0])
     write_text(out / "tables.txt", text)
     print(f"\n{text}", flush=True)
@@ -117,7 +119,8 @@ def plan_folds(
     """Every fold to train, in the order of scores.csv, after preparing the records.
 
     chosen: see `choose_variants`. The split depends on the settings' seed alone, so all methods,
-    lead sets and seeds share it.
+    lead sets and seeds share it. All folds have the recipe for the number of records that they
+    train on on average, and so can share a pretraining.
     """
     folder = comparison.out.resolve() / "folds"
     prepared = {
@@ -128,11 +131,13 @@ def plan_folds(
     for method, variants in chosen.items():
         dataset = prepared[method.preparation]
         splits = split_dataset(dataset, comparison.n_folds, settings.seed)
+        n_records = round(np.mean([len(split.kept) for split in splits]))
+        recipe = recipe_for(method, n_records)
         simulated = simulated_for(method, cache, settings.workers)
         for lead_set, seed in itertools.product(comparison.lead_sets, comparison.seeds):
-            run, pretraining = TrainingRun(method, lead_set, seed), None
+            run, pretraining = TrainingRun(recipe, lead_set, seed), None
             if simulated is not None:
-                pretraining = plan_pretraining(folder, run, simulated, dataset)
+                pretraining = plan_pretraining(folder, run, simulated, n_records)
             folds += [
                 plan_fold(folder, run, variants[0], split, dataset, pretraining) for split in splits
             ]
@@ -170,15 +175,13 @@ def _line(fold: Fold) -> str:
     )
 
 
-def _heading(
-    comparison: Comparison, settings: Settings, chosen: dict[Method, tuple[str, ...]]
-) -> str:
+def _heading(comparison: Comparison, settings: Settings, folds: list[Fold]) -> str:
     """Return a sentence on what the figures were measured on."""
     by_source, n_folds = comparison.n_folds is None, comparison.n_folds
     split = "one source left out at a time" if by_source else f"{n_folds} folds"
+    methods = dict.fromkeys((fold.run.method, fold.variant) for fold in folds)
     epochs = ", ".join(
-        f"{method.name} {variants[0]} {method.training.epochs}"
-        for method, variants in chosen.items()
+        f"{method.name} {variant} {method.training.epochs}" for method, variant in methods
     )
     return (
         f"Measured here on {comparison.data}, {split}, preset {settings.preset}; most epochs: "

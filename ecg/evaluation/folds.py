@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg.models.devices import find_devices
-from ecg.models.method import method_to_dict
+from ecg.models.method import method_to_dict, recipe_for
 from ecg.models.registry import source_module
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import beta_measures, score
@@ -34,13 +34,13 @@ class Split:
 class Pretraining:
     """The stage on simulated records that the folds of one training run share.
 
-    simulated: the dataset's folder. n_training: about how many records the folds train on
-    afterwards. file: where the weights go.
+    simulated: the dataset's folder. n_records: about how many the folds train on afterwards. file:
+    where the weights go.
     """
 
     run: TrainingRun
     simulated: Path
-    n_training: int
+    n_records: int
     file: Path
 
 
@@ -117,22 +117,22 @@ def plan_fold(
 
 
 def plan_pretraining(
-    folder: Path, run: TrainingRun, simulated: Dataset, dataset: Dataset
+    folder: Path, run: TrainingRun, simulated: Dataset, n_records: int
 ) -> Pretraining:
-    """Return the pretraining of a run whose folds are of `dataset`; its file is named as a fold's
-    is."""
+    """Return the pretraining of a run whose folds train on about `n_records` records; its file is
+    named as a fold's is."""
     method = run.method
-    pretrained = pretraining_method(method, method.training.scaled_to(len(dataset)).batch_size)
+    pretrained = pretraining_method(recipe_for(method, n_records))
     dependencies = [method_to_dict(pretrained), run.lead_set, run.seed, simulated.fingerprint]
     key = cache_key(dependencies, "ecg.training.pretraining", source_module(method))[:12]
     file = folder / f"{method.name}.{run.lead_set}_leads.seed{run.seed}.start.{key}.npz"
-    return Pretraining(run, simulated.folder, len(dataset), file)
+    return Pretraining(run, simulated.folder, n_records, file)
 
 
 def run_pretraining(pretraining: Pretraining) -> None:
     """Train on the simulated records and write the weights."""
     simulated = read_dataset(pretraining.simulated)
-    trainer = Trainer(pretraining.run, find_devices(), pretraining.n_training)
+    trainer = Trainer(pretraining.run, find_devices(), pretraining.n_records)
     start = pretrain(trainer, simulated)
     with written_whole(pretraining.file, lasting=True) as unfinished:
         np.savez(unfinished, *start.weights, prevalence=start.prevalence)

@@ -64,4 +64,4 @@ def fine_tuned(method: Method, options: FineTuningOptions) -> Method:
         warmup_share=0.1,
         best="last",
     )
-    return replace(method, training=training, pretraining=PretrainingOptions())
+    return replace(method, training=training, pretraining=PretrainingOptions(), by_size=())

@@ -18,11 +18,25 @@ WINDOWS_500_HZ = Preparation(fs=500.0, band_hz=None, window_s=10.0, max_windows=
 
 
 @dataclass(frozen=True)
+class SizeStep:
+    """What a method uses from a number of records on in place of its usual network and training.
+
+    n_records: for training, those set aside for validation included.
+    """
+
+    n_records: int
+    network: object
+    training: TrainingOptions
+
+
+@dataclass(frozen=True)
 class Method:
     """How records are prepared, which network answers them, and how it is trained.
 
     source: team and paper. architecture: the name of the system whose `build` takes `network`, its
-    options. The other parts are options of the modules that they come from.
+    options. by_size: what differs for larger numbers of records, in ascending order; `recipe_for`
+    applies it, and a trained model's method has none. The other parts are options of the modules
+    that they come from.
     """
 
     name: str
@@ -36,8 +50,14 @@ class Method:
     decision: DecisionOptions = field(default_factory=DecisionOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     pretraining: PretrainingOptions = field(default_factory=PretrainingOptions)
+    by_size: tuple[SizeStep, ...] = ()
 
     def __post_init__(self):
+        sizes = [0, *(step.n_records for step in self.by_size)]
+        if sizes != sorted(set(sizes)):
+            raise ValueError(
+                f"{self.name}: expected steps of ascending numbers of records, found {sizes[1:]}"
+            )
         measured = getattr(self.network, "measured_width", None) is not None
         if self.pretraining.measured_epochs and not measured:
             raise ValueError(
@@ -101,10 +121,24 @@ def changed(part: str, **options) -> Callable[[Method], Method]:
 def narrow_copy(full: Method, network: dict, **training) -> Method:
     """Return the method with a narrow network and a short training: minutes on 2 CPU cores.
 
-    network, training: the options that differ.
+    It is the same for any number of records. network, training: the options that differ.
     """
     method = changed("training", **training)(changed("network", **network)(full))
-    return replace(method, source=f"{full.source}; narrow copy")
+    return replace(method, source=f"{full.source}; narrow copy", by_size=())
+
+
+def recipe_for(method: Method, n_records: int) -> Method:
+    """Return the method as it is trained on that many records: its network and its epochs by
+    `Method.by_size`, batch size and learning rate by `TrainingOptions.scaled_to`.
+
+    n_records: validation records included. For a part of these records the result gives itself. To
+    change an option of a method whatever the number of records, change the result's.
+    """
+    steps = [step for step in method.by_size if step.n_records <= n_records]
+    if steps:
+        method = replace(method, network=steps[-1].network, training=steps[-1].training)
+    n_training = round((1 - method.training.validation_share) * n_records)
+    return replace(method, training=method.training.scaled_to(n_training), by_size=())
 
 
 def with_epochs(method: Method, epochs: int | None) -> Method:
@@ -112,15 +146,19 @@ def with_epochs(method: Method, epochs: int | None) -> Method:
     None."""
     if epochs is None:
         return method
-    first = replace(
-        method.pretraining,
-        measured_epochs=min(epochs, method.pretraining.measured_epochs),
-        epochs=min(epochs, method.pretraining.epochs),
-    )
-    training = replace(method.training, epochs=min(epochs, method.training.epochs))
-    return replace(method, training=training, pretraining=first)
+
+    def capped(options):
+        return replace(options, epochs=min(epochs, options.epochs))
+
+    first = capped(method.pretraining)
+    first = replace(first, measured_epochs=min(epochs, first.measured_epochs))
+    by_size = tuple(replace(step, training=capped(step.training)) for step in method.by_size)
+    return replace(method, training=capped(method.training), pretraining=first, by_size=by_size)
 
 
 def method_to_dict(method: Method) -> dict:
-    """Return the method as JSON can hold it."""
-    return dataclasses.asdict(method)
+    """Return the method as JSON can hold it, without `by_size`: it describes the training on one
+    number of records, see `recipe_for`."""
+    values = dataclasses.asdict(method)
+    del values["by_size"]
+    return values

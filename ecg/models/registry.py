@@ -72,7 +72,7 @@ def method_from_dict(values: dict) -> Method:
     try:
         parts["network"] = type(METHODS[values["architecture"]].published["full"].network)
         read = {name: _read(part, values[name]) for name, part in parts.items()}
-        return Method(**(values | read))
+        return Method(**(values | read), by_size=())
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"unreadable method description: {error!r}") from error
 

@@ -79,11 +79,11 @@ class TrainingOptions:
         """Return the options with batch size and learning rate adapted to the number of training
         records.
 
-        With a `largest_batch_size`, the batch size is the power of two nearest to 1/600 of the
-        records, from batch_size to that limit: small batches leave a GPU idle, but a small dataset
-        needs many steps. The learning rate grows with the square root of the batch size, which
-        preserves the noise of Adam's updates (Malladi et al. 2022, arXiv:2205.10287), up to twice
-        its value.
+        n_training: without those set aside for validation. With a `largest_batch_size`, the batch
+        size is the power of two nearest to 1/600 of the records, from batch_size to that limit:
+        small batches leave a GPU idle, but a small dataset needs many steps. The learning rate
+        grows with the square root of the batch size, which preserves the noise of Adam's updates
+        (Malladi et al. 2022, arXiv:2205.10287), up to twice its value.
         """
         if self.largest_batch_size is None:
             return self

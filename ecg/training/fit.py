@@ -22,7 +22,7 @@ from ecg.models.devices import Devices, prepare_to_train
 from ecg.models.fine_tuning import FineTuningOptions
 from ecg.models.forward import logits_of
 from ecg.models.losses import class_weights, make_loss, make_targets
-from ecg.models.method import Method
+from ecg.models.method import Method, recipe_for
 from ecg.models.model_files import TrainedModel
 from ecg.models.operating_points import OperatingPoints, fit_points
 from ecg.models.registry import build_network
@@ -81,24 +81,26 @@ class Start:
 class Trainer:
     """The network of a training run, with one compiled training step for all of its stages.
 
-    network: in the devices' precision. bags: the network over bags of windows that is trained;
-    compiling it takes most of a short training. batch_size: of the stage on real records, of which
-    there are about `n_training`. fine_tuning: of a training that goes on from a finished model, the
-    options by which the run's method was changed, see `ecg.models.fine_tuning`. A subclass may
-    override `make_loss`, `make_optimizer` and `make_batches`.
+    run: its method is that for about `n_records` real records, validation records included (see
+    `recipe_for`). network: in the devices' precision. bags: the network over bags of windows that
+    is trained; compiling it takes most of a short training. fine_tuning: of a training that goes on
+    from a finished model, the options by which the run's method was changed, see
+    `ecg.models.fine_tuning`. A subclass may override `make_loss`, `make_optimizer` and
+    `make_batches`.
     """
 
     def __init__(
         self,
         run: TrainingRun,
         devices: Devices,
-        n_training: int,
+        n_records: int,
         fine_tuning: FineTuningOptions | None = None,
     ):
         prepare_to_train(devices)
         keras.utils.set_random_seed(run.seed)
-        method = run.method
-        self.run, self.devices, self.fine_tuning = run, devices, fine_tuning
+        method = recipe_for(run.method, n_records)
+        self.run = replace(run, method=method)
+        self.devices, self.fine_tuning = devices, fine_tuning
         keras.config.set_dtype_policy(devices.precision)
         try:
             self.network = build_network(method, run.lead_set, N_CLASSES)
@@ -110,14 +112,13 @@ class Trainer:
             )
         finally:
             keras.config.set_dtype_policy("float32")
-        options = method.training.scaled_to(n_training)
-        self.batch_size = options.batch_size
+        options = method.training
         self.loss = self.make_loss()
         self.bags.compile(
-            self.make_optimizer(options, -(-n_training // options.batch_size)),
+            self.make_optimizer(options, -(-n_records // options.batch_size)),
             self.loss,
             jit_compile=devices.jit_compile,
-            steps_per_execution=steps_per_execution(options, n_training, bool(devices.gpus)),
+            steps_per_execution=steps_per_execution(options, n_records, bool(devices.gpus)),
         )
         # Built inside the first step, its variables would make TensorFlow trace that step twice.
         self.bags.optimizer.build(self.bags.trainable_variables)
@@ -278,8 +279,8 @@ def fit(
     selected = kept[select_records(dataset.labels[kept], deviation, method.selection, run.seed)]
     if not len(selected):
         raise DatasetError(f"none of {len(kept)} records fits {method.selection}")
-    options = method.training.scaled_to(len(selected))
-    stage = Stage(f"{method.name}, {lead_set} leads", options, time_limit_s, checkpoint)
+    label = f"{method.name}, {lead_set} leads"
+    stage = Stage(label, method.training, time_limit_s, checkpoint)
     weights = trainer.class_weights(dataset.labels[selected])
     validate = _validation(trainer, dataset, validation, weights)
     log = trainer.train(stage, dataset, selected, start, validate)

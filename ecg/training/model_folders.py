@@ -14,7 +14,7 @@ import numpy as np
 from ecg.models.descriptions import ModelFolderError, missing_models
 from ecg.models.devices import Devices, find_devices, keep_compiled
 from ecg.models.fine_tuning import FineTuningOptions, fine_tuned, fine_tuning_for
-from ecg.models.method import Method, method_to_dict, with_epochs
+from ecg.models.method import Method, method_to_dict, recipe_for, with_epochs
 from ecg.models.model_files import TrainedModel, load_trained_model, save_model, versions
 from ecg.models.registry import find_method, source_module
 from ecg.models.settings import Settings
@@ -77,7 +77,12 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
             method = with_epochs(fine_tuned(method, fine_tuning), settings.epochs)
             print(_start_line(settings.start, fine_tuning), flush=True)
         simulated = simulated_for(method, cache, settings.workers)
-        runs = [TrainingRun(method, lead_set, settings.seed) for lead_set in settings.lead_sets]
+        runs = [
+            TrainingRun(
+                starts[lead_set].continued_by(method) if starts else method, lead_set, settings.seed
+            )
+            for lead_set in settings.lead_sets
+        ]
         keys = {
             run: training_key(run, dataset, simulated, devices, starts.get(run.lead_set))
             for run in runs
@@ -137,7 +142,7 @@ def training_key(
     """Return a key of everything that the trained model depends on, including the code."""
     dependencies = [
         run.lead_set,
-        method_to_dict(run.method),
+        method_to_dict(recipe_for(run.method, len(dataset))),
         run.seed,
         [dataset.fingerprint, dataset.sources.tolist()],
         None if simulated is None else simulated.fingerprint,

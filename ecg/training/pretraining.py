@@ -78,7 +78,7 @@ def pretrain(
     started = time.monotonic()
     method, lead_set = trainer.run.method, trainer.run.lead_set
     all_records, prevalence = np.arange(len(simulated)), simulated.labels.mean(axis=0)
-    options = _options(method, trainer.batch_size)
+    options = _options(method)
 
     def train(trainer: Trainer, options: TrainingOptions, name: str, start: Start | None) -> Start:
         stage = Stage(
@@ -106,21 +106,21 @@ def pretrain(
     return train(trainer, options, "simulated records", start)
 
 
-def pretraining_method(method: Method, batch_size: int = 1) -> Method:
+def pretraining_method(method: Method) -> Method:
     """Return the method as it is pretrained: methods for which it is equal get equal weights.
 
-    batch_size: of the training on real records that follows.
+    method: for the number of real records that follow, see `recipe_for`.
     """
-    return replace(method, training=_options(method, batch_size), decision=DecisionOptions())
+    return replace(method, training=_options(method), decision=DecisionOptions())
 
 
-def _options(method: Method, batch_size: int) -> TrainingOptions:
+def _options(method: Method) -> TrainingOptions:
     """Options for training the whole network on simulated records.
 
     Batches are at least as large as those of the training that follows, so that one compiled
     training step can serve both.
     """
-    pretraining = method.pretraining
+    pretraining, batch_size = method.pretraining, method.training.batch_size
     growth = max(batch_size / pretraining.batch_size, 1.0)
     return replace(
         method.training,

@@ -1,6 +1,6 @@
 """Finished models as the start of a training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecg.models.descriptions import ModelFolderError, model_paths, read_description
@@ -20,38 +20,47 @@ _KEPT = ("n_training", "n_validation", "n_simulated", "sources", "digest", "meth
 class StartModel:
     """A model of a model folder from which a training starts.
 
-    digest: of its JSON file and its weights.
+    digest: of its JSON file and its weights. network: options of its network.
     """
 
     folder: Path
     lead_set: int
     digest: str
+    network: object
+
+    def continued_by(self, method: Method) -> Method:
+        """Return the method with the start's network, which may be larger than the user's few
+        records would have."""
+        return replace(method, network=self.network)
 
 
 def find_start(folder: Path, method: Method, lead_set: int) -> StartModel:
     """Return the folder's model for the lead set, to start a training of `method` from.
 
-    Reads its JSON file only, so that an error shows before records are prepared. Raises
-    ModelFolderError where there is no such model, or where it differs from the method in more than
-    its training.
+    Reads its JSON file only, so that an error shows before records are prepared. Its network may be
+    that of the method for any number of records. Raises ModelFolderError where there is no such
+    model, or where it differs from the method in more than its training.
     """
     weights_file, json_file = model_paths(folder, lead_set)
     description = read_description(folder, lead_set)
     try:
-        found = method_to_dict(method_from_dict(description["method"]))
+        found = method_from_dict(description["method"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFolderError(f"{json_file}: unreadable: {error!r}") from error
-    expected = method_to_dict(method)
+    if found.network in (step.network for step in method.by_size):
+        method = replace(method, network=found.network)
+    values, expected = method_to_dict(found), method_to_dict(method)
     # By name first: with another name, all else may differ.
     for part in _SHARED:
-        if found[part] != expected[part]:
-            difference = _difference(part, expected[part], found[part])
+        if values[part] != expected[part]:
+            difference = _difference(part, expected[part], values[part])
             raise ModelFolderError(
                 f"{json_file}: to start from this model, {difference} (see ECG_METHOD, ECG_PRESET)"
             )
     if not weights_file.is_file():
         raise ModelFolderError(f"{weights_file}: expected the model's weights, found none")
-    return StartModel(folder, lead_set, digest_files(json_file, weights_file))
+    digest = digest_files(json_file, weights_file)
+    return StartModel(folder, lead_set, digest, found.network)
 
 
 def read_start(model: StartModel) -> Start:

@@ -14,6 +14,7 @@ import pytest
 from ecg import cross_validation
 from ecg.evaluation import comparison, folds
 from ecg.evaluation.folds import read_fold_outputs
+from ecg.models.method import SizeStep
 from ecg.models.training_options import PretrainingOptions
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
@@ -343,6 +344,26 @@ def test_one_source_is_left_out_at_a_time(tmp_path, trained):
     sources = ["A", "ningbo", "ptb"]
     assert [n_kept for _, _, _, n_kept in trained.fits] == [9, 11, 10]
     assert [row["fold"] for row in rows_of(tmp_path / "out")][:3] == sources
+
+
+def test_folds_of_any_size_have_the_recipe_of_their_mean(tmp_path, trained, monkeypatch):
+    for source, prefix, n_records in (("ningbo", "JS", 4), ("ptb", "S", 5), ("g1", "A", 6)):
+        write_folder(tmp_path / "data" / source, n_records, prefix=prefix)
+    monkeypatch.delenv("ECG_EPOCHS")
+    methods = {}
+    for n_records in (10, 11):
+        method = narrow_method("multiscale_se")
+        longer = replace(method.training, epochs=7)
+        method = replace(method, by_size=(SizeStep(n_records, method.network, longer),))
+        monkeypatch.setattr(comparison, "find_method", lambda *_, method=method: method)
+        out = tmp_path / f"from {n_records}"
+        run(tmp_path / "data", out, "--leads", "2", "--by-source")
+        methods[n_records] = {method for method, *_ in trained.fits[-3:]}
+        epochs = 7 if n_records == 10 else 1
+        assert f"most epochs: multiscale_se default {epochs}." in (out / "tables.txt").read_text()
+    assert [n_kept for *_, n_kept in trained.fits[:3]] == [9, 11, 10]
+    assert [len(of_folds) for of_folds in methods.values()] == [1, 1]
+    assert [method.training.epochs for (method,) in methods.values()] == [7, 1]
     for name, prefix in zip(fold_names(tmp_path / "out"), ("A", "JS", "S"), strict=True):
         names = read_fold_outputs(tmp_path / "out" / "folds" / name).names
         assert {record.rstrip("0123456789") for record in names} == {prefix}

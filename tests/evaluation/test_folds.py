@@ -17,6 +17,7 @@ from ecg.evaluation.folds import (
     run_pretraining,
     split_dataset,
 )
+from ecg.models.method import SizeStep
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
 from ecg.training.dataset import prepare_dataset
@@ -127,7 +128,7 @@ def test_a_folds_file_has_a_readable_name(dataset, tmp_path):
 def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
     others = (simulated, replace(simulated, fingerprint="other"))
-    start, other_start = (plan_pretraining(tmp_path, RUN, other, dataset) for other in others)
+    start, other_start = (plan_pretraining(tmp_path, RUN, other, 12) for other in others)
     others = [
         (METHOD, 3, 7, dataset, np.arange(4), None),
         (longer, 3, 7, dataset, np.arange(4), None),
@@ -150,18 +151,16 @@ def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simul
     assert key(*others[0]) == key(*others[0])
 
 
-def test_a_pretrainings_file_has_a_readable_name(simulated, dataset, tmp_path):
-    start = plan_pretraining(tmp_path, RUN, simulated, dataset)
+def test_a_pretrainings_file_has_a_readable_name(simulated, tmp_path):
+    start = plan_pretraining(tmp_path, RUN, simulated, 12)
     assert start.run == RUN
-    assert (start.simulated, start.n_training) == (simulated.folder, 12)
+    assert (start.simulated, start.n_records) == (simulated.folder, 12)
     assert start.file.parent == tmp_path
     assert start.file.name.startswith("multiscale_se.3_leads.seed7.start.")
     assert start.file.suffix == ".npz"
 
 
-def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(
-    simulated, dataset, tmp_path
-):
+def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(simulated, tmp_path):
     longer = replace(METHOD, pretraining=replace(METHOD.pretraining, epochs=99))
     wider = replace(METHOD, network=replace(METHOD.network, measured_width=9))
     # Simulated records come in batches as large as those that follow.
@@ -176,30 +175,30 @@ def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(
         (METHOD, 3, 7, replace(simulated, fingerprint="other")),
     ]
     files = {
-        plan_pretraining(tmp_path, TrainingRun(*run), simulated, dataset).file
+        plan_pretraining(tmp_path, TrainingRun(*run), simulated, 12).file
         for *run, simulated in others
     }
     assert len(files) == len(others)
 
 
-def test_methods_that_differ_in_their_real_training_share_a_pretraining(
-    simulated, dataset, tmp_path
-):
+def test_methods_that_differ_in_their_real_training_share_a_pretraining(simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
     one, other = (
-        plan_pretraining(tmp_path, replace(RUN, method=method), simulated, dataset).file
+        plan_pretraining(tmp_path, replace(RUN, method=method), simulated, 12).file
         for method in (METHOD, longer)
     )
     assert one == other
 
 
-def test_a_pretraining_is_for_a_number_of_records_only_by_the_batch(simulated, dataset, tmp_path):
-    few, same, many = (
-        plan_pretraining(tmp_path, RUN, simulated, replace(dataset, names=np.zeros(n)))
-        for n in (12, 643, 88_253)
-    )
+def test_a_pretraining_is_for_a_number_of_records_only_by_the_recipe(simulated, tmp_path):
+    few, same, many = (plan_pretraining(tmp_path, RUN, simulated, n) for n in (12, 643, 88_253))
     assert few.file == same.file != many.file
-    assert [one.n_training for one in (few, same, many)] == [12, 643, 88_253]
+    wider = replace(METHOD.network, widths=(4, 4, 4, 4, 4))
+    by_size = (SizeStep(100, wider, METHOD.training),)
+    run = replace(RUN, method=replace(METHOD, by_size=by_size))
+    assert plan_pretraining(tmp_path, run, simulated, 12).file == few.file
+    assert plan_pretraining(tmp_path, run, simulated, 643).file != few.file
+    assert [one.n_records for one in (few, same, many)] == [12, 643, 88_253]
 
 
 def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, dataset, calls):
@@ -242,8 +241,8 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
 
 
 @pytest.fixture
-def first(simulated, dataset, tmp_path) -> Pretraining:
-    return plan_pretraining(tmp_path, RUN, simulated, dataset)
+def first(simulated, tmp_path) -> Pretraining:
+    return plan_pretraining(tmp_path, RUN, simulated, 12)
 
 
 def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monkeypatch):

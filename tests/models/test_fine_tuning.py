@@ -22,8 +22,9 @@ def test_only_the_training_of_a_method_changes(name):
     assert tuned.pretraining == PretrainingOptions()
     assert tuned.training.learning_rate == method.training.learning_rate / 4
     assert (tuned.training.epochs, tuned.training.best) == (4, "last")
-    unchanged = {"training": method.training, "pretraining": method.pretraining}
+    unchanged = {name: getattr(method, name) for name in ("training", "pretraining", "by_size")}
     assert replace(tuned, **unchanged) == method
+    assert tuned.by_size == ()
 
 
 def test_a_short_method_does_not_become_longer():

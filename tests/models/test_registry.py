@@ -7,7 +7,7 @@ import pytest
 from ecg.models.augmentation import AugmentationOptions
 from ecg.models.decisions import DecisionOptions
 from ecg.models.losses import LossOptions
-from ecg.models.method import changed, method_to_dict, with_epochs
+from ecg.models.method import Method, SizeStep, changed, method_to_dict, recipe_for, with_epochs
 from ecg.models.registry import METHODS, build_network, find_method, method_from_dict
 from ecg.models.training_options import PretrainingOptions, SelectionOptions
 from ecg.signals.preprocessing import Preparation
@@ -22,7 +22,7 @@ WHOLE_RECORD_500_HZ = Preparation(
     ("name", "variant"), [(name, variant) for name in METHODS for variant in METHODS[name].variants]
 )
 def test_a_method_survives_json(name, variant, preset):
-    method = find_method(name, preset, variant)
+    method = recipe_for(find_method(name, preset, variant), 643)
     again = method_from_dict(json.loads(json.dumps(method_to_dict(method))))
     assert again == method
     # As a key too: tuples come back as tuples.
@@ -318,4 +318,73 @@ def test_a_cap_of_the_epochs_changes_nothing_else(name):
     method = find_method(name)
     capped = with_epochs(method, 1)
     assert capped.training == replace(method.training, epochs=1)
-    assert replace(capped, training=method.training, pretraining=method.pretraining) == method
+    uncapped = {name: getattr(method, name) for name in ("training", "pretraining", "by_size")}
+    assert replace(capped, **uncapped) == method
+
+
+# The recipe by number of records -----------------------------------------------------------------
+
+
+def growing() -> Method:
+    """A method that is wider from 1,000 records on, and trained for longer from 5,000 on."""
+    method = find_method("multiscale_se")
+    wide = replace(method.network, widths=(32, 48, 64, 48, 32))
+    longer = replace(method.training, epochs=30)
+    steps = (SizeStep(1000, wide, method.training), SizeStep(5000, wide, longer))
+    return replace(method, by_size=steps)
+
+
+@pytest.mark.parametrize(
+    ("n_records", "width", "epochs", "batch_size"),
+    [
+        (1, 16, 10, 16),
+        (999, 16, 10, 16),
+        (1000, 32, 10, 16),
+        (4999, 32, 10, 16),
+        (5000, 32, 30, 16),
+        (88_253, 32, 30, 128),
+    ],
+)
+def test_a_recipe_is_that_of_the_last_step_reached(n_records, width, epochs, batch_size):
+    method = growing()
+    recipe = recipe_for(method, n_records)
+    assert recipe.network.widths[0] == width
+    assert (recipe.training.epochs, recipe.training.batch_size) == (epochs, batch_size)
+    parts = ("network", "training", "by_size")
+    assert replace(recipe, **{part: getattr(method, part) for part in parts}) == method
+    assert recipe_for(recipe, n_records) == recipe_for(recipe, n_records // 2) == recipe
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("variant", ["default", "published"])
+def test_few_records_take_a_method_as_it_is_written(name, variant):
+    method = find_method(name, variant=variant)
+    assert recipe_for(method, 643) == replace(method, by_size=())
+
+
+@pytest.mark.parametrize(("n_records", "batch_size"), [(15_084, 16), (15_086, 32), (60_341, 128)])
+def test_the_batch_is_by_the_records_without_those_for_validation(n_records, batch_size):
+    assert recipe_for(find_method("multiscale_se"), n_records).training.batch_size == batch_size
+
+
+def test_the_cap_of_the_epochs_holds_for_any_number_of_records():
+    for n_records, epochs in ((500, 10), (5000, 20)):
+        assert recipe_for(with_epochs(growing(), 20), n_records).training.epochs == epochs
+        assert recipe_for(with_epochs(growing(), 2), n_records).training.epochs == 2
+
+
+def test_a_model_of_any_size_is_described_without_the_steps():
+    recipe = recipe_for(growing(), 5000)
+    values = json.loads(json.dumps(method_to_dict(recipe)))
+    assert method_to_dict(growing()).keys() == values.keys()
+    assert method_from_dict(values) == recipe
+    with pytest.raises(ValueError, match="unreadable method description"):
+        method_from_dict(values | {"by_size": []})
+
+
+@pytest.mark.parametrize("sizes", [(0,), (500, 500), (1000, 500), (-1,)])
+def test_steps_of_numbers_that_do_not_ascend_are_refused(sizes):
+    method = find_method("multiscale_se")
+    steps = tuple(SizeStep(size, method.network, method.training) for size in sizes)
+    with pytest.raises(ValueError, match="expected steps of ascending numbers of records"):
+        replace(method, by_size=steps)

@@ -10,6 +10,7 @@ import pytest
 
 from ecg.models.descriptions import ModelFolderError
 from ecg.models.devices import Devices
+from ecg.models.method import SizeStep
 from ecg.models.model_files import load_trained_model
 from ecg.models.settings import Settings
 from ecg.runtime.files import held
@@ -218,6 +219,25 @@ def test_training_goes_on_from_a_start_without_simulated_records(
     printed, _ = capsys.readouterr()
     assert f"starting from {untrained}: training the output layer at 0.5 of the usual" in printed
     assert printed.count("already trained, kept") == 2
+
+
+def test_a_few_records_go_on_with_the_network_of_a_start_from_many(
+    training_folder, untrained, tmp_path, trainings, monkeypatch
+):
+    method = narrow_method("multiscale_se")
+    narrower = replace(method.network, widths=(1, 1, 1, 1, 1))
+    steps = (SizeStep(50, method.network, method.training),)
+    usual = replace(method, network=narrower, by_size=steps)
+    monkeypatch.setattr(model_folders, "find_method", lambda *_: usual)
+    monkeypatch.setattr(model_folders, "read_start", lambda start: start)
+    seen = []
+    trainer = model_folders.Trainer
+    monkeypatch.setattr(
+        model_folders, "Trainer", lambda run, *rest: seen.append(run.method) or trainer(run, *rest)
+    )
+    settings = Settings(workers=1, lead_sets=(2,), start=untrained)
+    train_model_folder(training_folder, tmp_path, settings)
+    assert [method.network for method in seen] == [steps[0].network]
 
 
 def test_a_start_that_does_not_fit_is_told_before_anything_is_prepared(

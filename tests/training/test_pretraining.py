@@ -175,7 +175,8 @@ def test_the_pretraining_has_its_own_schedule_and_keeps_its_last_epoch():
 def test_batches_of_simulated_records_are_no_smaller_than_those_that_follow(
     following, batch_size, rate
 ):
-    training = pretraining_method(find_method("multiscale_se"), following).training
+    method = changed(find_method("multiscale_se"), {"training": {"batch_size": following}})
+    training = pretraining_method(method).training
     assert training.batch_size == batch_size
     assert training.learning_rate == pytest.approx(rate)
 
@@ -313,7 +314,8 @@ def test_the_step_of_both_stages_is_traced_once(simulated, monkeypatch):
     trainer = trainer_of(narrow_method("multiscale_se", N_RECORDS, batch_size=4))
     start = pretrain(trainer, simulated)
     fit(trainer, simulated, np.arange(N_RECORDS), start=start)
-    assert (start.log["batch_size"], trainer.batch_size) == (16, 4)
+    batch_size = trainer.run.method.training.batch_size
+    assert (start.log["batch_size"], batch_size) == (16, 4)
     assert len(n_traced) == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ecg.models.descriptions import ModelFolderError, model_paths
 from ecg.models.fine_tuning import FineTuningOptions, fine_tuned
-from ecg.models.method import changed
+from ecg.models.method import SizeStep, changed
 from ecg.models.model_files import save_model
 from ecg.models.operating_points import default_points
 from ecg.models.prediction import summarise_model
@@ -89,6 +89,18 @@ def test_a_start_of_another_method_is_refused(change, message, untrained):
     with pytest.raises(ModelFolderError, match=message) as caught:
         find_start(untrained, change(narrow_method("multiscale_se")), 2)
     assert str(caught.value).startswith(f"{untrained / '2_leads.json'}: ")
+
+
+def test_a_start_may_have_the_network_of_another_number_of_records(untrained):
+    method = narrow_method("multiscale_se")
+    wider = replace(method.network, widths=(2, 2, 2, 2, 4))
+    steps = (SizeStep(50, method.network, method.training),)
+    method = replace(method, network=wider, by_size=steps)
+    found = find_start(untrained, method, 2)
+    assert found.continued_by(method).network == found.network == steps[0].network
+    assert found.continued_by(method).training == method.training
+    with pytest.raises(ModelFolderError, match=r"expected network.widths \(2, 2, 2, 2, 4\), found"):
+        find_start(untrained, replace(method, by_size=()), 2)
 
 
 def test_a_start_may_have_been_trained_otherwise(untrained):
