@@ -344,6 +344,10 @@ def test_one_source_is_left_out_at_a_time(tmp_path, trained):
     sources = ["A", "ningbo", "ptb"]
     assert [n_kept for _, _, _, n_kept in trained.fits] == [9, 11, 10]
     assert [row["fold"] for row in rows_of(tmp_path / "out")][:3] == sources
+    for name, prefix in zip(fold_names(tmp_path / "out"), ("A", "JS", "S"), strict=True):
+        names = read_fold_outputs(tmp_path / "out" / "folds" / name).names
+        assert {record.rstrip("0123456789") for record in names} == {prefix}
+    assert "one source left out at a time" in (tmp_path / "out" / "tables.txt").read_text()
 
 
 def test_folds_of_any_size_have_the_recipe_of_their_mean(tmp_path, trained, monkeypatch):
@@ -364,10 +368,6 @@ def test_folds_of_any_size_have_the_recipe_of_their_mean(tmp_path, trained, monk
     assert [n_kept for *_, n_kept in trained.fits[:3]] == [9, 11, 10]
     assert [len(of_folds) for of_folds in methods.values()] == [1, 1]
     assert [method.training.epochs for (method,) in methods.values()] == [7, 1]
-    for name, prefix in zip(fold_names(tmp_path / "out"), ("A", "JS", "S"), strict=True):
-        names = read_fold_outputs(tmp_path / "out" / "folds" / name).names
-        assert {record.rstrip("0123456789") for record in names} == {prefix}
-    assert "one source left out at a time" in (tmp_path / "out" / "tables.txt").read_text()
 
 
 def test_a_variant_is_trained_as_its_row_of_the_table_says(training_folder, tmp_path, trained):

@@ -153,7 +153,7 @@ def changed(method, change):
 
 
 def test_the_pretraining_has_its_own_schedule_and_keeps_its_last_epoch():
-    method = narrow_method("multiscale_se", epochs=50, best="loss")
+    method = narrow_method("multiscale_se", epochs=50, batch_size=4, best="loss")
     method = changed(method, {"pretraining": {"epochs": 7, "batch_size": 5, "learning_rate": 0.1}})
     own = pretraining_method(method)
     assert own.training == replace(
