@@ -11,8 +11,8 @@ size. A seed decides which records these are, and the training on them.
 ECG_PRESET, ECG_EPOCHS, ECG_CACHE and ECG_WORKERS apply. --layers, --rate-share, --epochs and
 --fewest-to-refit replace the options of `ecg.models.fine_tuning.fine_tuning_for` at every size.
 
-OUT (--out) keeps the pretrained network, the start of each source, and fine_tuning.csv with a row
-for each training; none of them is made again, unless the records, options or code have changed.
+OUT (--out) keeps the start of each source, and fine_tuning.csv with a row for each training; none
+of them is made again, unless the records, options or code have changed.
 """
 
 import argparse
@@ -24,7 +24,6 @@ import keras
 import numpy as np
 
 from benchmarks.recipe import read_rows
-from ecg.evaluation.folds import plan_pretraining, read_pretrained, run_pretraining
 from ecg.models.descriptions import missing_models
 from ecg.models.devices import find_devices
 from ecg.models.fine_tuning import FineTuningOptions, fine_tuned, fine_tuning_for
@@ -40,7 +39,12 @@ from ecg.runtime.command_line import running, whole_number
 from ecg.runtime.files import write_rows
 from ecg.training.dataset import Dataset, dataset_cache, prepare_dataset
 from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset, fit
-from ecg.training.pretraining import simulated_for
+from ecg.training.pretraining import (
+    plan_pretraining,
+    read_pretrained,
+    run_pretraining,
+    simulated_for,
+)
 from ecg.training.starts import find_start, read_start
 
 METHOD = "multiscale_se"
@@ -153,7 +157,7 @@ class Bench:
         if simulated is None:
             return None
         run = TrainingRun(self.method, lead_set, _START_SEED)
-        pretraining = plan_pretraining(self.out, run, simulated, len(self.dataset))
+        pretraining = plan_pretraining(self.cache, run, simulated, len(self.dataset), self.devices)
         if not pretraining.file.exists():
             run_pretraining(pretraining)
         return read_pretrained(pretraining.file)

@@ -12,14 +12,12 @@ from ecg.evaluation.fold_scores import measured_in, score_rows
 from ecg.evaluation.folds import (
     Fold,
     plan_fold,
-    plan_pretraining,
     read_fold_outputs,
     run_fold,
-    run_pretraining,
     split_dataset,
 )
 from ecg.evaluation.tables import tables_for
-from ecg.models.devices import keep_compiled
+from ecg.models.devices import find_devices, keep_compiled
 from ecg.models.method import Method, recipe_for, with_epochs
 from ecg.models.registry import METHODS, find_method
 from ecg.models.settings import Settings
@@ -27,7 +25,7 @@ from ecg.runtime.files import make_folder, write_rows, write_text
 from ecg.runtime.processes import on_cluster, run_jobs
 from ecg.training.dataset import dataset_cache, prepare_dataset
 from ecg.training.fit import TrainingRun
-from ecg.training.pretraining import simulated_for
+from ecg.training.pretraining import plan_pretraining, run_pretraining, simulated_for
 
 ALL = "all"
 
@@ -123,6 +121,8 @@ def plan_folds(
     train on on average, and so can share a pretraining.
     """
     folder = comparison.out.resolve() / "folds"
+    # With a cache that is kept, the folds share a pretraining with the training of models.
+    pretrained, devices = folder if settings.cache is None else cache, find_devices()
     prepared = {
         preparation: prepare_dataset(comparison.data, preparation, cache, settings.workers)
         for preparation in dict.fromkeys(method.preparation for method in chosen)
@@ -137,7 +137,7 @@ def plan_folds(
         for lead_set, seed in itertools.product(comparison.lead_sets, comparison.seeds):
             run, pretraining = TrainingRun(recipe, lead_set, seed), None
             if simulated is not None:
-                pretraining = plan_pretraining(folder, run, simulated, n_records)
+                pretraining = plan_pretraining(pretrained, run, simulated, n_records, devices)
             folds += [
                 plan_fold(folder, run, variants[0], split, dataset, pretraining) for split in splits
             ]

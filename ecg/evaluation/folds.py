@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ecg.models.devices import find_devices
-from ecg.models.method import method_to_dict, recipe_for
+from ecg.models.method import method_to_dict
 from ecg.models.registry import source_module
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import beta_measures, score
 from ecg.runtime.cache_keys import cache_key
 from ecg.runtime.files import written_whole
 from ecg.training.dataset import Dataset, read_dataset
-from ecg.training.fit import Start, Trainer, TrainingRun, answer_dataset, fit
-from ecg.training.pretraining import pretrain, pretraining_method
+from ecg.training.fit import Trainer, TrainingRun, answer_dataset, fit
+from ecg.training.pretraining import Pretraining, read_pretrained
 from ecg.training.splits import k_folds, leave_one_source_out
 
 
@@ -28,20 +28,6 @@ class Split:
     name: str
     kept: np.ndarray
     held_out: np.ndarray
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """The stage on simulated records that the folds of one training run share.
-
-    simulated: the dataset's folder. n_records: about how many the folds train on afterwards. file:
-    where the weights go.
-    """
-
-    run: TrainingRun
-    simulated: Path
-    n_records: int
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -109,33 +95,11 @@ def plan_fold(
     """
     kept = split.kept
     records = [dataset.fingerprint, dataset.names[kept].tolist(), dataset.sources[kept].tolist()]
-    start = None if pretraining is None else pretraining.file.name
+    start = None if pretraining is None else pretraining.key
     dependencies = [method_to_dict(run.method), run.lead_set, run.seed, records, start]
     key = cache_key(dependencies, __name__, source_module(run.method))[:12]
     name = f"{run.method.name}.{variant}.{run.lead_set}_leads.seed{run.seed}.fold_{split.name}"
     return Fold(run, variant, split, dataset.folder, folder / f"{name}.{key}.npz", pretraining)
-
-
-def plan_pretraining(
-    folder: Path, run: TrainingRun, simulated: Dataset, n_records: int
-) -> Pretraining:
-    """Return the pretraining of a run whose folds train on about `n_records` records; its file is
-    named as a fold's is."""
-    method = run.method
-    pretrained = pretraining_method(recipe_for(method, n_records))
-    dependencies = [method_to_dict(pretrained), run.lead_set, run.seed, simulated.fingerprint]
-    key = cache_key(dependencies, "ecg.training.pretraining", source_module(method))[:12]
-    file = folder / f"{method.name}.{run.lead_set}_leads.seed{run.seed}.start.{key}.npz"
-    return Pretraining(run, simulated.folder, n_records, file)
-
-
-def run_pretraining(pretraining: Pretraining) -> None:
-    """Train on the simulated records and write the weights."""
-    simulated = read_dataset(pretraining.simulated)
-    trainer = Trainer(pretraining.run, find_devices(), pretraining.n_records)
-    start = pretrain(trainer, simulated)
-    with written_whole(pretraining.file, lasting=True) as unfinished:
-        np.savez(unfinished, *start.weights, prevalence=start.prevalence)
 
 
 def run_fold(fold: Fold) -> None:
@@ -168,10 +132,3 @@ def read_fold_outputs(file: Path) -> FoldOutputs:
     """Return the answers that `run_fold` wrote."""
     with np.load(file, allow_pickle=False) as stored:
         return FoldOutputs(**(dict(stored) | {"training": json.loads(str(stored["training"]))}))
-
-
-def read_pretrained(file: Path) -> Start:
-    """Return the start that `run_pretraining` wrote."""
-    with np.load(file, allow_pickle=False) as stored:
-        weights = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
-        return Start(weights, stored["prevalence"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ecg.records.leads import LEAD_SETS
 
-FORMAT = 5
+FORMAT = 6
 STARTER = "starter"  # the word for the models that the project ships
 
 _PACKAGE = Path(__file__).parents[1]

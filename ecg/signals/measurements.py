@@ -80,6 +80,10 @@ _PAUSE_BANDS = (  # flutter and coarse fibrillation, fine fibrillation, muscles
 # The sizes that `_squeeze` makes 0.44, and the usual values, which come out as 0.
 _WAVE_MV, _ACTIVITY_MV, _INTERVAL_SHARE, _INTERVAL_S = 0.1, 0.01, 0.05, 0.05
 _USUAL_RR_S, _USUAL_QRS_S, _USUAL_PR_S, _USUAL_QT_S, _USUAL_QTC_S = 0.8, 0.09, 0.16, 0.4, 0.42
+# What comes out as 1 beyond the usual. Training adds noise of a tenth of that, so it must be small
+# where a diagnosis has a sharp limit: 200 ms of PR, 60 beats a minute.
+_QRS_UNIT_S, _PR_UNIT_S, _QT_UNIT_S, _QTC_UNIT_S = 0.03, 0.05, 0.1, 0.06
+_RATE_UNIT = 0.2  # of the logarithm
 
 
 def measure_globally(signal, fs) -> GlobalMeasurements:
@@ -205,7 +209,7 @@ def _interval_figures(rr_s) -> dict[str, float]:
         return {}
     usual, shortest, longest = median(rr_s), rr_s.min(), rr_s.max()
     figures = {
-        "rate": 2 * np.log(_USUAL_RR_S / usual),
+        "rate": np.log(_USUAL_RR_S / usual) / _RATE_UNIT,
         "shortest interval": 2 * np.log(shortest / usual),
         "longest interval": 2 * np.log(longest / usual),
         "deviation of intervals": _squeeze(rr_s.std() / usual, _INTERVAL_SHARE),
@@ -278,10 +282,10 @@ def _length_figures(intervals: Delineation, rr_s) -> dict[str, float]:
     usual_rr_s = median(rr_s) if len(rr_s) else _USUAL_RR_S
     pr_s, qrs_s, qt_s = intervals.pr_ms / 1000, intervals.qrs_ms / 1000, intervals.qt_ms / 1000
     figures = {
-        "QRS duration": 10 * (qrs_s - _USUAL_QRS_S),
-        "PR interval": 5 * (pr_s - _USUAL_PR_S),
-        "QT interval": 5 * (qt_s - _USUAL_QT_S),
-        "QTc interval": 5 * (qt_s / math.sqrt(usual_rr_s) - _USUAL_QTC_S),  # Bazett's
+        "QRS duration": (qrs_s - _USUAL_QRS_S) / _QRS_UNIT_S,
+        "PR interval": (pr_s - _USUAL_PR_S) / _PR_UNIT_S,
+        "QT interval": (qt_s - _USUAL_QT_S) / _QT_UNIT_S,
+        "QTc interval": (qt_s / math.sqrt(usual_rr_s) - _USUAL_QTC_S) / _QTC_UNIT_S,  # Bazett's
     }
     return {name: figure for name, figure in figures.items() if not math.isnan(figure)}
 

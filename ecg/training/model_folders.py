@@ -24,8 +24,15 @@ from ecg.runtime.files import digest_files, held, make_folder
 from ecg.runtime.processes import jobs_at_once, n_workers, on_cluster, run_jobs
 from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import Dataset, prepare_dataset, read_dataset
-from ecg.training.fit import Trainer, TrainingError, TrainingRun, fit
-from ecg.training.pretraining import pretrain, simulated_for
+from ecg.training.fit import Start, Trainer, TrainingError, TrainingRun, fit
+from ecg.training.pretraining import (
+    Pretraining,
+    keep_pretrained,
+    plan_pretraining,
+    pretrain,
+    read_pretrained,
+    simulated_for,
+)
 from ecg.training.starts import StartModel, find_start, read_start
 
 _WORK_FOLDER = ".training"  # in the model folder, until training is finished
@@ -35,17 +42,17 @@ _WORK_FOLDER = ".training"  # in the model folder, until training is finished
 class ModelTraining:
     """The training of one model; can be sent to another process.
 
-    dataset, simulated: folders of the prepared records, see `read_dataset`; simulated is None
-    without pretraining. folder: where the model is saved. time_limit_s: for all its stages. start,
+    dataset: folder of the prepared records, see `read_dataset`. folder: where the model is saved.
+    time_limit_s: for all its stages. pretraining: the stage on simulated records, if any. start,
     fine_tuning: the model that it goes on from, if any, and how.
     """
 
     run: TrainingRun
     dataset: Path
-    simulated: Path | None
     folder: Path
     checkpoint: Checkpoint
     time_limit_s: float
+    pretraining: Pretraining | None = None
     start: StartModel | None = None
     fine_tuning: FineTuningOptions | None = None
 
@@ -93,13 +100,16 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
             """Return the training of a model in the first of `n_rounds` equal parts of the time
             left."""
             left_s = settings.time_limit_h * 3600 - (time.monotonic() - started)
+            pretraining = None
+            if simulated is not None:
+                pretraining = plan_pretraining(cache, run, simulated, len(dataset), devices)
             return ModelTraining(
                 run,
                 dataset.folder,
-                None if simulated is None else simulated.folder,
                 model_directory,
                 Checkpoint(work / f"{run.lead_set}_leads.npz", keys[run]),
                 left_s / n_rounds,
+                pretraining,
                 starts.get(run.lead_set),
                 fine_tuning,
             )
@@ -128,7 +138,8 @@ def train_model_folder(data_directory, model_directory, settings: Settings) -> N
 def train_model(training: ModelTraining) -> str:
     """Train and save one model, reading the datasets anew; return a line with its scores."""
     dataset = read_dataset(training.dataset)
-    simulated = None if training.simulated is None else read_dataset(training.simulated)
+    pretraining = training.pretraining
+    simulated = None if pretraining is None else read_dataset(pretraining.simulated)
     return _train(training, dataset, simulated, find_devices())
 
 
@@ -189,15 +200,30 @@ def _train(
         start = read_start(training.start)
         keras.backend.clear_session()
     trainer = Trainer(training.run, devices, len(dataset), training.fine_tuning)
-    if simulated is not None:
+    if training.pretraining is not None:
         # Real records matter most, so they get at least half of the time.
-        start = pretrain(trainer, simulated, time_limit_s / 2, checkpoint)
+        start = _pretrained(training, trainer, simulated, time_limit_s / 2)
     left_s = time_limit_s - (time.monotonic() - started)
     all_records = np.arange(len(dataset))
     model = fit(trainer, dataset, all_records, left_s, start, checkpoint.for_stage("records"))
     model = replace(model, training_log=model.training_log | {"training_key": checkpoint.key})
     save_model(model, training.folder)
     return _scores_line(model)
+
+
+def _pretrained(
+    training: ModelTraining, trainer: Trainer, simulated: Dataset, time_limit_s: float
+) -> Start:
+    """Return the start that an equal training before this one kept, or train it and keep it."""
+    file = training.pretraining.file
+    start = read_pretrained(file)
+    if start is not None:
+        print(f"{training.run.lead_set} leads: trained on simulated records before, kept")
+        return start
+    start = pretrain(trainer, simulated, time_limit_s, training.checkpoint)
+    if not _was_cut(start.log):
+        keep_pretrained(start, file)
+    return start
 
 
 @contextlib.contextmanager

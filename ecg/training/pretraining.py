@@ -1,19 +1,30 @@
 """Pretraining on simulated records, before a network is trained on real ones."""
 
+import json
 import math
 import time
-from dataclasses import asdict, replace
+import zipfile
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from ecg.models.decisions import DecisionOptions
-from ecg.models.method import Method
+from ecg.models.devices import Devices, find_devices
+from ecg.models.method import Method, method_to_dict, recipe_for
+from ecg.models.model_files import versions
+from ecg.models.registry import source_module
 from ecg.models.training_options import TrainingOptions
 from ecg.records.diagnoses import N_CLASSES
 from ecg.runtime.cache_keys import cache_key
-from ecg.runtime.files import check_room, make_folder, move_whole, temporary_folder
+from ecg.runtime.files import (
+    check_room,
+    make_folder,
+    move_whole,
+    temporary_folder,
+    written_whole,
+)
 from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
 from ecg.training.checkpoints import Checkpoint
@@ -26,11 +37,27 @@ from ecg.training.dataset import (
     read_dataset,
 )
 from ecg.training.epochs import Stage
-from ecg.training.fit import Start, Trainer
+from ecg.training.fit import Start, Trainer, TrainingRun
 
 # The simulation's seed, the same for every training; an unusual number that no test set will have.
 _SEED = 882_530
 _RECORD_BYTES = 210_000  # of a simulated record's files
+_READ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The stage on simulated records that equal trainings share, whatever their real records.
+
+    simulated: the dataset's folder. n_records: about how many real records follow. key: stands for
+    everything that its weights depend on but the machine. file: where they are kept.
+    """
+
+    run: TrainingRun
+    simulated: Path
+    n_records: int
+    key: str
+    file: Path
 
 
 def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
@@ -104,6 +131,45 @@ def pretrain(
         start = train(part, measured, "measurements alone", None)
         start = replace(start, weights=_extended(part.network, trainer.network))
     return train(trainer, options, "simulated records", start)
+
+
+def plan_pretraining(
+    folder: Path, run: TrainingRun, simulated: Dataset, n_records: int, devices: Devices
+) -> Pretraining:
+    """Return the pretraining of a run on about `n_records` real records.
+
+    folder: for its file, whose name changes with everything that the weights depend on, so an
+    existing file need not be made again.
+    """
+    method = run.method
+    pretrained = pretraining_method(recipe_for(method, n_records))
+    dependencies = [method_to_dict(pretrained), run.lead_set, run.seed, simulated.fingerprint]
+    key = cache_key(dependencies, __name__, source_module(method))[:12]
+    machine = cache_key([devices.precision, versions()])[:6]
+    name = f"pretrained-{method.name}.{run.lead_set}_leads.seed{run.seed}.{key}-{machine}.npz"
+    return Pretraining(run, simulated.folder, n_records, key, folder / name)
+
+
+def run_pretraining(pretraining: Pretraining) -> None:
+    """Train on the simulated records and keep the weights."""
+    trainer = Trainer(pretraining.run, find_devices(), pretraining.n_records)
+    keep_pretrained(pretrain(trainer, read_dataset(pretraining.simulated)), pretraining.file)
+
+
+def keep_pretrained(start: Start, file: Path) -> None:
+    """Write a result of `pretrain`, which `read_pretrained` reads."""
+    with written_whole(file, lasting=True) as unfinished:
+        np.savez(unfinished, *start.weights, prevalence=start.prevalence, log=json.dumps(start.log))
+
+
+def read_pretrained(file: Path) -> Start | None:
+    """Return what `keep_pretrained` wrote; None where the file is missing or unreadable."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            weights = [stored[f"arr_{i}"] for i in range(len(stored.files) - 2)]
+            return Start(weights, stored["prevalence"], json.loads(str(stored["log"])))
+    except _READ_ERRORS:
+        return None
 
 
 def pretraining_method(method: Method) -> Method:

@@ -18,6 +18,7 @@ from ecg.models.method import SizeStep
 from ecg.models.training_options import PretrainingOptions
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
+from ecg.training import pretraining
 from ecg.training.dataset import DatasetError
 from ecg.training.fit import Start
 from tests.conftest import ROOT
@@ -41,8 +42,8 @@ def fold_names(out) -> list[str]:
 
 def start_names(out) -> list[str]:
     """The files of the pre-trainings, by their readable part."""
-    names = (path.name.split(".start.") for path in (out / "folds").iterdir())
-    return sorted(name[0] for name in names if len(name) == 2)
+    names = (path.name for path in (out / "folds").glob("pretrained-*"))
+    return sorted(name.removeprefix("pretrained-").rsplit(".", 2)[0] for name in names)
 
 
 def run(data, out, *arguments) -> None:
@@ -178,8 +179,9 @@ def trained(monkeypatch):
         return probabilities > 0.7, probabilities
 
     monkeypatch.setattr(comparison, "run_jobs", run_jobs)
-    monkeypatch.setattr(folds, "Trainer", trainer)
-    monkeypatch.setattr(folds, "pretrain", pretrain)
+    for module in (folds, pretraining):
+        monkeypatch.setattr(module, "Trainer", trainer)
+    monkeypatch.setattr(pretraining, "pretrain", pretrain)
     monkeypatch.setattr(folds, "fit", fit)
     monkeypatch.setattr(folds, "answer_dataset", answer_dataset)
     return seen
@@ -272,7 +274,7 @@ def test_without_a_fold_to_train_no_pretraining_is_made(
     training_folder, tmp_path, trained, simulating
 ):
     run(training_folder, tmp_path, *TWO_FOLDS)
-    for path in (tmp_path / "folds").glob("*.start.*"):
+    for path in (tmp_path / "folds").glob("pretrained-*"):
         path.unlink()
     run(training_folder, tmp_path, *TWO_FOLDS)
     assert len(trained.pretrainings) == 1

@@ -8,21 +8,24 @@ import pytest
 from ecg.evaluation import folds
 from ecg.evaluation.folds import (
     Fold,
-    Pretraining,
     Split,
     plan_fold,
-    plan_pretraining,
     read_fold_outputs,
     run_fold,
-    run_pretraining,
     split_dataset,
 )
-from ecg.models.method import SizeStep
+from ecg.models.devices import find_devices
 from ecg.records.diagnoses import read_weights
 from ecg.records.metrics import score
 from ecg.training.dataset import prepare_dataset
 from ecg.training.fit import Start, TrainingRun
-from ecg.training.pretraining import simulated_dataset
+from ecg.training.pretraining import (
+    Pretraining,
+    keep_pretrained,
+    plan_pretraining,
+    run_pretraining,
+    simulated_dataset,
+)
 from tests.narrow import narrow_method
 from tests.synthetic import write_folder
 
@@ -128,7 +131,9 @@ def test_a_folds_file_has_a_readable_name(dataset, tmp_path):
 def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simulated, tmp_path):
     longer = replace(METHOD, training=replace(METHOD.training, epochs=99))
     others = (simulated, replace(simulated, fingerprint="other"))
-    start, other_start = (plan_pretraining(tmp_path, RUN, other, 12) for other in others)
+    start, other_start = (
+        plan_pretraining(tmp_path, RUN, other, 12, find_devices()) for other in others
+    )
     others = [
         (METHOD, 3, 7, dataset, np.arange(4), None),
         (longer, 3, 7, dataset, np.arange(4), None),
@@ -149,56 +154,6 @@ def test_a_folds_file_changes_with_all_that_its_answers_depend_on(dataset, simul
 
     assert len({key(*other) for other in others}) == len(others)
     assert key(*others[0]) == key(*others[0])
-
-
-def test_a_pretrainings_file_has_a_readable_name(simulated, tmp_path):
-    start = plan_pretraining(tmp_path, RUN, simulated, 12)
-    assert start.run == RUN
-    assert (start.simulated, start.n_records) == (simulated.folder, 12)
-    assert start.file.parent == tmp_path
-    assert start.file.name.startswith("multiscale_se.3_leads.seed7.start.")
-    assert start.file.suffix == ".npz"
-
-
-def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(simulated, tmp_path):
-    longer = replace(METHOD, pretraining=replace(METHOD.pretraining, epochs=99))
-    wider = replace(METHOD, network=replace(METHOD.network, measured_width=9))
-    # Simulated records come in batches as large as those that follow.
-    larger = replace(METHOD, training=replace(METHOD.training, batch_size=32))
-    others = [
-        (METHOD, 3, 7, simulated),
-        (longer, 3, 7, simulated),
-        (wider, 3, 7, simulated),
-        (larger, 3, 7, simulated),
-        (METHOD, 2, 7, simulated),
-        (METHOD, 3, 8, simulated),
-        (METHOD, 3, 7, replace(simulated, fingerprint="other")),
-    ]
-    files = {
-        plan_pretraining(tmp_path, TrainingRun(*run), simulated, 12).file
-        for *run, simulated in others
-    }
-    assert len(files) == len(others)
-
-
-def test_methods_that_differ_in_their_real_training_share_a_pretraining(simulated, tmp_path):
-    longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
-    one, other = (
-        plan_pretraining(tmp_path, replace(RUN, method=method), simulated, 12).file
-        for method in (METHOD, longer)
-    )
-    assert one == other
-
-
-def test_a_pretraining_is_for_a_number_of_records_only_by_the_recipe(simulated, tmp_path):
-    few, same, many = (plan_pretraining(tmp_path, RUN, simulated, n) for n in (12, 643, 88_253))
-    assert few.file == same.file != many.file
-    wider = replace(METHOD.network, widths=(4, 4, 4, 4, 4))
-    by_size = (SizeStep(100, wider, METHOD.training),)
-    run = replace(RUN, method=replace(METHOD, by_size=by_size))
-    assert plan_pretraining(tmp_path, run, simulated, 12).file == few.file
-    assert plan_pretraining(tmp_path, run, simulated, 643).file != few.file
-    assert [one.n_records for one in (few, same, many)] == [12, 643, 88_253]
 
 
 def test_a_fold_is_trained_on_what_is_kept_and_answers_what_is_held_out(fold, dataset, calls):
@@ -242,23 +197,14 @@ def test_a_fold_that_fails_leaves_no_file(fold, calls, monkeypatch):
 
 @pytest.fixture
 def first(simulated, tmp_path) -> Pretraining:
-    return plan_pretraining(tmp_path, RUN, simulated, 12)
+    return plan_pretraining(tmp_path, RUN, simulated, 12, find_devices())
 
 
-def test_a_fold_goes_on_from_its_pretraining(fold, first, simulated, calls, monkeypatch):
-    # More arrays than ten, whose names in a file would be sorted otherwise.
-    made = Start([np.full((i, 2), i, np.float32) for i in range(13)], np.linspace(0, 1, 26))
-
-    def pretrain(trainer, dataset):
-        calls.append((trainer, dataset.fingerprint))
-        return made
-
-    monkeypatch.setattr(folds, "pretrain", pretrain)
-    run_pretraining(first)
-    assert calls == [((RUN, 12), simulated.fingerprint)]
-    assert list(first.file.parent.iterdir()) == [first.file]
+def test_a_fold_goes_on_from_its_pretraining(fold, first, calls):
+    made = Start([np.full((i, 2), i, np.float32) for i in range(3)], np.linspace(0, 1, 26))
+    keep_pretrained(made, first.file)
     run_fold(replace(fold, pretraining=first))
-    given = calls[1][-1]
+    given = calls[0][-1]
     np.testing.assert_array_equal(given.prevalence, made.prevalence)
     for one, expected in zip(given.weights, made.weights, strict=True):
         np.testing.assert_array_equal(one, expected)
@@ -275,16 +221,6 @@ def test_a_fold_is_trained_on_simulated_and_real_records(fold, first):
     assert np.isfinite(answers.probabilities).all()
     assert answers.outputs.any(axis=1).all()
     assert {path.name for path in fold.file.parent.iterdir()} == {fold.file.name, first.file.name}
-
-
-def test_a_pretraining_that_fails_leaves_no_file(first, monkeypatch):
-    def break_off(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(folds, "pretrain", break_off)
-    with pytest.raises(KeyboardInterrupt):
-        run_pretraining(first)
-    assert not list(first.file.parent.iterdir())
 
 
 def test_folds_and_pretrainings_can_be_sent_to_another_process(fold, first):

@@ -152,8 +152,8 @@ def test_weights_of_another_model_are_refused(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 4}, "expected a model description of format 5, found format 4"),
-        ({"format": 99}, "expected a model description of format 5, found format 99"),
+        ({"format": 4}, "expected a model description of format 6, found format 4"),
+        ({"format": 99}, "expected a model description of format 6, found format 99"),
         ({"leads": 5}, "unreadable"),
         ({"prevalence": [7.0] * 26}, "expected prevalences from"),
         ({"prevalence": [float("nan")] * 26}, "expected prevalences from"),
@@ -305,5 +305,5 @@ def test_a_filter_that_cannot_be_is_refused(folder, band_order):
 def test_a_folder_of_another_version_is_refused_with_both_formats(folder):
     for path in folder.glob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
-    with pytest.raises(ModelFolderError, match=r"leads\.json: .* format 5, found format 4"):
+    with pytest.raises(ModelFolderError, match=r"leads\.json: .* format 6, found format 4"):
         find_models(folder)

@@ -16,7 +16,7 @@ from ecg.models.settings import Settings
 from ecg.runtime.files import held
 from ecg.training import model_folders, pretraining
 from ecg.training.dataset import DatasetError
-from ecg.training.fit import TrainingError
+from ecg.training.fit import Start, TrainingError
 from ecg.training.model_folders import train_model_folder
 from tests.narrow import narrow_method, untrained_model
 from tests.synthetic import beats, write_folder, write_record
@@ -83,12 +83,14 @@ def trainings(monkeypatch):
     def pretrain(trainer, simulated, time_limit_s, checkpoint):
         lead_set = trainer.run.lead_set
         take("simulated", lead_set, time_limit_s, len(simulated), trainer.run.seed)
-        return f"start of {lead_set} leads"
+        return Start([], np.zeros(26), {"of": lead_set, "cut_by_time_limit": False, "start": None})
 
     def fit(trainer, dataset, indices, time_limit_s, start, checkpoint):
         np.testing.assert_array_equal(indices, np.arange(len(dataset)))
         assert trainer.n_training == len(dataset)
         lead_set = trainer.run.lead_set
+        if isinstance(start, Start):
+            start = start.log.get("of")
         take("real", lead_set, time_limit_s, start, trainer.run.seed)
         log = {
             "validation_scores": {},
@@ -115,11 +117,11 @@ def test_the_time_is_shared_by_the_models_and_at_most_half_of_it_is_for_simulate
     train_model_folder(training_folder, tmp_path, settings)
     assert trainings.calls == [
         ("simulated", 12, 600.0, 24, 3),  # half of a third of 3600 s
-        ("real", 12, 500.0, "start of 12 leads", 3),  # what the first left of 1200 s
+        ("real", 12, 500.0, 12, 3),  # what the first left of 1200 s
         ("simulated", 6, 700.0, 24, 3),  # half of a half of 2800 s
-        ("real", 6, 1100.0, "start of 6 leads", 3),
+        ("real", 6, 1100.0, 6, 3),
         ("simulated", 2, 1225.0, 24, 3),  # half of 2450 s
-        ("real", 2, -550.0, "start of 2 leads", 3),  # over, but not before one epoch
+        ("real", 2, -550.0, 2, 3),  # over, but not before one epoch
     ]
     assert names_in(tmp_path) == models_of(12, 6, 2)
 
@@ -164,9 +166,14 @@ def test_a_kept_cache_has_the_simulated_records_for_the_next_training(
         settings = Settings(workers=1, lead_sets=(2,), cache=cache)
         train_model_folder(training_folder, tmp_path / name, settings)
         assert names_in(tmp_path / name) == models_of(2)
-        assert {path.split("-")[0] for path in names_in(cache)} == {"dataset", "simulated"}
+        assert {path.split("-")[0] for path in names_in(cache)} == {
+            "dataset",
+            "pretrained",
+            "simulated",
+        }
     assert len(simulations) == 1
-    assert len(names_in(cache)) == 2
+    assert [stage for stage, *_ in trainings.calls] == ["simulated", "real", "real"]
+    assert len(names_in(cache)) == 3
 
 
 def test_a_training_that_breaks_off_goes_on_by_the_same_call_and_leaves_nothing_then(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ecg.models.decisions import DecisionOptions
+from ecg.models.method import SizeStep
 from ecg.models.registry import build_network, find_method
 from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
@@ -15,9 +16,19 @@ from ecg.simulation.sources import SOURCES
 from ecg.training import pretraining
 from ecg.training.batches import window_batches
 from ecg.training.dataset import prepare_dataset
-from ecg.training.fit import Trainer, TrainingRun, fit
+from ecg.training.fit import Start, Trainer, TrainingRun, fit
 from ecg.training.optimizers import FlatAdam
-from ecg.training.pretraining import pretrain, pretraining_method, simulated_dataset, simulated_for
+from ecg.training.pretraining import (
+    Pretraining,
+    keep_pretrained,
+    plan_pretraining,
+    pretrain,
+    pretraining_method,
+    read_pretrained,
+    run_pretraining,
+    simulated_dataset,
+    simulated_for,
+)
 from tests.conftest import ROOT
 from tests.narrow import CPU, narrow_method
 
@@ -326,7 +337,7 @@ import numpy as np
 from ecg.training.dataset import read_dataset
 from ecg.models.devices import find_devices
 from ecg.training.pretraining import pretrain
-from ecg.training.fit import Trainer, TrainingRun, fit
+from ecg.training.fit import Start, Trainer, TrainingRun, fit
 from tests.narrow import narrow_method
 simulated = read_dataset(Path(sys.argv[1]))
 method = narrow_method("multiscale_se", len(simulated), epochs=2, batch_size=4)
@@ -342,6 +353,99 @@ assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
 assert course == again
 assert not np.array_equal(one[0], start.weights[0])
 """
+
+
+# A pretraining that is kept ---------------------------------------------------------------------
+
+METHOD = narrow_method("multiscale_se", N_RECORDS)
+RUN = TrainingRun(METHOD, 3, 7)
+
+
+def planned(folder, simulated, run=RUN, n_records=12, devices=CPU) -> Pretraining:
+    return plan_pretraining(folder, run, simulated, n_records, devices)
+
+
+def test_a_pretrainings_file_has_a_readable_name(simulated, tmp_path):
+    start = planned(tmp_path, simulated)
+    assert start.run == RUN
+    assert (start.simulated, start.n_records) == (simulated.folder, 12)
+    assert start.file.parent == tmp_path
+    assert start.file.name.startswith("pretrained-multiscale_se.3_leads.seed7.")
+    assert start.file.suffix == ".npz"
+
+
+def test_a_pretrainings_file_changes_with_all_that_its_weights_depend_on(simulated, tmp_path):
+    longer = replace(METHOD, pretraining=replace(METHOD.pretraining, epochs=99))
+    wider = replace(METHOD, network=replace(METHOD.network, measured_width=9))
+    # Simulated records come in batches as large as those that follow.
+    larger = replace(METHOD, training=replace(METHOD.training, batch_size=32))
+    runs = [
+        RUN,
+        *(replace(RUN, method=method) for method in (longer, wider, larger)),
+        replace(RUN, lead_set=2),
+        replace(RUN, seed=8),
+    ]
+    made = [planned(tmp_path, simulated, run) for run in runs]
+    made.append(planned(tmp_path, replace(simulated, fingerprint="other")))
+    assert len({start.file for start in made}) == len({start.key for start in made}) == len(made)
+
+
+def test_a_pretrainings_file_but_not_its_key_changes_with_the_machine(simulated, tmp_path):
+    here = planned(tmp_path, simulated)
+    other = planned(tmp_path, simulated, devices=replace(CPU, precision="mixed_float16"))
+    assert here.file != other.file
+    assert here.key == other.key
+
+
+def test_methods_that_differ_in_their_real_training_share_a_pretraining(simulated, tmp_path):
+    longer = replace(METHOD, training=replace(METHOD.training, epochs=99, learning_rate=0.5))
+    assert planned(tmp_path, simulated) == replace(
+        planned(tmp_path, simulated, replace(RUN, method=longer)), run=RUN
+    )
+
+
+def test_a_pretraining_is_for_a_number_of_records_only_by_the_recipe(simulated, tmp_path):
+    few, same, many = (planned(tmp_path, simulated, n_records=n) for n in (12, 643, 88_253))
+    assert few.file == same.file != many.file
+    wider = replace(METHOD.network, widths=(4, 4, 4, 4, 4))
+    by_size = (SizeStep(100, wider, METHOD.training),)
+    run = replace(RUN, method=replace(METHOD, by_size=by_size))
+    assert planned(tmp_path, simulated, run, 12).file == few.file
+    assert planned(tmp_path, simulated, run, 643).file != few.file
+    assert [one.n_records for one in (few, same, many)] == [12, 643, 88_253]
+
+
+def test_a_kept_pretraining_is_read_as_it_was(tmp_path):
+    # More arrays than ten, whose names in a file would be sorted otherwise.
+    weights = [np.full((i, 2), i, np.float32) for i in range(13)]
+    made = Start(weights, np.linspace(0, 1, 26), {"epochs": 2, "start": {"history": {"loss": [1]}}})
+    keep_pretrained(made, tmp_path / "kept.npz")
+    read = read_pretrained(tmp_path / "kept.npz")
+    np.testing.assert_array_equal(read.prevalence, made.prevalence)
+    assert read.log == made.log
+    for array, expected in zip(read.weights, weights, strict=True):
+        np.testing.assert_array_equal(array, expected)
+        assert array.dtype == expected.dtype
+
+
+def test_a_missing_or_damaged_pretraining_is_made_again(tmp_path):
+    assert read_pretrained(tmp_path / "kept.npz") is None
+    keep_pretrained(Start([np.ones(99)], np.ones(26)), tmp_path / "kept.npz")
+    whole = (tmp_path / "kept.npz").read_bytes()
+    for damaged in (b"", b"no archive", whole[: len(whole) // 2]):
+        (tmp_path / "kept.npz").write_bytes(damaged)
+        assert read_pretrained(tmp_path / "kept.npz") is None
+
+
+def test_a_pretraining_that_fails_leaves_no_file(simulated, tmp_path, monkeypatch):
+    def break_off(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, "Trainer", lambda *arguments: None)
+    monkeypatch.setattr(pretraining, "pretrain", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(planned(tmp_path, simulated))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.nightly

@@ -226,7 +226,7 @@ _DEFAULT = replace(
         warmup_share=0.1,
         best="last",
     ),
-    pretraining=PretrainingOptions(n_records=6000, measured_epochs=10, epochs=2),
+    pretraining=PretrainingOptions(n_records=24_000, measured_epochs=10, epochs=2),
 )
 _NARROW = {"widths": (8, 8, 8, 8, 8)}
 
