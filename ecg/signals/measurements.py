@@ -80,7 +80,7 @@ _PAUSE_BANDS = (  # flutter and coarse fibrillation, fine fibrillation, muscles
 # The sizes that `_squeeze` makes 0.44, and the usual values, which come out as 0.
 _WAVE_MV, _ACTIVITY_MV, _INTERVAL_SHARE, _INTERVAL_S = 0.1, 0.01, 0.05, 0.05
 _USUAL_RR_S, _USUAL_QRS_S, _USUAL_PR_S, _USUAL_QT_S, _USUAL_QTC_S = 0.8, 0.09, 0.16, 0.4, 0.42
-# What comes out as 1 beyond the usual. Training adds noise of a tenth of that, so it must be small
+# What comes out as 1 beyond the usual. Training adds noise to it, so it must be small
 # where a diagnosis has a sharp limit: 200 ms of PR, 60 beats a minute.
 _QRS_UNIT_S, _PR_UNIT_S, _QT_UNIT_S, _QTC_UNIT_S = 0.03, 0.05, 0.1, 0.06
 _RATE_UNIT = 0.2  # of the logarithm

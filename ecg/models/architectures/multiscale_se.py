@@ -75,7 +75,7 @@ class MultiscaleSEOptions:
     dropout: float = 0.1
     feature_dropout: float = 0.0
     measured_width: int | None = None
-    measured_noise: float = 0.1
+    measured_noise: float = 0.04
     measured_dropout: float = 0.4
     demographics: bool = False
 
