@@ -11,8 +11,9 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /physionet
 
-COPY requirements.txt constraints.txt ./
-RUN pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
+COPY requirements.txt requirements-formats.txt constraints.txt ./
+RUN pip install --no-cache-dir --requirement requirements.txt \
+    --requirement requirements-formats.txt --constraint constraints.txt
 
 # TensorFlow 2.21 finds most of its CUDA wheels by itself, but not cuSOLVER's, and then silently
 # trains on the CPU. Register all of them with the loader.

@@ -11,6 +11,7 @@ import csv
 import itertools
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ecg.models.descriptions import ModelFolderError, find_models
@@ -96,6 +97,9 @@ def main(arguments=None, prog="python -m ecg.predict") -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    form.add_argument(
+        "--fhir", action="store_true", help="print a FHIR R4 Bundle instead of a table"
+    )
     parser.add_argument(
         "--explain", metavar="PAGE.html", help="write a page that explains each diagnosis"
     )
@@ -122,12 +126,17 @@ def _predict_and_print(options: argparse.Namespace) -> list:
         options.leads,
         options.rule,
     )
+    from ecg.pages.fhir import to_bundle
     from ecg.pages.predictions import COLUMNS, Failure, to_dict, to_rows, to_text
 
     failures = [result for result, _ in predicted if isinstance(result, Failure)]
     predictions = [pair for pair in predicted if not isinstance(pair[0], Failure)]
     if options.json:
         json.dump([to_dict(result) for result, _ in predicted], sys.stdout, indent=1)
+        print()
+    elif options.fhir:
+        bundle = to_bundle([result for result, _ in predicted], datetime.now(UTC))
+        json.dump(bundle, sys.stdout, indent=1)
         print()
     elif options.csv:
         writer = csv.writer(sys.stdout)

@@ -121,6 +121,8 @@ say "tested: $(ls "$work/outputs" | wc -l) outputs"
 "${run[@]}" --volume "$work/outputs:/physionet/outputs:ro" \
     "$image" python evaluate_model.py data/test outputs
 say "scored"
+"${run[@]}" "$image" python -c "import defusedxml, ecgdatakit, edfio, pydicom, xmltodict"
+say "readers of all formats found"
 mkdir "$work/pages"
 chown "$user" "$work/pages"
 pages=(--volume "$work/model:/physionet/model:ro" --volume "$work/outputs:/physionet/outputs:ro"

@@ -107,8 +107,16 @@ def test_the_packages_dependencies_are_the_pinned_requirements():
         without_cuda if line == with_cuda else line for line in requirements("requirements.txt")
     ]
     assert sorted(project["dependencies"]) == sorted(expected)
-    for extra in ("dask", "formats"):
+    for extra in ("dask", "formats", "onnx"):
         assert sorted(project["optional-dependencies"][extra]) == requirements(
             f"requirements-{extra}.txt"
         )
     assert set(PROJECT["build-system"]["requires"]) <= set(requirements("requirements-dev.txt"))
+
+
+def test_the_image_has_the_readers_of_all_formats():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    copied = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in ("requirements.txt", "requirements-formats.txt"):
+        assert f"--requirement {name}" in dockerfile
+        assert f"!{name}" in copied

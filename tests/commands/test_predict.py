@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fhir.resources.R4B.bundle import Bundle
 
 from ecg.models.model_files import save_model
 from ecg.models.predictor import load_predictor
@@ -163,6 +164,33 @@ def test_json_holds_what_the_contract_names(model, tmp_path, signal, capsys):
         }
         assert isinstance(diagnosis["present"], bool)
     assert (found["age_years"], found["sex"]) == (60, "Female")
+
+
+def test_fhir_is_one_bundle_of_all_files(model, tmp_path, signal, capsys):
+    good = write_record(tmp_path, "B1", signal, FS)
+    flat = write_record(tmp_path, "A1", np.zeros_like(signal), FS)
+    files = [tmp_path / "missing", flat, good]
+    out, _, status = run(capsys, model, *files, "--fhir")
+    assert status == 1
+    resources = [entry["resource"] for entry in json.loads(out)["entry"]]
+    Bundle.model_validate_json(out)
+    assert str(tmp_path) not in out
+    reports = [resource for resource in resources if resource["resourceType"] == "DiagnosticReport"]
+    assert [report["identifier"][0]["value"] for report in reports] == ["A1.hea", "B1.hea"]
+    assert "cannot be judged" in reports[0]["conclusion"]
+    outcomes = [
+        resource["issue"][0]
+        for resource in resources
+        if resource["resourceType"] == "OperationOutcome"
+    ]
+    assert [issue["details"]["text"] for issue in outcomes] == ["missing", "A1.hea"]
+    (found,) = json.loads(run(capsys, model, good, "--json")[0])
+    values = {
+        resource["code"]["coding"][0]["code"]: resource["valueQuantity"]["value"]
+        for resource in resources
+        if "valueQuantity" in resource
+    }
+    assert values["8867-4"] == pytest.approx(found["measurements"]["heart_rate_bpm"], abs=0.05)
 
 
 def test_a_measurement_outside_its_usual_range_is_not_nothing_abnormal(model, tmp_path, capsys):
