@@ -7,6 +7,7 @@ import sys
 # Command -> the module whose `main` runs it, and a description.
 COMMANDS = {
     "predict": ("ecg.predict", "Print diagnoses for your own recordings."),
+    "export": ("ecg.export", "Write a model as a file for ONNX Runtime."),
     "report": ("ecg.report", "Write an HTML report on a folder of outputs."),
     "simulate": ("ecg.simulation.__main__", "Write simulated, labelled records."),
     "cross-validate": ("ecg.cross_validation", "Score methods on records held out from training."),

@@ -20,10 +20,13 @@ MAY_IMPORT = {
     "evaluation": {"training"},
     "pages": {"models", "evaluation"},
 }
-COMMANDS = {"__main__", "cross_validation", "predict", "report", "simulation.__main__"}
+COMMANDS = {"__main__", "cross_validation", "export", "predict", "report", "simulation.__main__"}
 # The packages or modules that may import these dependencies.
 ONLY_IN = {
     "keras": {"models", "training"},
+    "onnx": {"models"},
+    "onnxruntime": {"models"},
+    "tf2onnx": {"models"},
     "matplotlib": {"pages"},
     "jinja2": {"pages"},
     "wfdb": {"records"},
