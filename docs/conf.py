@@ -4,7 +4,6 @@ import csv
 import os
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 from docutils import nodes
@@ -17,9 +16,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from ecg import __version__  # noqa: E402 - from the folder above
+
 project = "ECG diagnoses"
 author = "The maintainers of this project"
-version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+version = release = __version__
 
 extensions = [
     "myst_parser",
