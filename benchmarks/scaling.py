@@ -3,10 +3,10 @@
     python -m benchmarks.scaling OUT --size 600 6000 60000 --seeds 0 1 --leads 2
 
 For want of real records in such numbers, these are simulated: trainings on four sources are scored
-on three others, 400 records each. Annotators get a tenth of the findings wrong in all of them, as
-in real test sets, so even a perfect network scores less than 1. A seed decides the records trained
-on, the network and the order; a larger size has the records of the smaller ones, too. The records
-scored are always the same.
+on three others, 400 records each. In all of them annotators get a tenth of the findings wrong, much
+as studies found for rhythms (docs/simulation.md), so even a perfect network scores less than 1. A
+seed decides the records trained on, the network and the order; a larger size has the records of the
+smaller ones, too. The records scored are always the same.
 
 The recipe is the default method's for few records (`Method.by_size` does not count here), with its
 batch size and learning rate for that size; candidates change one choice of it. Networks start from
