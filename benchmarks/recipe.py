@@ -158,12 +158,20 @@ def table(rows: list[dict[str, str]]) -> str:
                 continue
             figures = [float(row[name]) for name in FIGURES]
             by_name.setdefault(row["candidate"], {})[row["seed"]] = np.array(figures)
-        lines += ["", f"{setting[0]}, {setting[1]} leads, {setting[2]}"]
-        lines += [f"{'':36s}" + "".join(f"{name:>32s}" for name in FIGURES)]
-        for name, by_seed in by_name.items():
-            cells = [_cell(by_seed, by_name.get(DEFAULT, {}), i) for i in range(len(FIGURES))]
-            lines.append(f"{name:36s}" + "".join(f"{cell:>32s}" for cell in cells))
+        lines += ["", f"{setting[0]}, {setting[1]} leads, {setting[2]}", *compared(by_name)]
     return "\n".join(lines)
+
+
+def compared(by_name: dict[str, dict[str, np.ndarray]]) -> list[str]:
+    """Return the lines of a table of candidates, with their differences from `DEFAULT`.
+
+    by_name: candidate -> seed -> values of FIGURES.
+    """
+    lines = [f"{'':36s}" + "".join(f"{name:>32s}" for name in FIGURES)]
+    for name, by_seed in by_name.items():
+        cells = [_cell(by_seed, by_name.get(DEFAULT, {}), i) for i in range(len(FIGURES))]
+        lines.append(f"{name:36s}" + "".join(f"{cell:>32s}" for cell in cells))
+    return lines
 
 
 def _cell(by_seed: dict, reference: dict, figure: int) -> str:

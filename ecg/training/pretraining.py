@@ -27,6 +27,7 @@ from ecg.runtime.files import (
 )
 from ecg.signals.preprocessing import Preparation
 from ecg.simulation.recordings import simulate_folder
+from ecg.simulation.sources import SOURCES
 from ecg.training.checkpoints import Checkpoint
 from ecg.training.dataset import (
     UNFINISHED_PREFIX,
@@ -39,8 +40,6 @@ from ecg.training.dataset import (
 from ecg.training.epochs import Stage
 from ecg.training.fit import Start, Trainer, TrainingRun
 
-# The simulation's seed, the same for every training; an unusual number that no test set will have.
-_SEED = 882_530
 _RECORD_BYTES = 210_000  # of a simulated record's files
 _READ_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
@@ -60,6 +59,19 @@ class Pretraining:
     file: Path
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """What simulated records are, whatever their number: see `simulate_folder`."""
+
+    seed: int
+    sources: tuple[str, ...] = tuple(SOURCES)
+    label_errors: float | None = None
+
+
+# The seed is the same for every pretraining, an unusual number that no test set will have.
+_FOR_PRETRAINING = Simulation(seed=882_530)
+
+
 def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
     """Return the simulated records for the method's pretraining; None where it has none."""
     n_records = method.pretraining.n_records
@@ -69,22 +81,34 @@ def simulated_for(method: Method, cache: Path, workers: int) -> Dataset | None:
 
 
 def simulated_dataset(
-    n_records: int, preparation: Preparation, cache: Path, workers: int
+    n_records: int,
+    preparation: Preparation,
+    cache: Path,
+    workers: int,
+    simulation: Simulation = _FOR_PRETRAINING,
 ) -> Dataset:
     """Return the dataset of `n_records` simulated records, from the cache or simulated and
     prepared anew.
 
-    workers: processes that simulate and prepare. Until they are prepared, simulated records take
-    some 210 kB each. Raises OSError where there is not enough disk space.
+    workers: processes that simulate and prepare. simulation: by default that of every pretraining.
+    Until they are prepared, simulated records take some 210 kB each. Raises OSError where there is
+    not enough disk space.
     """
-    folder = cache / f"simulated-{_cache_key(n_records, preparation)}"
+    folder = cache / f"simulated-{_cache_key(n_records, preparation, simulation)}"
     dataset = find_dataset(folder)
     if dataset is None:
         n_bytes = n_records * _RECORD_BYTES + dataset_bytes(n_records, preparation)
         check_room(make_folder(cache), n_bytes, f"{n_records} simulated records")
         with temporary_folder(cache, UNFINISHED_PREFIX) as unfinished:
             records = unfinished / "records"
-            simulate_folder(records, n_records, _SEED, workers=workers)
+            simulate_folder(
+                records,
+                n_records,
+                simulation.seed,
+                simulation.sources,
+                workers=workers,
+                label_errors=simulation.label_errors,
+            )
             prepared = prepare_dataset(records, preparation, unfinished, workers)
             move_whole(prepared.folder, folder)
         dataset = read_dataset(folder)
@@ -210,7 +234,12 @@ def _extended(part: keras.Model, network: keras.Model) -> list[np.ndarray]:
     return [array for layer in network.layers for array in weights[layer.name]]
 
 
-def _cache_key(n_records: int, preparation: Preparation) -> str:
-    """Return a key of the records, the preparation, and the code of both."""
-    modules = "ecg.simulation.recordings", "ecg.training.dataset"
-    return cache_key([asdict(preparation), n_records, _SEED], *modules)[:16]
+def _cache_key(n_records: int, preparation: Preparation, simulation: Simulation) -> str:
+    """Return a key of the records, the preparation, and the code of both.
+
+    That of all sources without label errors is made of the seed alone, as caches have it.
+    """
+    options = [asdict(preparation), n_records, simulation.seed]
+    if simulation != Simulation(simulation.seed):
+        options += [simulation.sources, simulation.label_errors]
+    return cache_key(options, "ecg.simulation.recordings", "ecg.training.dataset")[:16]

@@ -20,6 +20,7 @@ from ecg.training.fit import Start, Trainer, TrainingRun, fit
 from ecg.training.optimizers import FlatAdam
 from ecg.training.pretraining import (
     Pretraining,
+    Simulation,
     keep_pretrained,
     plan_pretraining,
     pretrain,
@@ -90,6 +91,28 @@ def test_another_number_or_preparation_is_simulated_anew(tmp_path, simulations):
     places = [place(), place(3), place(preparation=replace(PREPARATION, window_s=5.0))]
     assert simulations == [2, 3, 2]
     assert len(set(places)) == 3
+
+
+def test_another_simulation_is_simulated_anew(tmp_path, simulations):
+    def simulated(*arguments):
+        return simulated_dataset(8, PREPARATION, tmp_path, 1, *arguments)
+
+    usual, two = simulated(), tuple(SOURCES)[:2]
+    others = [
+        simulated(Simulation(5)),
+        simulated(Simulation(5, two)),
+        simulated(Simulation(5, two[::-1])),
+        simulated(Simulation(5, two, label_errors=1.0)),
+    ]
+    assert simulations == [8] * 5
+    assert len({dataset.folder for dataset in (usual, *others)}) == 5
+    _, of_two, _, with_errors = others
+    assert set(of_two.sources) == {f"SIM{SOURCES[name].letter}" for name in two}
+    np.testing.assert_array_equal(with_errors.names, of_two.names)
+    np.testing.assert_array_equal(with_errors.data, of_two.data)
+    assert (with_errors.labels != of_two.labels).any()
+    # Spelt out, the pretraining's is found again.
+    assert simulated(Simulation(882_530, tuple(SOURCES), None)).folder == usual.folder
 
 
 def test_a_simulation_that_was_cut_off_leaves_nothing_behind(tmp_path, monkeypatch):
