@@ -56,3 +56,18 @@ def contrast(page, selector) -> float:
         }""",
         selector,
     )
+
+
+def serious_violations(page) -> list[str]:
+    """Return what axe finds on the page that is of serious or critical impact, a line each.
+
+    A line names the rule and the first elements that break it. Skips without axe.
+    """
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']} ({violation['impact']}): {violation['help']}: "
+        + "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
