@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from ecg.evaluation.confidence_intervals import N_RESAMPLES
 from ecg.evaluation.labelled_outputs import (
-    N_RESAMPLES,
     LabelledOutputs,
     always_sinus,
     calibration,
