@@ -89,8 +89,11 @@ def read_labelled_outputs(
     by_lead_set = {}
     for lead_set in sorted(set(lead_sets.tolist()), reverse=True):
         group = answered.part(lead_sets == lead_set)
-        # Within the lead set, as a folder for each lead set is not a source.
-        sources = np.array(sources_of(list(group.files)), object)
+        # Within the lead set and the origin, as a folder for each of them is not a source.
+        sources = group.sources.copy()
+        for part in (group.simulated, ~group.simulated):
+            if part.any():
+                sources[part] = sources_of(list(group.files[part]))
         by_lead_set[lead_set] = replace(group, lead_set=lead_set, sources=sources)
     return by_lead_set
 
