@@ -77,6 +77,7 @@ def write_report(
         compared=compared,
         methods=sorted({description["method"]["name"] for description in descriptions.values()}),
         n_records=sum(map(len, answered.values())),
+        n_simulated=int(sum(records.simulated.sum() for records in answered.values())),
         facts=tested_on_what(answered, descriptions),
         notices=notices(answered, descriptions),
         headlines=_headlines(sections),
@@ -151,16 +152,13 @@ def _headlines(sections: list[dict]) -> dict[str, Markup]:
     drawn separately."""
     figures = {}
     for name, lowest in _HEADLINES.items():
-        rows = [
-            ScoreRow(
-                f"{section['lead_set']} leads, {n:,} {origin}",
-                scores[name],
-                is_simulated=origin == "simulated",
-            )
-            for section in sections
-            for origin, n, scores in section["origins"]
-            if origin != "both"
-        ]
+        rows = []
+        for section in sections:
+            parts = [part for part in section["origins"] if part[0] != "both"]
+            for origin, n, scores in parts:
+                kind = "records" if origin == "real" and len(parts) == 1 else origin
+                text = f"{section['lead_set']} leads, {n:,} {kind}"
+                rows.append(ScoreRow(text, scores[name], is_simulated=origin == "simulated"))
         lowest = min([lowest, *(np.floor(row.score.low * 10) / 10 for row in rows)])
         label = f"{name} with 95 % intervals: " + "; ".join(
             f"{row.name} {row.score.value:.3f}" for row in rows
