@@ -29,7 +29,7 @@ class Notice:
     is_warning: bool = False
 
 
-def tested_on_what(
+def describe_evaluation(
     answered: dict[int, LabelledOutputs], descriptions: dict[int, dict]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return facts as (name, [(lead sets, text), ...]), the lead sets "" where they agree.
