@@ -31,7 +31,7 @@ from ecg.models.operating_points import OperatingPoints, call_findings, points_f
 from ecg.pages.ecg_sheet import SHEET_S, draw_sheet
 from ecg.pages.page import write_page
 from ecg.pages.plots import Curve, ScoreRow, draw_calibration, draw_curves, draw_scores
-from ecg.pages.report_facts import limits, model_card, notices, stages, describe_evaluation
+from ecg.pages.report_facts import describe_evaluation, limits, model_card, notices, stages
 from ecg.pages.training_plot import draw_training
 from ecg.records.diagnoses import DIAGNOSES, read_weights
 from ecg.records.headers import RecordError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg.evaluation.labelled_outputs import LabelledOutputs
-from ecg.pages.report_facts import limits, notices, describe_evaluation
+from ecg.pages.report_facts import describe_evaluation, limits, notices
 from ecg.records.discovery import RecordFiles
 from ecg.simulation.names import record_name
 
