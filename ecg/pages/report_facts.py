@@ -115,8 +115,10 @@ def model_card(description: dict) -> dict[str, str]:
     temperature = description["decision"].get("temperature")
     return {
         "method": f"{method['name']}: {method['source']}",
+        "leads": ", ".join(description["leads"]),
         "input": f"{preparation['window_s']:g} s at {preparation['fs']:g} Hz, scaled by "
         f"{preparation['scale']}; windows: at most {preparation['max_windows']}",
+        "output": f"probabilities and labels of {len(DIAGNOSES)} findings",
         "loss": method["loss"]["kind"],
         "decision rule": f"{_rule_text(decision)}; vote of windows: {decision['vote']}",
         "temperature": "-" if temperature is None else f"{temperature:.2f}",

@@ -19,7 +19,7 @@ def test_axe_reports_what_it_finds(tmp_path):
 @pytest.mark.nightly
 def test_a_page_without_contents_has_none(tmp_path):
     path = tmp_path / "page.html"
-    write_page(path, "explanation.html", recordings=[], notice="A notice", sheet_s=10.0)
+    write_page(path, "page.html")
     with opened(path, width=390) as shown:
         assert shown.locator(".contents").count() == 0
         assert shown.locator("main").bounding_box()["width"] == 390
