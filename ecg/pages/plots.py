@@ -48,6 +48,15 @@ class ScoreRow:
     is_simulated: bool = False
 
 
+def interval_text(score: Interval) -> str:
+    """Return the score with its interval, as far as they are defined."""
+    if np.isnan(score.value):
+        return "not defined"
+    if np.isnan(score.low):
+        return f"{score.value:.3f}"
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+
+
 def draw_scores(
     rows: Sequence[ScoreRow], lowest: float, label: str, reference: float | None = None
 ) -> str:
@@ -80,7 +89,7 @@ def draw_scores(
         )
         parts.append(
             f'<text class="value" x="{right}" y="{y + 15}" text-anchor="end">'
-            f"{escape(_interval_text(score))}</text>"
+            f"{escape(interval_text(score))}</text>"
         )
         if not np.isnan(score.value):
             middle = y + 27
@@ -206,14 +215,6 @@ def _interpolate_steps(grid: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _number(value: float) -> str:
     return f"{value + 0:.1f}".removesuffix(".0")
-
-
-def _interval_text(score: Interval) -> str:
-    if np.isnan(score.value):
-        return "not defined"
-    if np.isnan(score.low):
-        return f"{score.value:.3f}"
-    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
 
 
 def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:

@@ -30,7 +30,14 @@ from ecg.models.descriptions import ModelFolderError, model_paths, read_descript
 from ecg.models.operating_points import OperatingPoints, call_findings, points_from_dict
 from ecg.pages.ecg_sheet import SHEET_S, draw_sheet
 from ecg.pages.page import write_page
-from ecg.pages.plots import Curve, ScoreRow, draw_calibration, draw_curves, draw_scores
+from ecg.pages.plots import (
+    Curve,
+    ScoreRow,
+    draw_calibration,
+    draw_curves,
+    draw_scores,
+    interval_text,
+)
 from ecg.pages.report_facts import describe_evaluation, limits, model_card, notices, stages
 from ecg.pages.training_plot import draw_training
 from ecg.records.diagnoses import DIAGNOSES, read_weights
@@ -159,9 +166,10 @@ def _headlines(sections: list[dict]) -> dict[str, Markup]:
                 kind = "records" if origin == "real" and len(parts) == 1 else origin
                 text = f"{section['lead_set']} leads, {n:,} {kind}"
                 rows.append(ScoreRow(text, scores[name], is_simulated=origin == "simulated"))
-        lowest = min([lowest, *(np.floor(row.score.low * 10) / 10 for row in rows)])
+        # fmin: the limits of a score that is not defined are NaN.
+        lowest = np.fmin.reduce([lowest, *(np.floor(row.score.low * 10) / 10 for row in rows)])
         label = f"{name} with 95 % intervals: " + "; ".join(
-            f"{row.name} {row.score.value:.3f}" for row in rows
+            f"{row.name} {interval_text(row.score)}" for row in rows
         )
         figures[name] = Markup(draw_scores(rows, float(lowest), label, _CHANCE[name]))
     return figures
@@ -224,7 +232,7 @@ def _curves(answered: LabelledOutputs, classes: list[dict]) -> dict:
     for style, row in enumerate(shown):
         accuracy, auroc = row["accuracy"], row["auroc"]
         text = (
-            f"{row['abbreviation']}, {row['name']}: AUROC {_interval_text(auroc)}, "
+            f"{row['abbreviation']}, {row['name']}: AUROC {interval_text(auroc)}, "
             f"AUPRC {row['auprc']:.3f}; {accuracy.n_positive:,} of {len(answered):,} records"
         )
         pair = labels[:, row["index"]], probabilities[:, row["index"]]
@@ -377,7 +385,3 @@ def _sheet(files) -> dict:
         return {"svg": Markup(draw_sheet(read_record(files, SHEET_S))), "error": ""}
     except RecordError as error:
         return {"svg": "", "error": str(error)}
-
-
-def _interval_text(interval: Interval) -> str:
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"

@@ -166,6 +166,16 @@ def test_records_of_one_lead_set_make_a_report(data, untrained, tmp_path, capsys
     assert "page.html: 0." in capsys.readouterr().out
 
 
+def test_one_record_makes_a_report_without_what_is_not_defined(untrained, tmp_path):
+    records = write_folder(tmp_path / "labels", 1, 2)
+    write_outputs(tmp_path / "outputs", records, np.random.default_rng(0))
+    page = report(untrained, records, tmp_path / "outputs", tmp_path / "page.html")
+    text = page.read_text()
+    assert "No finding has records with and without it." in text
+    assert "2 leads, 1 records not defined" in text
+    assert "nan" not in re.sub(r"<[^>]*>", "", text.split("</style>")[1].split("<script>")[0])
+
+
 def test_errors_name_the_missing_file_or_folder(data, untrained, tmp_path):
     page = tmp_path / "page.html"
     labels, outputs = data / "labels", data / "outputs"
