@@ -1,8 +1,8 @@
 """`python -m ecg.report MODEL LABELS OUTPUTS REPORT.html`: a report on a folder of outputs.
 
-For each lead set in LABELS: scores with confidence intervals, curves, confusion, calibration,
-scores by source, sex, age and sampling rate, the costliest records, and the model card. The page is
-self-contained and needs no network.
+What was tested on what; for each lead set in LABELS: scores with confidence intervals, also by
+finding, source, sex, age and sampling rate, curves, confusion, calibration, the costliest records,
+and the model card. The page is self-contained and needs no network.
 """
 
 import argparse

@@ -16,6 +16,9 @@ _ARGUMENTS = (
 )
 
 
+_PATIENCE_MS = 300_000  # on a busy machine a page may take more than the usual 30 s
+
+
 @contextlib.contextmanager
 def opened(path, width=1280, scheme="light"):
     """Open a page in a window of this width; fail on errors and on requests for other files."""
@@ -25,8 +28,11 @@ def opened(path, width=1280, scheme="light"):
         pytest.skip("no Chromium on the PATH")
     errors, requests = [], []
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=_ARGUMENTS, timeout=_PATIENCE_MS
+        )
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.set_default_timeout(_PATIENCE_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: line.type == "error" and errors.append(line.text))
         page.on("request", lambda request: requests.append(request.url))
@@ -56,3 +62,18 @@ def contrast(page, selector) -> float:
         }""",
         selector,
     )
+
+
+def serious_violations(page) -> list[str]:
+    """Return what axe finds on the page that is of serious or critical impact, a line each.
+
+    A line names the rule and the first elements that break it. Skips without axe.
+    """
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']} ({violation['impact']}): {violation['help']}: "
+        + "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]

@@ -1,4 +1,4 @@
-"""Scores, intervals, curves and costs of the output files for labelled records."""
+"""Scores, intervals, curves and confusions of the output files for labelled records."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from ecg.evaluation.confidence_intervals import (
+    Interval,
+    draw_resamples,
+    percentile_interval,
+    resampled_summaries,
+)
 from ecg.records.diagnoses import SINUS_RHYTHM, encode_dx
 from ecg.records.discovery import RecordFiles, find_records, read_header_text, sources_of
 from ecg.records.headers import Header, RecordError, parse_header, read_dx
 from ecg.records.leads import lead_set_for
-from ecg.records.metrics import score
+from ecg.records.metrics import count_classes, rewards_by_record, score
 from ecg.records.outputs import read_outputs
 from ecg.runtime.progress import track
+from ecg.simulation.names import is_simulated
 
-N_RESAMPLES = 200
-_INTERVAL = (2.5, 97.5)  # percentiles
 _CURVE_POINTS = 100  # of a curve, at most
 _BINS = 10  # of probabilities, of equal width
 _AGE_BANDS = ((0, 18), (18, 40), (40, 60), (60, 80), (80, np.inf))
@@ -43,19 +48,15 @@ class LabelledOutputs:
     def __len__(self):
         return len(self.files)
 
+    @property
+    def simulated(self) -> np.ndarray:
+        """(n_records,), bool: which records have the name of a simulated one."""
+        return np.array([is_simulated(file.name) for file in self.files], bool)
+
     def part(self, chosen) -> "LabelledOutputs":
         """Return the chosen records, by index or by a bool for each."""
         arrays = ("files", "sources", "sexes", "ages", "fs", "labels", "outputs", "probabilities")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure and the interval that contains 95 % of its resamples; NaN where not defined."""
-
-    value: float
-    low: float
-    high: float
 
 
 def read_labelled_outputs(
@@ -88,8 +89,11 @@ def read_labelled_outputs(
     by_lead_set = {}
     for lead_set in sorted(set(lead_sets.tolist()), reverse=True):
         group = answered.part(lead_sets == lead_set)
-        # Within the lead set, as a folder for each lead set is not a source.
-        sources = np.array(sources_of(list(group.files)), object)
+        # Within the lead set and the origin, as a folder for each of them is not a source.
+        sources = group.sources.copy()
+        for part in (group.simulated, ~group.simulated):
+            if part.any():
+                sources[part] = sources_of(list(group.files[part]))
         by_lead_set[lead_set] = replace(group, lead_set=lead_set, sources=sources)
     return by_lead_set
 
@@ -114,18 +118,17 @@ def intervals(
     other: other outputs for the same records; a second dict then follows, with the differences
     between the metrics of `answered` and of `other` on the same resamples.
     """
-    rng = np.random.default_rng(seed)
-    draws = [rng.integers(len(answered), size=len(answered)) for _ in range(N_RESAMPLES)]
-    resampled = [summary(answered.part(draw), weights) for draw in draws]
-    whole = summary(answered, weights)
-    yield {name: _interval(whole[name], [scores[name] for scores in resampled]) for name in whole}
+    resamples = draw_resamples(len(answered), seed)
+    whole, resampled = summary(answered, weights), _resampled(answered, weights, resamples)
+    yield {name: percentile_interval(whole[name], resampled[name]) for name in whole}
     if other is not None:
-        other_resampled = [summary(other.part(draw), weights) for draw in draws]
-        other_whole = summary(other, weights)
+        other_whole, other_resampled = (
+            summary(other, weights),
+            _resampled(other, weights, resamples),
+        )
         yield {
-            name: _interval(
-                whole[name] - other_whole[name],
-                [a[name] - b[name] for a, b in zip(resampled, other_resampled, strict=True)],
+            name: percentile_interval(
+                whole[name] - other_whole[name], resampled[name] - other_resampled[name]
             )
             for name in whole
         }
@@ -136,9 +139,9 @@ def lost_scores(answered: LabelledOutputs, weights) -> np.ndarray:
 
     The sum is 1 - the metric; negative where an answer is rewarded more than the truth.
     """
-    correct = _rewards(answered.labels, answered.labels, weights)
-    sinus = _rewards(answered.labels, always_sinus(answered).outputs, weights)
-    observed = _rewards(answered.labels, answered.outputs, weights)
+    correct = rewards_by_record(answered.labels, answered.labels, weights)
+    sinus = rewards_by_record(answered.labels, always_sinus(answered).outputs, weights)
+    observed = rewards_by_record(answered.labels, answered.outputs, weights)
     possible = correct.sum() - sinus.sum()
     return (correct - observed) / possible if possible else np.zeros(len(answered))
 
@@ -146,12 +149,13 @@ def lost_scores(answered: LabelledOutputs, weights) -> np.ndarray:
 def subgroups_of(answered: LabelledOutputs) -> dict[str, dict[str, np.ndarray]]:
     """Property -> value -> which records have it (n_records,), bool.
 
-    The properties are source, sex, age and sampling rate.
+    The properties are origin (real or simulated), source, sex, age and sampling rate.
     """
     ages, fs = answered.ages, answered.fs
     bands = {_band_name(low, high): (low <= ages) & (ages < high) for low, high in _AGE_BANDS}
     rates = {f"{rate:g} Hz": fs == rate for rate in np.unique(fs[np.isfinite(fs)])}
     groups = {
+        "origin": {"real": ~answered.simulated, "simulated": answered.simulated},
         "source": {name or "-": answered.sources == name for name in sorted(set(answered.sources))},
         "sex": {name: answered.sexes == name for name in sorted(set(answered.sexes))},
         "age": bands | {"unknown": np.isnan(ages)},
@@ -163,6 +167,18 @@ def subgroups_of(answered: LabelledOutputs) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def confusion_counts(answered: LabelledOutputs) -> np.ndarray:
+    """Numbers of records (26, 26) with each true and each predicted class.
+
+    On the diagonal those where both are the class; elsewhere those where the row's class was true
+    and the column's was predicted, but not true.
+    """
+    labels, outputs = answered.labels.astype(int), answered.outputs
+    return np.diag((answered.labels & outputs).sum(axis=0)) + labels.T @ (
+        outputs & ~answered.labels
+    )
+
+
 def confusion_costs(answered: LabelledOutputs, weights) -> np.ndarray:
     """Gains and losses of the outputs (26, 26), in records.
 
@@ -171,7 +187,7 @@ def confusion_costs(answered: LabelledOutputs, weights) -> np.ndarray:
     that are both true and both predicted is not a confusion.
     """
     labels, outputs = answered.labels, answered.outputs
-    share = 1 / _count_classes(labels, outputs)
+    share = 1 / count_classes(labels, outputs)
     right = share @ (labels & outputs)
     wrong = labels.T.astype(float) @ (share[:, None] * (outputs & ~labels))
     return np.diag(right * np.diag(weights)) - wrong * (1 - weights)
@@ -226,25 +242,10 @@ def _read_header(files: RecordFiles) -> Header:
         return Header(files.name, unknown, None, (), (), (), (), unknown, "Unknown", read_dx(text))
 
 
-def _interval(value: float, resampled: list[float]) -> Interval:
-    resampled = np.array(resampled)
-    defined = resampled[~np.isnan(resampled)]
-    if np.isnan(value) or not len(defined):
-        return Interval(value, np.nan, np.nan)
-    low, high = np.percentile(defined, _INTERVAL)
-    return Interval(value, float(low), float(high))
-
-
-def _rewards(labels, outputs, weights) -> np.ndarray:
-    """Return the reward (n_records,) of each record in the Challenge metric, before
-    normalisation."""
-    return ((labels @ weights) * outputs).sum(axis=1) / _count_classes(labels, outputs)
-
-
-def _count_classes(labels, outputs) -> np.ndarray:
-    """Return the number of classes (n_records,) that are true or predicted in each record, at
-    least 1."""
-    return np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
+def _resampled(answered: LabelledOutputs, weights, resamples) -> dict[str, np.ndarray]:
+    return resampled_summaries(
+        answered.labels, answered.outputs, answered.probabilities, weights, resamples
+    )
 
 
 def _counts_above(label, probability) -> tuple[np.ndarray, np.ndarray]:

@@ -78,6 +78,27 @@ def missing_models(folder: str | Path) -> list[int]:
     return [lead_set for lead_set in LEAD_SETS if not _has_model(folder, lead_set)]
 
 
+def describe_training(log: dict, counted: bool = False) -> str:
+    """Return a phrase on the records that a model was trained on.
+
+    log: its `training_log`. counted: whether the number of records of each source is given.
+    """
+    if "n_simulated" not in log:
+        return "records that are not known"
+    n_records, n_simulated = sum(log["sources"].values()), log["n_simulated"]
+    if n_records == n_simulated:
+        return f"{n_records:,} simulated records, and no real one"
+    most = sorted(log["sources"].items(), key=lambda item: -item[1] if counted else 0)
+    sources = ", ".join(f"{name} ({n:,})" if counted else name for name, n in most)
+    text = f"{n_records:,} records of {sources if len(log['sources']) <= 8 else 'many sources'}"
+    if n_simulated:
+        text += f", {n_simulated:,} of them simulated"
+    start = log.get("start")
+    if start and "digest" in start:
+        return f"{text}, starting from a model trained on {describe_training(start, counted)}"
+    return f"{text}, after {start['n_training']:,} simulated records" if start else text
+
+
 def _has_model(folder: str | Path, lead_set: int) -> bool:
     weights_file, json_file = model_paths(folder, lead_set)
     try:

@@ -8,6 +8,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 import numpy as np
 
 from ecg.models.decisions import calibrate, decide
+from ecg.models.descriptions import describe_training
 from ecg.models.model_files import TrainedModel
 from ecg.models.operating_points import RULES, Findings, call_findings, default_points
 from ecg.models.predictor import Predictor
@@ -180,23 +181,7 @@ def summarise_model(model: TrainedModel) -> ModelSummary:
     """Return a model's name, and a phrase on the records that it was trained on."""
     method = model.method
     name = f"{method.name} ({method.source}), {model.lead_set} leads"
-    return ModelSummary(name, _training_records(model.training_log))
-
-
-def _training_records(log: dict) -> str:
-    if "n_simulated" not in log:
-        return "records that are not known"
-    n_records, n_simulated = sum(log["sources"].values()), log["n_simulated"]
-    if n_records == n_simulated:
-        return f"{n_records:,} simulated records, and no real one"
-    sources = ", ".join(log["sources"])
-    text = f"{n_records:,} records of {sources if len(log['sources']) <= 8 else 'many sources'}"
-    if n_simulated:
-        text += f", {n_simulated:,} of them simulated"
-    start = log.get("start")
-    if start and "digest" in start:
-        return f"{text}, starting from a model trained on {_training_records(start)}"
-    return f"{text}, after {start['n_training']:,} simulated records" if start else text
+    return ModelSummary(name, describe_training(model.training_log))
 
 
 def _call(probabilities, model: TrainedModel, rule: str) -> Findings:

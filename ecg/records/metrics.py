@@ -80,9 +80,14 @@ def areas_under_curves(label, probability) -> tuple[float, float]:
 
 def f_measure(labels, outputs) -> np.ndarray:
     """2TP / (2TP + FP + FN) per class; NaN for a class that is nowhere true or predicted."""
-    twice_true_positives = 2.0 * np.count_nonzero(labels & outputs, axis=0)
-    errors = np.count_nonzero(labels != outputs, axis=0)
-    return _ratio(twice_true_positives, twice_true_positives + errors)
+    n_right = np.count_nonzero(labels & outputs, axis=0)
+    return f_measure_of_counts(n_right, np.count_nonzero(labels != outputs, axis=0))
+
+
+def f_measure_of_counts(n_right, n_wrong) -> np.ndarray:
+    """2TP / (2TP + FP + FN) from TP and FP + FN, arrays of one shape; NaN where all are 0."""
+    twice_true_positives = 2.0 * np.asarray(n_right)
+    return _ratio(twice_true_positives, twice_true_positives + n_wrong)
 
 
 def beta_measures(labels, outputs, beta=2.0) -> tuple[float, float]:
@@ -114,6 +119,22 @@ def challenge_metric(labels, outputs, weights, sinus_rhythm=SINUS_RHYTHM) -> flo
     return float((observed - floor) / (correct - floor)) if correct != floor else 0.0
 
 
+def rewards_by_record(labels, outputs, weights) -> np.ndarray:
+    """Return the reward (n_records,) of each record in the Challenge metric, before scaling."""
+    return ((labels @ weights) * outputs).sum(axis=1) / count_classes(labels, outputs)
+
+
+def count_classes(labels, outputs) -> np.ndarray:
+    """Return the number of classes (n_records,) that are true or predicted in each record, at
+    least 1."""
+    return np.maximum(np.count_nonzero(labels | outputs, axis=1), 1)
+
+
+def brier_score(label, probability) -> float:
+    """Return the mean squared distance between the probabilities and the labels, 0 to 1."""
+    return float(np.mean(np.square(np.asarray(probability, float) - label)))
+
+
 def macro_mean(figures) -> float:
     """Return the mean of the figures that are defined; NaN where none is."""
     n_defined = np.count_nonzero(~np.isnan(figures))
@@ -126,8 +147,7 @@ def _confusion(labels, outputs) -> np.ndarray:
     total = np.zeros((labels.shape[1], outputs.shape[1]))
     for i in range(0, len(labels), _BLOCK):
         truth, predicted = labels[i : i + _BLOCK], outputs[i : i + _BLOCK]
-        n_classes = np.maximum(np.count_nonzero(truth | predicted, axis=1), 1)
-        total += truth.T.astype(float) @ (predicted / n_classes[:, None])
+        total += truth.T.astype(float) @ (predicted / count_classes(truth, predicted)[:, None])
     return total
 
 
@@ -137,5 +157,5 @@ def _running_sum(terms) -> float:
 
 
 def _ratio(numerator, denominator) -> np.ndarray:
-    out = np.full(len(numerator), np.nan)
+    out = np.full(np.shape(numerator), np.nan)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)

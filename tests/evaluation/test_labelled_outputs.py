@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ecg.evaluation.labelled_outputs import (
     calibration,
     calibration_error,
     confusion_costs,
+    confusion_counts,
     intervals,
     lost_scores,
     precision_recall_curve,
@@ -20,12 +22,18 @@ from ecg.evaluation.labelled_outputs import (
     summary,
 )
 from ecg.records.diagnoses import CLASS_OF_CODE, OUTPUT_CODES, per_code, read_weights
+from ecg.records.discovery import RecordFiles
 from ecg.records.headers import RecordError
 from ecg.records.metrics import areas_under_curves
 from ecg.records.outputs import write_output
+from ecg.simulation.names import record_name
 from tests.synthetic import write_folder
 
 WEIGHTS = read_weights()
+
+
+def record_files(name) -> RecordFiles:
+    return RecordFiles(Path(f"{name}.hea"), Path(f"{name}.mat"))
 
 
 def answered(n_records=300, seed=0) -> LabelledOutputs:
@@ -35,7 +43,7 @@ def answered(n_records=300, seed=0) -> LabelledOutputs:
     probabilities = np.clip(0.6 * labels + 0.4 * rng.random(labels.shape), 0, 1)
     return LabelledOutputs(
         lead_set=2,
-        files=np.array([f"A{i}" for i in range(n_records)], object),
+        files=np.array([record_files(f"A{i}") for i in range(n_records)], object),
         sources=np.array(["A", "HR"], object)[np.arange(n_records) % 2],
         sexes=np.array(["Female", "Male", "Unknown"], object)[np.arange(n_records) % 3],
         ages=np.where(np.arange(n_records) % 4, np.arange(n_records) % 100, np.nan),
@@ -147,12 +155,30 @@ def test_a_wrong_answer_loses_what_its_weight_lacks():
 def test_groups_hold_every_record_once():
     own = answered()
     groups = subgroups_of(own)
-    assert list(groups) == ["source", "sex", "age", "sampling rate"]
+    assert list(groups) == ["origin", "source", "sex", "age", "sampling rate"]
     for values in groups.values():
         np.testing.assert_array_equal(sum(chosen.astype(int) for chosen in values.values()), 1)
     assert groups["age"]["unknown"].sum() == 75
     assert "80 and older" in groups["age"]
     assert list(groups["sampling rate"]) == ["257 Hz", "500 Hz"]
+
+
+def test_simulated_records_are_told_from_real_ones_by_their_names():
+    names = [record_name("A", 0, 12, i) for i in range(3)] + ["A0001"]
+    own = replace(answered(4), files=np.array([record_files(name) for name in names], object))
+    assert own.simulated.tolist() == [True, True, True, False]
+    assert subgroups_of(own)["origin"]["real"].tolist() == [False, False, False, True]
+
+
+def test_confusions_are_counted_once_for_each_true_class():
+    labels, outputs = np.zeros((3, 26), bool), np.zeros((3, 26), bool)
+    labels[0, [0, 8]] = outputs[0, [0, 8, 5]] = True
+    labels[1, 0] = outputs[1, 5] = True
+    outputs[2, 3] = True  # nothing is true
+    counts = confusion_counts(replace(answered(3), labels=labels, outputs=outputs))
+    assert counts[0, 0] == counts[8, 8] == counts[8, 5] == 1
+    assert counts[0, 5] == 2
+    assert counts.sum() == 5
 
 
 @settings(deadline=None)

@@ -10,6 +10,7 @@ from ecg.records.diagnoses import SINUS_RHYTHM, read_weights
 from ecg.records.metrics import (
     areas_under_curves,
     beta_measures,
+    brier_score,
     challenge_metric,
     f_measure,
     macro_mean,
@@ -217,3 +218,8 @@ def test_arrays_give_what_the_plain_definition_gives(data, n_records):
         assert beta_measures(labels, outputs, beta) == pytest.approx(expected, nan_ok=True)
     expected = plain_challenge_metric(labels, outputs, weights, SINUS_RHYTHM)
     assert f"{scores.challenge_metric:.3f}" == f"{expected:.3f}"
+
+
+def test_the_brier_score_is_the_mean_squared_error():
+    label, probability = np.array([True, False, False]), np.array([0.8, 0.5, 0.0])
+    assert brier_score(label, probability) == pytest.approx((0.04 + 0.25) / 3)
