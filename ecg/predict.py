@@ -101,7 +101,9 @@ def main(arguments=None, prog="python -m ecg.predict") -> None:
         "--fhir", action="store_true", help="print a FHIR R4 Bundle instead of a table"
     )
     parser.add_argument(
-        "--explain", metavar="PAGE.html", help="write a page that explains each diagnosis"
+        "--explain",
+        metavar="PAGE.html",
+        help="write a page of each tracing, its measurements and findings, and what they rest on",
     )
     options = parser.parse_args(arguments)
     with running("ecg.predict"):
@@ -144,11 +146,10 @@ def _predict_and_print(options: argparse.Namespace) -> list:
         writer.writerows(row for prediction, _ in predictions for row in to_rows(prediction))
     else:
         print("\n\n".join([*(to_text(prediction) for prediction, _ in predictions), NOTICE]))
-    usable = [pair for pair in predictions if pair[0].usable]
-    if options.explain and usable:
+    if options.explain:
         from ecg.pages.explanation_page import write_explanations
 
-        write_explanations(options.explain, usable)
+        write_explanations(options.explain, predicted)
     return failures
 
 

@@ -154,7 +154,7 @@ def predict_recording(
     except ValueError as error:  # including RecordError
         raise RecordError(f"{file}: {error}") from error
     if quality.usable:
-        findings = _call(probabilities[None], model, rule)
+        findings = findings_by(probabilities[None], model, rule)
         present, uncertain = findings.present[0], findings.uncertain[0]
     else:
         probabilities = np.zeros(N_CLASSES)
@@ -184,7 +184,7 @@ def summarise_model(model: TrainedModel) -> ModelSummary:
     return ModelSummary(name, describe_training(model.training_log))
 
 
-def _call(probabilities, model: TrainedModel, rule: str) -> Findings:
+def findings_by(probabilities, model: TrainedModel, rule: str) -> Findings:
     """Return the findings of records by the rule; probabilities: (n_records, 26), by the
     predictor."""
     if rule == "challenge":
@@ -228,7 +228,7 @@ def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
     probabilities = np.array([answer for answer in answers if not isinstance(answer, Exception)])
     mean, measurements = None, NOT_MEASURED
     if len(probabilities):
-        present[usable] = _call(probabilities, predictor.model, rule).present
+        present[usable] = findings_by(probabilities, predictor.model, rule).present
         mean = probabilities.mean(axis=0)
         measurements = _medians([window.measurements for window in windows if window.usable])
     rates = [window.measurements.heart_rate_bpm for window in windows]

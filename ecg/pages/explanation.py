@@ -20,7 +20,8 @@ from ecg.records.record import Record
 from ecg.signals.measurements import beats_of
 from ecg.signals.qrs import BEFORE, FS
 
-_WAVE_NAMES = ("P wave", "QRS complex", "ST and T wave")
+WAVES = ("P wave", "QRS complex", "ST and T wave")
+BEAT, SEGMENT = "beat", "segment"  # the kinds of part that extend over all leads
 _PAUSE = (0.4, 0.8)  # share of the RR interval within which two beats are divided
 _QRS_MARGIN_S = 0.02  # the QRS complex includes a pacing spike before it
 _SEGMENT_S = 1.0  # length of a part where no beats are found
@@ -32,9 +33,13 @@ PredictProba = Callable[[Iterable[Record]], Iterator[np.ndarray | Exception]]
 
 @dataclass(frozen=True)
 class Part:
-    """Stretches of the signal that are removed together: `spans_s` (start, end), s, of `leads`."""
+    """Stretches of the signal that are removed together: `spans_s` (start, end), s, of `leads`.
+
+    kind: BEAT, SEGMENT or one of WAVES.
+    """
 
     name: str
+    kind: str
     leads: tuple[str, ...]
     spans_s: tuple[tuple[float, float], ...]
 
@@ -97,7 +102,7 @@ def split_into_parts(record: Record, leads: tuple[str, ...]) -> tuple[Part, ...]
     if beats is None:
         edges = np.linspace(0, length_s, max(round(length_s / _SEGMENT_S), 1) + 1)
         return tuple(
-            Part(f"{start:.1f} to {end:.1f} s", leads, ((start, end),))
+            Part(f"{start:.1f} to {end:.1f} s", SEGMENT, leads, ((start, end),))
             for start, end in pairwise(edges.tolist())
         )
     middles_s = beats.r_peaks / FS
@@ -105,14 +110,14 @@ def split_into_parts(record: Record, leads: tuple[str, ...]) -> tuple[Part, ...]
     starts = middles_s + (beats.onset - BEFORE) / FS - _QRS_MARGIN_S
     ends = middles_s + (beats.offset - BEFORE) / FS + _QRS_MARGIN_S
     beat_parts = tuple(
-        Part(f"beat at {middle:.1f} s", leads, (span,))
+        Part(f"beat at {middle:.1f} s", BEAT, leads, (span,))
         for middle, span in zip(middles_s.tolist(), pairwise(edges), strict=True)
     )
     limits = np.array(list(zip(edges, starts, ends, edges[1:], strict=False)))
     limits = np.clip(limits, limits[:, :1], limits[:, -1:])  # (n_beats, n_waves + 1)
     wave_parts = tuple(
-        Part(f"{name} in {lead}", (lead,), tuple(map(tuple, limits[:, i : i + 2].tolist())))
-        for i, name in enumerate(_WAVE_NAMES)
+        Part(f"{wave} in {lead}", wave, (lead,), tuple(map(tuple, limits[:, i : i + 2].tolist())))
+        for i, wave in enumerate(WAVES)
         for lead in leads
     )
     return beat_parts + wave_parts
