@@ -14,9 +14,9 @@ import numpy as np
 from ecg.models.prediction import predict_recording
 from ecg.models.predictor import load_predictor
 from ecg.models.settings import Settings
-from ecg.pages.ecg_sheet import draw_marked_leads, draw_sheet
+from ecg.pages.ecg_sheet import draw_sheet
+from ecg.pages.evidence import marks_for, weigh_parts
 from ecg.pages.explanation import explain
-from ecg.pages.explanation_page import marks_for
 from ecg.pages.predictions import diagnosis_name, listed, presence
 from ecg.records.diagnoses import DIAGNOSES
 from ecg.records.discovery import find_records
@@ -79,12 +79,15 @@ print("The record's own labels:", ", ".join(map(diagnosis_name, true)))
 # ---------------
 #
 # Each beat and each wave is replaced by a straight line in turn, and the prediction made again.
-# Green parts support the diagnosis, violet ones speak against it; deeper colour means more.
+# Green parts, with a bar above, support the diagnosis; violet ones, with a bar below, speak against
+# it; deeper colour means more. `weigh_parts` says the same in words, as on the page of
+# `python -m ecg.predict --explain`.
 
 explanation = explain(predictor.probabilities_of, record, LEAD_SETS[2], predictor.model.prevalence)
 diagnosis = prediction.order[0]
 print(diagnosis_name(diagnosis))
-Drawing(draw_marked_leads(record, marks_for(explanation, diagnosis)))
+print(weigh_parts(explanation, diagnosis).headline)
+Drawing(draw_sheet(record, marks_for(explanation, diagnosis)))
 
 # %%
 # The contributions, in log-odds, add up to the change from the diagnosis's frequency in training to

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import expit
 
 from ecg.pages.ecg_sheet import Mark
-from ecg.pages.explanation import WAVES, Explanation
+from ecg.pages.explanation import BEAT, WAVES, Explanation
 
 _N_LISTED = 4  # strongest parts listed of each group
 _MIN_SHARE = 0.02  # weaker parts are neither listed nor marked
@@ -155,9 +155,10 @@ def _headline(waves, beats, probability: float, without: np.ndarray) -> str:
         sentences.append(f"{text}.")
     if any(part.share > 0 for part in beats):
         strongest = next(part for part in beats if part.share > 0)
-        name = strongest.name if waves else f"stretch from {strongest.name}"
-        counts = f"counts more than the others ({percent(strongest.share)})."
-        sentences.append(f"The {name} {counts}")
+        name = strongest.name
+        if not name.startswith(BEAT):
+            name = f"stretch from {name}"
+        sentences.append(f"The {name} counts more than the others ({percent(strongest.share)}).")
     elif waves:
         sentences.append("All beats count about equally.")
     return " ".join(sentences)

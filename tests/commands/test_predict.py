@@ -362,27 +362,30 @@ class _Page(HTMLParser):
             self.headings.append(text.strip())
 
 
-def test_the_explanation_is_a_self_contained_page_with_a_figure_per_diagnosis(
-    model, tmp_path, signal, capsys
-):
+def test_the_explanation_is_a_self_contained_page_of_every_file(model, tmp_path, signal, capsys):
     record = write_record(tmp_path, "A1", signal, FS)
     file = write_csv(tmp_path / "<b>.csv", np.tile(signal[:2], 2), LEAD_SETS[2])
+    broken = tmp_path / "broken.csv"
+    broken.write_text("no ECG\n")
     page = tmp_path / "page.html"
-    out, _, status = run(capsys, model, record, file, "--fs", 500, "--json", "--explain", page)
-    assert status == 0
+    files = (record, file, broken)
+    out, _, status = run(capsys, model, *files, "--fs", 500, "--json", "--explain", page)
+    assert status == 1  # of the broken file
     text = page.read_text()
     parsed = _Page()
     parsed.feed(text)
-    present = [
-        f"{diagnosis['name']} ({diagnosis['abbreviation']})"
+    explained = [
+        f"What “{diagnosis['name']}” rests on"
         for prediction in json.loads(out)
         for diagnosis in prediction["diagnoses"]
-        if diagnosis["present"]
+        if diagnosis["present"] or diagnosis["uncertain"]
     ]
-    assert present
-    assert [head for head in parsed.headings if head in present] == present
-    assert text.count('class="ecg"') == len(present)
-    assert "first 10 s only" not in text  # the model itself reads no more
+    assert explained
+    assert [head for head in parsed.headings if head.startswith("What")] == explained
+    assert text.count('class="ecg"') == 2
+    assert "could not be read" in text
+    assert "tracing and marks of the first" not in text  # the model itself reads no more
     assert all(link.startswith(("#", "data:")) for link in parsed.links)
     assert "<b>.csv" not in text
-    assert len(text) < 250_000 * len(present)
+    assert str(tmp_path) not in text
+    assert len(text) < 500_000

@@ -1,10 +1,11 @@
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ecg.pages.ecg_sheet import Mark, draw_marked_leads, draw_sheet
+from ecg.pages.ecg_sheet import Mark, draw_sheet
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.records.record import Record
 from tests.synthetic import beats
@@ -80,16 +81,45 @@ def test_signals_of_any_size_stay_in_their_row():
     assert points(first)[:, 1].max() < points(second)[:, 1].max() < height
 
 
+def starts(path) -> list[float]:
+    """Return where the blocks of a path of marks start, mm."""
+    return [float(block.split()[0]) for block in path.get("d").split("M")[1:]]
+
+
 def test_marks_cover_their_stretch_and_deepen_with_their_weight():
     marks = [Mark("II", 1.0, 2.0, 1.0), Mark("I", 4.0, 4.5, -0.5), Mark("V1", 1.0, 2.0, 1.0)]
-    drawn = elements(draw_marked_leads(a_record(["I", "II"]), marks), "rect", "mark")
-    assert len(drawn) == 2
-    against, strong = drawn
-    assert float(strong.get("x")) == pytest.approx(12 + 25)
-    assert float(strong.get("width")) == pytest.approx(25)
+    against, strong = elements(draw_sheet(a_record(["I", "II"]), marks), "path", "mark")
+    assert starts(strong) == [pytest.approx(12 + 25)]
+    assert "h25.00v" in strong.get("d")
+    assert starts(against) == [pytest.approx(12 + 100)]
     assert float(against.get("fill-opacity")) < float(strong.get("fill-opacity"))
     assert "--for" in strong.get("fill")
     assert "--against" in against.get("fill")
+
+
+def test_a_bar_above_tells_marks_for_from_marks_against_without_colour():
+    marks = [Mark("II", 1.0, 2.0, 1.0), Mark("II", 4.0, 4.5, -0.5)]
+    svg = draw_sheet(a_record(["I", "II"]), marks)
+    against, supporting = elements(svg, "path", "mark-bar")
+    tops = [float(path.get("d").split()[1].split("h")[0]) for path in (supporting, against)]
+    assert tops[0] < tops[1]
+
+
+def test_a_mark_appears_wherever_its_stretch_is_printed():
+    (mark,) = elements(draw_sheet(a_record(), [Mark("II", 1.0, 1.5, 1.0)]), "path", "mark")
+    assert starts(mark) == [pytest.approx(12 + 25)] * 2  # in its column and in the rhythm strip
+    (mark,) = elements(draw_sheet(a_record(), [Mark("V1", 4.0, 6.0, 1.0)]), "path", "mark")
+    assert starts(mark) == [pytest.approx(12 + 125)]  # of V1, 5 to 7.5 s are printed
+    assert not elements(draw_sheet(a_record(), [Mark("V1", 1.0, 2.0, 1.0)]), "path", "mark")
+
+
+def test_other_leads_follow_the_printed_twelve_in_rows_of_their_own():
+    record = a_record()
+    signal = np.vstack([record.signal, record.signal[:1]])
+    with_x = replace(record, signal=signal, leads=(*TWELVE_LEADS, "X"))
+    names = [text.text for text in elements(draw_sheet(with_x), "text", "lead")]
+    assert names[:4] == ["I", "aVR", "V1", "V4"]
+    assert names[12:] == ["II", "X"]
 
 
 def test_names_are_escaped():
@@ -108,4 +138,15 @@ def test_short_and_empty_recordings_are_drawn():
 
 def test_there_is_a_grid_line_every_millimetre():
     (fine, *_) = re.findall(r'<path d="([^"]*)" stroke="var\(--grid,', draw_sheet(a_record()))
-    assert fine.count("V") == 265
+    xs = [int(x) for x in re.findall(r"M(\d+) 0V", fine)]
+    assert xs == list(range(265))
+
+
+def test_seconds_and_baselines_lie_on_bold_lines():
+    svg = draw_sheet(a_record())
+    (bold,) = re.findall(r'<path d="([^"]*)" stroke="var\(--grid-bold', svg)
+    columns = {float(x) for x in re.findall(r"M(\d+) 0V", bold)}
+    rows = {float(y) for y in re.findall(r"M0 (\d+)H", bold)}
+    assert {12.0 + 25 * second for second in range(11)} <= columns
+    for pulse in elements(svg, "path", "pulse"):
+        assert float(pulse.get("d").split()[1].split("h")[0]) in rows
