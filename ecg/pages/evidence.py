@@ -14,6 +14,7 @@ _MIN_SHARE = 0.02  # weaker parts are neither listed nor marked
 _MIN_MARK = 0.25  # weaker parts, relative to the strongest one marked, are not marked
 _STANDS_OUT = 2.0  # times the median beat's effect, from which a beat is marked
 _MOST = 0.5  # share from which a part is "most of the evidence"
+_PERCENT = "\N{NO-BREAK SPACE}%"
 _NEGLIGIBLE = 0.02  # change of the probability that decides nothing
 
 
@@ -95,10 +96,10 @@ def marks_for(explanation: Explanation, i: int) -> list[Mark]:
 def percent(share: float) -> str:
     """Return a share or probability in whole percent, never rounded to 0 % or 100 %."""
     if 0 < share < 0.005:
-        return "<1 %"
+        return f"<1{_PERCENT}"
     if 0.995 <= share < 1:
-        return ">99 %"
-    return f"{100 * share:.0f} %"
+        return f">99{_PERCENT}"
+    return f"{100 * share:.0f}{_PERCENT}"
 
 
 def _is_wave(explanation: Explanation) -> np.ndarray:

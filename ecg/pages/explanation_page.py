@@ -107,6 +107,7 @@ def _recording(prediction: Prediction, predictor: "Predictor") -> dict:
         "summary": _summary(prediction),
         "patient": _patient(prediction.record),
         "recorded": _recorded(prediction),
+        "rule": prediction.rule,
         "usable": prediction.usable,
         "is_normal": prediction.is_normal,
         "warnings": prediction.warnings,
