@@ -235,7 +235,7 @@ def shown_marks(shown) -> list[str]:
 
 def shown_evidence(shown) -> list[str]:
     return [
-        text.split(" rests")[0] for text in shown.locator(".evidence:visible h3").all_inner_texts()
+        text.split(" rests")[0] for text in shown.locator(".evidence:visible .part").all_inner_texts()
     ]
 
 
