@@ -161,8 +161,8 @@ def _headline(waves, beats, probability: float, without: np.ndarray) -> str:
             name = f"stretch from {name}"
         sentences.append(f"The {name} counts more than the others ({percent(strongest.share)}).")
     elif waves:
-        sentences.append("All beats count about equally.")
-    return " ".join(sentences)
+        sentences.append("No beat stands out.")
+    return " ".join(sentences) or "No part of the tracing supports it."
 
 
 def _plural(name: str) -> str:

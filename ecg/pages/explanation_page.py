@@ -97,6 +97,7 @@ def _recording(prediction: Prediction, predictor: "Predictor") -> dict:
     """Return the values that templates/explanation.html shows for one recording."""
     start_s, shown = _shown(prediction)
     explanation = _explain(prediction, predictor, shown)
+    unexplained = prediction.usable and explanation is None
     sheet = lay_out(shown)
     rate = prediction.measurements.heart_rate_bpm
     return {
@@ -111,7 +112,11 @@ def _recording(prediction: Prediction, predictor: "Predictor") -> dict:
         "usable": prediction.usable,
         "is_normal": prediction.is_normal,
         "warnings": prediction.warnings,
-        "notes": [*prediction.notes, *_notes_on_the_stretch(prediction, predictor, start_s)],
+        "notes": [
+            *prediction.notes,
+            *_notes_on_the_stretch(prediction, predictor, start_s),
+            *(["no finding is explained: this tracing cannot be judged"] if unexplained else []),
+        ],
         "model": prediction.model.name,
         "trained_on": prediction.model.trained_on,
         "measurements": _measurements(prediction),
@@ -162,7 +167,7 @@ def _explain(prediction: Prediction, predictor: "Predictor", shown: Record) -> E
     leads = LEAD_SETS[prediction.lead_set]
     try:
         return explain(predictor.probabilities_of, shown, leads, predictor.model.prevalence)
-    except ValueError:  # of a long recording, no part of the first hour may be usable
+    except ValueError:  # although others of the recording can: a note says so
         return None
 
 

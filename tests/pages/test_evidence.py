@@ -55,12 +55,18 @@ def test_the_probability_without_a_part_is_that_of_the_model():
 
 def test_the_headline_names_the_part_that_counts_most():
     most = headline(an_explanation(waves=(0.5, 4.0, 0, 0, 0, 0)))
-    assert most == "Most of the evidence: the P waves in II (89 %). All beats count about equally."
+    assert most == "Most of the evidence: the P waves in II (89 %). No beat stands out."
     spread = headline(an_explanation(waves=(0, 0, 2.0, 1.5, 1.5, -1.0)))
     assert spread.startswith(
         "The strongest evidence: the QRS complexes in I (33 %), "
         "then the QRS complexes in II (25 %)."
     )
+
+
+def test_a_finding_without_support_is_said_to_have_none():
+    parts = BEATS[:2]
+    text = headline(an_explanation(beats=(-1.0, -1.0), waves=(), parts=parts))
+    assert text == "No part of the tracing supports it."
 
 
 def test_a_beat_that_stands_out_is_named_and_marked_in_all_leads():

@@ -204,9 +204,10 @@ def test_a_long_recording_whose_model_cannot_judge_the_stretch_has_no_marks(tmp_
             yield ValueError("none of the leads holds a signal")
 
     its_predictor.probabilities_of = fails
-    text = write(tmp_path, (prediction, its_predictor)).read_text()
-    assert "right bundle branch block" in text
-    assert 'type="radio"' not in text
+    page = write(tmp_path, (prediction, its_predictor))
+    assert "right bundle branch block" in words(page)
+    assert "no finding is explained: this tracing cannot be judged" in words(page)
+    assert 'type="radio"' not in page.read_text()
 
 
 def test_other_errors_of_the_model_are_not_hidden(tmp_path):
@@ -234,9 +235,8 @@ def shown_marks(shown) -> list[str]:
 
 
 def shown_evidence(shown) -> list[str]:
-    return [
-        text.split(" rests")[0] for text in shown.locator(".evidence:visible .part").all_inner_texts()
-    ]
+    headings = shown.locator(".evidence:visible .part").all_inner_texts()
+    return [heading.split(" rests")[0] for heading in headings]
 
 
 @pytest.mark.nightly
