@@ -13,7 +13,7 @@ from ecg.records.diagnoses import DIAGNOSES
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
 from ecg.records.record import Record
 from ecg.signals.global_measurements import GlobalMeasurements
-from tests.browser import contrast, opened
+from tests.browser import contrast, opened, serious_violations
 from tests.synthetic import beats
 
 FS = 500.0
@@ -372,3 +372,12 @@ def test_the_page_is_readable_at_any_width_and_in_both_schemes(page_of_several, 
             assert contrast(shown, selector) >= 4.5, selector
         for text in shown.locator("#r1 svg.ecg text.lead").all():
             assert text.bounding_box()["height"] > 8  # pixels, on a phone too
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(page_of_several, scheme):
+    with opened(page_of_several, scheme=scheme) as shown:
+        shown.locator(".findings input").nth(1).check()
+        shown.get_by_role("button", name="Callipers").first.click()
+        assert serious_violations(shown) == []
