@@ -89,13 +89,18 @@ def pack(
 
 
 def pack_weights(source: Path, target: Path, dtype=None) -> None:
-    """Write a smaller copy of a weights file. dtype: of its float32 arrays; None to keep them."""
-    with h5py.File(source) as before, h5py.File(target, "w", libver="latest") as after:
-        after.attrs.update(before.attrs)
+    """Write a smaller copy of a weights file; equal weights give equal files.
+
+    dtype: of its float32 arrays; None to keep them.
+    """
+    with h5py.File(source) as before, _new_file(target) as after:
+        untimed = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+        untimed.set_obj_track_times(False)
 
         def copy(name: str, item) -> None:
             if isinstance(item, h5py.Group):
-                after.require_group(name).attrs.update(item.attrs)
+                h5py.h5g.create(after.id, name.encode(), gcpl=untimed)
+                after[name].attrs.update(item.attrs)
                 return
             values = item[()]
             if dtype is not None and values.dtype == np.float32:
@@ -106,7 +111,17 @@ def pack_weights(source: Path, target: Path, dtype=None) -> None:
                 options["chunks"] = values.shape
             after.create_dataset(name, data=values, **options).attrs.update(item.attrs)
 
-        before.visititems(copy)
+        after.attrs.update(before.attrs)
+        before.visititems(copy)  # groups before what they contain
+
+
+def _new_file(path: Path) -> h5py.File:
+    """Return a new file of HDF5's newest layout, without the time of its making."""
+    untimed = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    untimed.set_obj_track_times(False)
+    newest = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    newest.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+    return h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, untimed, newest))
 
 
 def runs_by_lead_set(out: Path) -> dict[int, list[FoldOutputs]]:

@@ -1,11 +1,12 @@
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
 
 from benchmarks import pack_models
-from benchmarks.pack_models import Release, pack, runs_by_lead_set
+from benchmarks.pack_models import Release, pack, pack_weights, runs_by_lead_set
 from ecg.models.descriptions import ModelFolderError
 from ecg.models.model_files import load_trained_model
 from ecg.models.operating_points import fit_points
@@ -46,6 +47,14 @@ def test_packed_models_are_smaller_and_equal(packed, untrained, tmp_path):
     }
     del before["weights"], after["weights"]
     assert before == after
+
+
+def test_equal_weights_give_equal_files(untrained, tmp_path):
+    source = untrained / "2_leads.weights.h5"
+    pack_weights(source, tmp_path / "first.h5")
+    time.sleep(1.1)  # HDF5 counts in seconds
+    pack_weights(source, tmp_path / "second.h5")
+    assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
 
 
 def test_half_precision_is_named_and_rounds_weights(packed, untrained, tmp_path):
