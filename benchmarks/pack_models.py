@@ -136,7 +136,7 @@ def runs_by_lead_set(out: Path) -> dict[int, list[FoldOutputs]]:
                 f"{out}: expected one method, variant and seed of {lead_set} leads, found also "
                 f"{method} {variant}, seed {seed}"
             )
-        by_lead_set[lead_set] = folds
+        by_lead_set[lead_set] = list(folds.values())
     return by_lead_set
 
 
