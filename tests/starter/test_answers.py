@@ -1,9 +1,14 @@
 """The models in starter/: complete, described by their card, and answering as they did."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from benchmarks.model_card import CARD
 from benchmarks.pack_models import LARGEST_BYTES
+from benchmarks.select_records import NAMES_FILE
 from benchmarks.starter_answers import (
     STORED,
     TOLERANCE,
@@ -17,7 +22,8 @@ from benchmarks.starter_answers import (
 )
 from ecg.models.descriptions import STARTER, find_models, model_paths, read_description
 from ecg.records.leads import LEAD_SETS
-from tests.conftest import ROOT
+from ecg.simulation.recordings import simulate_folder
+from tests.conftest import ROOT, run_script
 
 FOLDER = ROOT / STARTER
 # Answers are stored with the first models: from then on, a copy without models fails.
@@ -74,6 +80,32 @@ def test_the_models_answer_as_they_did(records):
         "Code that prepares or measures signals, builds networks or pools answers has changed "
         "under them. If that is intended, say so in CHANGELOG.md, train new models with "
         f"scripts/starter.sh and store their answers with {STORE}."
+    )
+
+
+@shipped
+@pytest.mark.contract
+def test_the_commands_answer_with_the_shipped_models(tmp_path):
+    for lead_set in LEAD_SETS:
+        simulate_folder(tmp_path / "test", 1, 1, ("simulated-hospital",), lead_set)
+    process = run_script(
+        "test_model.py", STARTER, tmp_path / "test", tmp_path / "out", "--strict", ECG_WORKERS="1"
+    )
+    assert process.returncode == 0, process.stderr
+    assert len(list((tmp_path / "out").glob("*.csv"))) == len(LEAD_SETS)
+    (record,) = (tmp_path / "test").glob("*_12_*.hea")
+    process = subprocess.run(
+        [sys.executable, "-m", "ecg.predict", STARTER, record, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    (answer,) = json.loads(process.stdout)
+    assert answer["lead_set"] == 12
+    assert answer["model"]["trained_on"].startswith(
+        f"{len(NAMES_FILE.read_text().split())} records"
     )
 
 
