@@ -17,13 +17,13 @@ Raises an error before it writes where the models of STARTER would take more tha
 import argparse
 import json
 import tempfile
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+import ecg
 from benchmarks.decision_rules import read_runs
 from ecg.evaluation.folds import FoldOutputs
 from ecg.models.decisions import calibrate
@@ -33,7 +33,6 @@ from ecg.records.leads import LEAD_SETS
 from ecg.runtime.command_line import running
 from ecg.runtime.files import digest_files, make_folder, written_whole
 
-ROOT = Path(__file__).parents[1]
 LARGEST_BYTES = 10_000_000  # of all models of the folder together
 _COMPRESSED_BYTES = 4096  # arrays from this size on; for smaller ones it costs more than it saves
 
@@ -145,11 +144,6 @@ def was_cut(log: dict | None) -> bool:
     return bool(log) and (log.get("cut_by_time_limit", False) or was_cut(log.get("start")))
 
 
-def project_version() -> str:
-    """Return the version in pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-
-
 def _with_points(decision: dict, folds: list[FoldOutputs]) -> dict:
     """Return the decision with operating points fitted on the answers of all folds.
 
@@ -197,7 +191,7 @@ def main(arguments=None) -> None:
     parser.add_argument("--command", default="unknown", help="that trained the models")
     options = parser.parse_args(arguments)
     with running("benchmarks.pack_models"):
-        release = Release(project_version(), options.commit, options.command)
+        release = Release(ecg.__version__, options.commit, options.command)
         lead_sets = pack(options.model, options.starter, release, options.folds, options.half)
         n_bytes = sum(path.stat().st_size for path in options.starter.iterdir())
         print(f"{options.starter}: {', '.join(map(str, lead_sets))} leads, {n_bytes / 1e6:.1f} MB")

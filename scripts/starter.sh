@@ -14,7 +14,7 @@ LEADS     lead sets, such as "12 2"; the others in starter/ stay; default: "12 6
 PARTS     what to do, in this order; default: "models folds sources pack card answers"
             models   train the models
             folds    cross-validate by 5 folds
-            sources  cross-validate by source, after the same training on simulated records
+            sources  cross-validate by source
             pack     copy the models to starter/, with operating points from the folds
             card     write starter/MODEL_CARD.md from the folds and sources
             answers  store what the models answer to simulated records
@@ -59,13 +59,13 @@ work=$(cd "${WORK:-$root/out/starter}" && pwd)
 cd "$root"
 python=.venv/bin/python
 [ -x $python ] || bash scripts/venv.sh
-export ECG_CACHE=${ECG_CACHE:-$work/cache}
+export ECG_CACHE=${ECG_CACHE:-$work/cache} # all parts share a lead set's stage on simulated records
 unset ECG_LEADS ECG_START
 
 say() { printf '\n[%5d s] %s\n' "$SECONDS" "$*"; }
 wanted() { [[ " $parts " == *" $1 "* ]]; }
 
-# The commit, "-dirty" where other files than this script's outputs differ from it.
+# The commit; "-dirty" where other files than this script's outputs differ from it.
 describe_commit() {
     local commit
     commit=$(git rev-parse --short=7 HEAD 2>/dev/null) || { echo unknown && return; }
@@ -92,11 +92,6 @@ for leads in $lead_sets; do
         say "$leads leads: cross-validated by folds"
     fi
     if wanted sources; then
-        mkdir -p "$work/sources/folds"
-        # Named by what they depend on, so that only those that fit are used.
-        for start in "$work"/folds/folds/*".${leads}_leads."*.start.*.npz; do
-            if [ -e "$start" ]; then cp -n "$start" "$work/sources/folds/"; fi
-        done
         $python -m ecg.cross_validation "$records" "$work/sources" --by-source --leads "$leads"
         say "$leads leads: cross-validated by source"
     fi

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import team_code
+from ecg.export import main as export
 from ecg.models import descriptions
 from ecg.models.settings import read_settings
 from ecg.predict import main as predict
@@ -74,6 +75,7 @@ def test_the_start_of_a_training(starter):
     [
         (predict, ("A1.hea",)),
         (report, ("labels", "outputs", "page.html")),
+        (export, ("model.onnx",)),
     ],
 )
 def test_without_shipped_models_the_error_says_so(command, arguments, nowhere):
