@@ -86,7 +86,7 @@ def _read_header(files: RecordFiles) -> tuple[str, int | None, tuple[str, ...]]:
 def main(arguments=None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model_directory", help="folder that train_model.py wrote")
+    parser.add_argument("model_directory", help='folder that train_model.py wrote, or "starter"')
     parser.add_argument("data_directory", help="folder of NAME.hea + NAME.mat, nested or flat")
     parser.add_argument("output_directory", help="folder for the NAME.csv files, made if missing")
     parser.add_argument(

@@ -39,7 +39,7 @@ COLUMNS = (
 def rows_of(name: str, folds: list) -> list[dict]:
     """Return the rows of one run; folds: its out-of-fold predictions, at least two."""
     labels = np.concatenate([fold.labels for fold in folds])
-    clinical = np.concatenate([_clinical(folds, i) for i in range(len(folds))])
+    clinical = clinical_findings(folds)
     challenge = np.concatenate([fold.outputs for fold in folds])
     rows = [
         {"run": name, "finding": "all", "n_positive": int(labels.sum())}
@@ -87,6 +87,14 @@ def main(arguments=None) -> None:
             print(" ".join(f"{row.get(column, ''):>12}" for column in COLUMNS[1:]), row["run"])
         if options.out:
             write_rows(options.out, rows, COLUMNS)
+
+
+def clinical_findings(folds: list) -> np.ndarray:
+    """Return the findings (n_records, 26), bool, of all folds by the clinical rule, fold by fold.
+
+    The points that are applied to a fold are fitted to the other folds; at least two folds.
+    """
+    return np.concatenate([_clinical(folds, i) for i in range(len(folds))])
 
 
 def _clinical(folds, i: int) -> np.ndarray:

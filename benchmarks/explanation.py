@@ -162,7 +162,7 @@ def measure(predictor: Predictor, cause: str, n_records: int) -> str:
 def main(arguments=None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="folder that train_model.py wrote")
+    parser.add_argument("model", help='folder that train_model.py wrote, or "starter"')
     parser.add_argument("--records", type=int, default=50, help="of each cause; default: 50")
     options = parser.parse_args(arguments)
     with running("benchmarks.explanation"):

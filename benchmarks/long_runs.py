@@ -20,6 +20,7 @@ from pathlib import Path
 import joblib
 
 from benchmarks.processes import Samples, watched
+from ecg.models.descriptions import find_model_folder
 from ecg.records.leads import LEAD_SETS
 from ecg.simulation.recordings import simulate_folder
 
@@ -99,17 +100,18 @@ def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, help="folder that train_model.py wrote")
+    parser.add_argument("model", help='folder that train_model.py wrote, or "starter"')
     parser.add_argument("--records", type=int, nargs="+", default=[1000, 5000, 20_000])
     parser.add_argument("--leads", type=int, choices=LEAD_SETS, default=2, help="default: 2")
     options = parser.parse_args(arguments)
+    model = find_model_folder(options.model).resolve()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         parts = _make_parts(folder, options.records, options.leads)
         for driver in DRIVERS:
             for size, part in parts.items():
                 outputs = folder / f"{driver}-{size}"
-                samples = watch(driver, options.model.resolve(), part, outputs, options.leads)
+                samples = watch(driver, model, part, outputs, options.leads)
                 n_written = len(list(outputs.glob("*.csv")))
                 if n_written != size:
                     raise RuntimeError(f"{driver}: expected {size} outputs, found {n_written}")

@@ -18,7 +18,7 @@ from ecg.runtime.files import check_place
 def main(arguments=None, prog="python -m ecg.export") -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=NOTICE)
-    parser.add_argument("model", help="folder that train_model.py wrote")
+    parser.add_argument("model", help='folder that train_model.py wrote, or "starter"')
     parser.add_argument("file", type=Path, metavar="OUT.onnx")
     parser.add_argument(
         "--leads",

@@ -14,7 +14,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ecg.models.descriptions import ModelFolderError, find_models
+from ecg.models.descriptions import ModelFolderError, find_model_folder, find_models
 from ecg.models.operating_points import RULES
 from ecg.pages import NOTICE
 from ecg.records.formats import find_ecg_files, read_blocks
@@ -48,7 +48,8 @@ def predict_files(
     from ecg.models.predictor import load_predictor
     from ecg.pages.predictions import Failure
 
-    trained = find_models(model_directory)
+    folder = find_model_folder(model_directory)
+    trained = find_models(folder)
     predictors, predicted = {}, []
     for file in files:
         try:
@@ -56,7 +57,7 @@ def predict_files(
             first = next(blocks)
             lead_set = lead_set_for(first.leads, trained)
             if lead_set not in predictors:
-                predictors[lead_set] = load_predictor(model_directory, lead_set)
+                predictors[lead_set] = load_predictor(folder, lead_set)
             predictor = predictors[lead_set]
             recording = itertools.chain([first], blocks)
             prediction = predict_recording(str(file), recording, predictor, rule)
@@ -71,7 +72,7 @@ def predict_files(
 def main(arguments=None, prog="python -m ecg.predict") -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=NOTICE)
-    parser.add_argument("model", help="folder that train_model.py wrote")
+    parser.add_argument("model", help='folder that train_model.py wrote, or "starter"')
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, or a folder of them")
     parser.add_argument(
         "--fs", type=_rate, metavar="HZ", help="sampling rate of tables without a time column"
@@ -101,11 +102,19 @@ def main(arguments=None, prog="python -m ecg.predict") -> None:
         "--fhir", action="store_true", help="print a FHIR R4 Bundle instead of a table"
     )
     parser.add_argument(
+        "--one-site",
+        action="store_true",
+        help="all recordings are of one hospital: estimate its share of sinus rhythm from the "
+        "answers",
+    )
+    parser.add_argument(
         "--explain",
         metavar="PAGE.html",
         help="write a page of each tracing, its measurements and findings, and what they rest on",
     )
     options = parser.parse_args(arguments)
+    if options.one_site and options.explain:
+        parser.error("--explain: expected no --one-site, whose probabilities are not explained")
     with running("ecg.predict"):
         if options.unit is not None:
             units_per_mv(options.unit)
@@ -131,6 +140,8 @@ def _predict_and_print(options: argparse.Namespace) -> list:
     from ecg.pages.fhir import to_bundle
     from ecg.pages.predictions import COLUMNS, Failure, to_dict, to_rows, to_text
 
+    if options.one_site:
+        predicted = _decide_one_site(predicted)
     failures = [result for result, _ in predicted if isinstance(result, Failure)]
     predictions = [pair for pair in predicted if not isinstance(pair[0], Failure)]
     if options.json:
@@ -151,6 +162,22 @@ def _predict_and_print(options: argparse.Namespace) -> list:
 
         write_explanations(options.explain, predicted)
     return failures
+
+
+def _decide_one_site(predicted: list[tuple]) -> list[tuple]:
+    """Return the pairs of `predict_files`, decided for one hospital; print each lead set's share of
+    sinus rhythm on stderr."""
+    from ecg.models.prediction import decide_one_site
+
+    decided = list(predicted)
+    predictors = {predictor for _, predictor in predicted if predictor is not None}
+    for predictor in sorted(predictors, key=lambda each: -each.model.lead_set):
+        places = [i for i, (_, other) in enumerate(predicted) if other is predictor]
+        estimate, predictions = decide_one_site([predicted[i][0] for i in places], predictor.model)
+        print(f"ecg.predict: {predictor.model.lead_set} leads: {estimate}", file=sys.stderr)
+        for i, prediction in zip(places, predictions, strict=True):
+            decided[i] = prediction, predictor
+    return decided
 
 
 def _expand(files: list[str]) -> list:

@@ -8,13 +8,14 @@ and the model card. The page is self-contained and needs no network.
 import argparse
 from pathlib import Path
 
+from ecg.models.descriptions import find_model_folder
 from ecg.runtime.command_line import running, whole_number
 
 
 def main(arguments=None, prog="python -m ecg.report") -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("model", type=Path, help="folder that train_model.py wrote")
+    parser.add_argument("model", help='folder that train_model.py wrote, or "starter"')
     parser.add_argument("labels", type=Path, help="folder of records with their diagnoses")
     parser.add_argument("outputs", type=Path, help="folder that test_model.py wrote")
     parser.add_argument("page", type=Path, metavar="REPORT.html")
@@ -33,7 +34,7 @@ def main(arguments=None, prog="python -m ecg.report") -> None:
         from ecg.pages.report import write_report  # loads matplotlib
 
         write_report(
-            options.model,
+            find_model_folder(options.model),
             options.labels,
             options.outputs,
             options.page,

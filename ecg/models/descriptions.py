@@ -31,8 +31,8 @@ def find_model_folder(name_or_path: str | Path) -> Path:
         if folder.is_dir():
             return folder
     raise ModelFolderError(
-        f"{STARTER}: no starter models are installed: expected the folder {folders[-1]}, found "
-        f"none (a folder of your own: ./{STARTER})"
+        f"{STARTER}: no starter models are installed: expected the folder {folders[0]} or "
+        f"{folders[1]}, found none (a folder of your own: ./{STARTER})"
     )
 
 

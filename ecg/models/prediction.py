@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from ecg.models.descriptions import describe_training
 from ecg.models.model_files import TrainedModel
 from ecg.models.operating_points import RULES, Findings, call_findings, default_points
 from ecg.models.predictor import Predictor
+from ecg.models.prior_shift import ShareEstimate, adapt, estimate_share
 from ecg.records.diagnoses import N_CLASSES, SINUS_RHYTHM
 from ecg.records.headers import RecordError
 from ecg.records.leads import LEAD_SETS, TWELVE_LEADS
@@ -50,12 +51,14 @@ class Timeline:
 
     start_s: (n_windows,), s. usable: (n_windows,), bool. heart_rate_bpm: (n_windows,), NaN where it
     is not measured. present: (n_windows, 26), bool, nothing where a window is not usable.
+    probabilities: (n_windows, 26), NaN where a window is not usable.
     """
 
     start_s: np.ndarray
     usable: np.ndarray
     heart_rate_bpm: np.ndarray
     present: np.ndarray
+    probabilities: np.ndarray
 
     @property
     def episodes(self) -> list[tuple[int, int, float]]:
@@ -177,6 +180,44 @@ def predict_recording(
     )
 
 
+def decide_one_site(
+    predictions: Sequence[Prediction], model: TrainedModel
+) -> tuple[ShareEstimate, list[Prediction]]:
+    """Decide the findings of recordings that all come from one hospital again.
+
+    Returns the share of sinus rhythm estimated from the usable recordings, see
+    `ecg.models.prior_shift`, and the predictions, in order: where the estimate is applied, with the
+    probability of sinus rhythm, and all findings, that follow from it; a note tells the estimate.
+    predictions: all by `model`.
+    """
+    chances = [found.probabilities[SINUS_RHYTHM] for found in predictions if found.usable]
+    estimate = estimate_share(chances, model.prevalence[SINUS_RHYTHM])
+    return estimate, [
+        _with_share(found, model, estimate) if found.usable else found for found in predictions
+    ]
+
+
+def _with_share(prediction: Prediction, model: TrainedModel, estimate: ShareEstimate) -> Prediction:
+    prediction = replace(prediction, notes=(*prediction.notes, str(estimate)))
+    if not estimate.applied:
+        return prediction
+    probabilities = adapt(prediction.probabilities, estimate)
+    findings = findings_by(probabilities[None], model, prediction.rule)
+    timeline = prediction.timeline
+    if timeline is not None:
+        of_windows, present = adapt(timeline.probabilities, estimate), timeline.present.copy()
+        usable = timeline.usable
+        present[usable] = findings_by(of_windows[usable], model, prediction.rule).present
+        timeline = replace(timeline, present=present, probabilities=of_windows)
+    return replace(
+        prediction,
+        probabilities=probabilities,
+        present=findings.present[0],
+        uncertain=findings.uncertain[0],
+        timeline=timeline,
+    )
+
+
 def summarise_model(model: TrainedModel) -> ModelSummary:
     """Return a model's name, and a phrase on the records that it was trained on."""
     method = model.method
@@ -225,9 +266,11 @@ def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
     # A window may still be unusable for the network, which has fewer leads.
     usable[usable] = [not isinstance(answer, Exception) for answer in answers]
     present = np.zeros((len(windows), N_CLASSES), bool)
+    of_windows = np.full((len(windows), N_CLASSES), np.nan)
     probabilities = np.array([answer for answer in answers if not isinstance(answer, Exception)])
     mean, measurements = None, NOT_MEASURED
     if len(probabilities):
+        of_windows[usable] = probabilities
         present[usable] = findings_by(probabilities, predictor.model, rule).present
         mean = probabilities.mean(axis=0)
         measurements = _medians([window.measurements for window in windows if window.usable])
@@ -237,6 +280,7 @@ def _predict_windows(blocks: Iterable[Record], predictor: Predictor, rule: str):
         usable,
         np.array([math.nan if rate is None else rate for rate in rates]),
         present,
+        of_windows,
     )
     return timeline, duration_s, mean, measurements
 

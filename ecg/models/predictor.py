@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from ecg.models.decisions import calibrate, decide, pool_windows
+from ecg.models.descriptions import find_model_folder
 from ecg.models.devices import find_devices
 from ecg.models.forward import logits_of
 from ecg.models.inputs import InputOptions, read_inputs, record_inputs
@@ -205,9 +206,13 @@ def print_warnings(name: str, warnings: Sequence[str]) -> None:
 
 
 def load_predictor(model_directory: str | Path, lead_set: int) -> Predictor:
-    """Return the predictor of a folder's model for the lead set. Raises ModelFolderError."""
+    """Return the predictor of a folder's model for the lead set. Raises ModelFolderError.
+
+    model_directory: a path, or "starter", see `find_model_folder`.
+    """
+    folder = find_model_folder(model_directory)
     devices = find_devices()  # first, or the network would take all of the GPU's memory
-    model = load_trained_model(model_directory, lead_set)
+    model = load_trained_model(folder, lead_set)
     return Predictor(model, _BATCH_ON_GPU if devices.gpus else _BATCH)
 
 

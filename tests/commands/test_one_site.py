@@ -1,12 +1,15 @@
-"""`test_model.py --one-site`, in this process, with models that were never trained."""
+"""`--one-site` of `test_model.py` and `ecg.predict`, with models that were never trained."""
 
 import importlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ecg.models.predictor import load_predictor
 from ecg.models.prior_shift import adapt, estimate_share
+from ecg.predict import main as predict
 from ecg.records.diagnoses import SINUS_RHYTHM
 from ecg.records.discovery import find_records
 from ecg.records.outputs import read_output, read_outputs
@@ -94,3 +97,57 @@ def test_an_unreadable_folder_is_answered(untrained, tmp_path, monkeypatch, caps
         positive = [code for code, label in zip(codes, labels, strict=True) if label]
         assert positive == ["426783006"]
     assert len(list(outputs.iterdir())) == 2
+
+
+def test_predict_takes_a_folder_for_one_hospital(untrained, tmp_path, capsys):
+    folder = write_folder(tmp_path / "hospital", 10)
+    write_folder(folder, 1, lead_set=2)
+    arguments = [str(untrained), str(folder), "--json", "--rule", "challenge"]
+    predict(arguments)
+    alone = capsys.readouterr()
+    assert alone.err == ""
+    predict([*arguments, "--one-site"])
+    together = capsys.readouterr()
+    # From I and II all limb leads follow.
+    twelve, six = together.err.splitlines()
+    assert twelve.startswith("ecg.predict: 12 leads: share of sinus rhythm 10.0% in training, ")
+    assert twelve.endswith(", records 10); applied")
+    assert six.startswith("ecg.predict: 6 leads: ")
+    assert " not applied: " in six
+    for before, after in zip(json.loads(alone.out), json.loads(together.out), strict=True):
+        line = f"ecg.predict: {after['lead_set']} leads: {after['notes'][-1]}"
+        assert line in (twelve, six)
+        assert after["notes"][:-1] == before["notes"]
+        changed = before["diagnoses"] != after["diagnoses"]
+        assert changed == (after["lead_set"] == 12)
+
+
+def test_predict_and_test_model_agree_on_one_hospital(untrained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ECG_WORKERS", "1")
+    folder, outputs = write_folder(tmp_path / "hospital", 10), tmp_path / "outputs"
+    importlib.import_module("test_model").main(
+        [str(untrained), str(folder), str(outputs), "--one-site"]
+    )
+    (line, _) = capsys.readouterr().out.splitlines()
+    predict([str(untrained), str(folder), "--json", "--rule", "challenge", "--one-site"])
+    printed = capsys.readouterr()
+    assert printed.err == f"ecg.predict: {line}\n"
+    for found in json.loads(printed.out):
+        _, codes, labels, chances = read_output(outputs / f"{Path(found['file']).stem}.csv")
+        expected = {
+            code: (bool(label), chance)
+            for code, label, chance in zip(codes, labels, chances, strict=True)
+        }
+        for diagnosis in found["diagnoses"]:
+            label, chance = expected[diagnosis["codes"][0]]
+            assert diagnosis["present"] == label
+            assert diagnosis["probability"] == pytest.approx(chance, abs=1e-5)
+
+
+def test_predict_does_not_explain_one_hospitals_probabilities(untrained, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        predict(
+            [str(untrained), str(tmp_path), "--one-site", "--explain", str(tmp_path / "p.html")]
+        )
+    assert end.value.code == 2
+    assert "--explain: expected no --one-site" in capsys.readouterr().err

@@ -2,20 +2,31 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.synthetic import beats, write_record
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BACKEND = "setuptools"
-BUILT_FROM = ("ecg", "pyproject.toml", "setup.py", "README.md", "LICENSE", "weights.csv")
+BUILT_FROM = (
+    "ecg",
+    "pyproject.toml",
+    "setup.py",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "weights.csv",
+)
 
 
 def run(*command, **options) -> str:
@@ -37,7 +48,9 @@ def requirements(name) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def source(tmp_path_factory, untrained):
+    """A copy of what the package is built from, with models that were never trained: setuptools
+    writes into the folder, and the shipped models take long to load."""
     if importlib.util.find_spec("pip") is None:
         pytest.skip("pip is not installed")
     try:
@@ -46,14 +59,20 @@ def wheel(tmp_path_factory):
         found = "none"
     if f"{BACKEND}=={found}" not in PROJECT["build-system"]["requires"]:
         pytest.skip(f"expected {PROJECT['build-system']['requires']}, found {BACKEND} {found}")
-    # A copy, since setuptools writes into the source folder.
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    source = tmp_path_factory.mktemp("source")
     for name in BUILT_FROM:
         if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, source / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, source)
+    shutil.copytree(untrained, source / "starter")
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp("wheel")
     pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", out, source)
     (built,) = out.iterdir()
     return built
@@ -74,14 +93,52 @@ def elsewhere(installed, tmp_path):
 
 
 @pytest.mark.contract
-def test_the_wheel_contains_exactly_the_package_and_the_weights(wheel):
+def test_the_wheel_contains_exactly_the_package_the_weights_and_the_models(wheel, untrained):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = (path for path in (ROOT / "ecg").rglob("*") if path.is_file())
     expected = {
         path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
     }
-    assert names == expected | {"ecg/weights.csv"}
+    models = {f"ecg/starter/{path.name}" for path in untrained.iterdir()}
+    assert len(models) == 10
+    assert names == expected | {"ecg/weights.csv"} | models
     assert "ecg/pages/templates/report.html" in names
+
+
+@pytest.mark.contract
+def test_the_source_distribution_contains_what_the_wheel_is_built_from(source, tmp_path):
+    code = f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})"
+    run(sys.executable, "-c", code, cwd=source)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert {"weights.csv", "setup.py", "ecg/predict.py"} <= names
+    assert {f"starter/{path.name}" for path in (source / "starter").iterdir()} <= names
+
+
+@pytest.mark.contract
+def test_the_installed_package_answers_with_its_own_models(installed, elsewhere, tmp_path):
+    record = write_record(tmp_path, "A1", beats(5000, 500), 500)
+    printed = run(installed / "bin" / "ecg", "predict", "starter", record, "--json", **elsewhere)
+    (answer,) = json.loads(printed)
+    assert answer["usable"]
+    assert answer["lead_set"] == 12
+
+
+@pytest.mark.contract
+def test_an_installed_package_without_models_says_so(installed, elsewhere, tmp_path):
+    (installed / "ecg" / "starter").rename(installed / "ecg" / "moved")
+    process = subprocess.run(
+        [installed / "bin" / "ecg", "predict", "starter", "A1.hea"],
+        capture_output=True,
+        text=True,
+        check=False,
+        **elsewhere,
+    )
+    (installed / "ecg" / "moved").rename(installed / "ecg" / "starter")
+    assert process.returncode == 1
+    assert "no starter models are installed" in process.stderr
+    assert str(installed / "ecg" / "starter") in process.stderr
 
 
 @pytest.mark.contract

@@ -3,7 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecg.models.prediction import ModelSummary, Prediction, Timeline, summarise_model
+from ecg.models.prediction import (
+    ModelSummary,
+    Prediction,
+    Timeline,
+    decide_one_site,
+    summarise_model,
+)
+from ecg.models.prior_shift import adapt
 from ecg.records.diagnoses import DIAGNOSES, SINUS_RHYTHM
 from ecg.records.record import Record
 from ecg.signals.global_measurements import NOT_MEASURED, GlobalMeasurements
@@ -65,7 +72,9 @@ def test_classes_come_by_presence_then_probability():
 def test_episodes_are_findings_of_two_windows_or_more():
     present = np.zeros((5, 26), bool)
     present[[1, 3, 4], AF] = present[[0, 2], 4] = present[2, 9] = True
-    timeline = Timeline(10.0 * np.arange(5), np.ones(5, bool), np.full(5, 70.0), present)
+    timeline = Timeline(
+        10.0 * np.arange(5), np.ones(5, bool), np.full(5, 70.0), present, np.zeros((5, 26))
+    )
     assert timeline.episodes == [(AF, 3, 10.0), (4, 2, 0.0)]
 
 
@@ -90,3 +99,69 @@ def test_a_model_says_what_it_was_trained_on(log, expected):
     assert summary.trained_on == expected
     assert summary.name.startswith("multiscale_se (AIRCAS_MEL1")
     assert summary.name.endswith(", 2 leads")
+
+
+def one_hospital(n_records, share, model):
+    """Predictions whose probabilities of sinus rhythm are sure; it is in this share of them."""
+    sure = replace(prediction(), probabilities=np.full(26, 0.02))
+    found = []
+    for i in range(n_records):
+        chances = sure.probabilities.copy()
+        chances[SINUS_RHYTHM] = 0.95 if i < share * n_records else 0.05
+        found.append(replace(sure, file=str(i), probabilities=chances))
+    return found, replace(model, prevalence=np.full(26, 0.2))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return untrained_model("multiscale_se", 2)
+
+
+def test_recordings_of_one_hospital_are_decided_by_its_share_of_sinus_rhythm(model):
+    found, known = one_hospital(60, 0.9, model)
+    doubtful = replace(found[0], probabilities=np.where(np.arange(26) == SINUS_RHYTHM, 0.25, 0.02))
+    before = [*found, doubtful]
+    estimate, after = decide_one_site(before, known)
+    assert estimate.applied
+    assert estimate.share > 0.7
+    for old, new in zip(before, after, strict=True):
+        assert new.file == old.file
+        assert new.notes == (*old.notes, str(estimate))
+        np.testing.assert_allclose(new.probabilities, adapt(old.probabilities, estimate))
+    # Below the default operating point of 1/3 at first, and above it at this hospital.
+    assert after[-1].probabilities[SINUS_RHYTHM] > 0.5
+    assert np.flatnonzero(after[-1].present).tolist() == [SINUS_RHYTHM]
+
+
+def test_a_hospital_like_those_in_training_is_decided_as_before(model):
+    found, known = one_hospital(60, 0.2, model)
+    estimate, after = decide_one_site(found, known)
+    assert not estimate.applied
+    for old, new in zip(found, after, strict=True):
+        assert new.probabilities is old.probabilities
+        assert new.present is old.present
+        assert new.notes[-1].endswith(
+            "not applied: the folder's answers do not differ enough from training"
+        )
+
+
+def test_unusable_recordings_do_not_count(model):
+    found, known = one_hospital(60, 0.9, model)
+    unusable = replace(found[0], usable=False, probabilities=np.zeros(26))
+    estimate, after = decide_one_site([unusable, *found], known)
+    assert estimate.n_records == 60
+    assert after[0] is unusable
+
+
+def test_the_windows_of_a_long_recording_are_decided_too(model):
+    found, known = one_hospital(60, 0.9, model)
+    of_windows = np.full((3, 26), 0.02)
+    of_windows[:, SINUS_RHYTHM] = 0.25, 0.01, np.nan
+    usable = np.array([True, True, False])
+    of_windows[~usable] = np.nan
+    timeline = Timeline(
+        10.0 * np.arange(3), usable, np.full(3, 70.0), np.zeros((3, 26), bool), of_windows
+    )
+    _, after = decide_one_site([*found, replace(found[0], timeline=timeline)], known)
+    assert np.argwhere(after[-1].timeline.present).tolist() == [[0, SINUS_RHYTHM]]
+    assert not timeline.present.any()
