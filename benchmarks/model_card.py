@@ -22,10 +22,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.clinical_rule import clinical_findings
 from benchmarks.pack_models import runs_by_lead_set
-from ecg.evaluation.folds import FoldOutputs
-from ecg.evaluation.labelled_outputs import (
+from ecg.evaluation.confidence_intervals import (
     N_RESAMPLES,
     Interval,
+    auroc_interval,
+    draw_resamples,
+    percentile_interval,
+    resampled_summaries,
+)
+from ecg.evaluation.diagnostic_accuracy import diagnostic_accuracy
+from ecg.evaluation.folds import FoldOutputs
+from ecg.evaluation.labelled_outputs import (
     LabelledOutputs,
     calibration,
     calibration_error,
@@ -39,7 +46,7 @@ from ecg.records.diagnoses import DIAGNOSES, read_weights
 from ecg.records.discovery import RecordFiles, find_records, sources_of
 from ecg.records.headers import RecordError
 from ecg.records.leads import TWELVE_LEADS
-from ecg.records.metrics import areas_under_curves, macro_mean, score
+from ecg.records.metrics import brier_score, macro_mean
 from ecg.records.record import read_record, select_leads
 from ecg.runtime.command_line import running
 from ecg.runtime.files import write_text
@@ -272,33 +279,25 @@ def fold_means(folds: list[FoldOutputs]) -> dict[str, tuple[Interval, float]]:
     folds = [fold for fold in folds if len(fold.names) >= _FEW]
     if not folds:
         return {name: (Interval(np.nan, np.nan, np.nan), np.nan) for name in (_AUROC, _METRIC)}
-    rng, weights = np.random.default_rng(0), read_weights()
-
-    def scores(draws) -> np.ndarray:
-        """(2, n_folds), AUROC and Challenge metric of the drawn records of each fold."""
-        summaries = [
-            score(*(values[draw] for values in arrays), weights).summary
-            for arrays, draw in zip(_arrays(folds), draws, strict=True)
-        ]
-        return np.array([[summary[name] for summary in summaries] for name in (_AUROC, _METRIC)])
-
-    whole = scores([slice(None)] * len(folds))
+    weights, found = read_weights(), {}
     resampled = [
-        [
-            macro_mean(row)
-            for row in scores([rng.integers(len(f.names), size=len(f.names)) for f in folds])
-        ]
-        for _ in range(N_RESAMPLES)
+        resampled_summaries(
+            fold.labels,
+            fold.outputs,
+            fold.probabilities,
+            weights,
+            draw_resamples(len(fold.names), seed),
+        )
+        for seed, fold in enumerate(folds)
     ]
-    limits = np.percentile(resampled, (2.5, 97.5), axis=0).T
-    return {
-        name: (Interval(macro_mean(row), float(low), float(high)), float(np.nanstd(row, ddof=1)))
-        for name, row, (low, high) in zip((_AUROC, _METRIC), whole, limits, strict=True)
-    }
-
-
-def _arrays(folds: list[FoldOutputs]) -> list[tuple[np.ndarray, ...]]:
-    return [(fold.labels, fold.outputs, fold.probabilities) for fold in folds]
+    for name in (_AUROC, _METRIC):
+        scores = np.array([fold.scores[name] for fold in folds])
+        of_folds = np.array([summaries[name] for summaries in resampled])
+        means = np.array([macro_mean(column) for column in of_folds.T])
+        defined = scores[~np.isnan(scores)]
+        spread = float(defined.std(ddof=1)) if len(defined) > 1 else np.nan
+        found[name] = percentile_interval(macro_mean(scores), means), spread
+    return found
 
 
 def score_table(evaluations: dict[int, Evaluation], folds: str) -> str:
@@ -326,24 +325,20 @@ def clinical_table(evaluations: dict[int, Evaluation]) -> str:
     rows = []
     for lead_set, found in evaluations.items():
         labels = found.answered.labels
-        shares = map(number, called_shares(labels.ravel(), found.clinical.ravel()))
-        rows.append([lead_set, labels.sum(), found.clinical.sum(), *shares])
-    headings = ("leads", "true findings", "called present", *_SHARES)
-    return table(headings, rows)
-
-
-_SHARES = ("sensitivity", "specificity", "PPV", "NPV")
-
-
-def called_shares(label, called) -> tuple[float, float, float, float]:
-    """Return sensitivity, specificity, PPV and NPV; NaN for a share of nothing.
-
-    label, called: (n,), bool.
-    """
-    pairs = ((label, called), (~label, ~called), (called, label), (~called, ~label))
-    return tuple(
-        float((of & right).sum() / of.sum()) if of.any() else np.nan for of, right in pairs
+        accuracy = diagnostic_accuracy(labels.ravel(), found.clinical.ravel())
+        shares = (accuracy.sensitivity, accuracy.specificity, accuracy.ppv, accuracy.npv)
+        cells = (number(share.value) for share in shares)
+        rows.append([lead_set, accuracy.n_positive, accuracy.n_called, *cells])
+    headings = (
+        "leads",
+        "true findings",
+        "called present",
+        "sensitivity",
+        "specificity",
+        "PPV",
+        "NPV",
     )
+    return table(headings, rows)
 
 
 def source_table(by_fold: dict[int, Evaluation], by_source: dict[int, Evaluation]) -> str:
@@ -380,11 +375,30 @@ def finding_table(evaluation: Evaluation, points: OperatingPoints | None) -> str
     rows = []
     for i in _frequent(answered.labels, at_least=1):
         label = answered.labels[:, i]
-        auroc, _ = areas_under_curves(label, answered.probabilities[:, i])
-        point = "-" if points is None else number(points.thresholds[i])
-        shares = called_shares(label, evaluation.clinical[:, i])
-        rows.append([_finding(i), label.sum(), number(auroc), point, *map(number, shares)])
-    return table(["finding", "records", _AUROC, "operating point", *_SHARES], rows)
+        accuracy = diagnostic_accuracy(label, evaluation.clinical[:, i])
+        rows.append(
+            [
+                _finding(i),
+                accuracy.n_positive,
+                with_interval(auroc_interval(label, answered.probabilities[:, i])),
+                "-" if points is None else number(points.thresholds[i]),
+                with_interval(accuracy.sensitivity),
+                number(accuracy.specificity.value),
+                with_interval(accuracy.ppv),
+                number(accuracy.npv.value),
+            ]
+        )
+    headings = (
+        "finding",
+        "records",
+        f"{_AUROC} (95 %)",
+        "operating point",
+        "sensitivity (95 %)",
+        "specificity",
+        "PPV (95 %)",
+        "NPV",
+    )
+    return table(headings, rows)
 
 
 def lead_set_table(evaluations: dict[int, Evaluation]) -> str:
@@ -394,10 +408,8 @@ def lead_set_table(evaluations: dict[int, Evaluation]) -> str:
     for i in _frequent(labels, at_least=_FEW):
         cells = []
         for found in evaluations.values():
-            sensitivity, _, ppv, _ = called_shares(
-                found.answered.labels[:, i], found.clinical[:, i]
-            )
-            cells.append(f"{number(sensitivity)} / {number(ppv)}")
+            accuracy = diagnostic_accuracy(found.answered.labels[:, i], found.clinical[:, i])
+            cells.append(f"{number(accuracy.sensitivity.value)} / {number(accuracy.ppv.value)}")
         rows.append([_finding(i), labels[:, i].sum(), *cells])
     return table(["finding", "records", *(f"{size} leads" for size in evaluations)], rows)
 
@@ -426,12 +438,12 @@ def group_table(evaluation: Evaluation) -> str:
         cells = ["-"] * 4
         if len(part) >= _FEW:
             (scores,) = intervals(part, weights)
-            sensitivity, _, ppv, _ = called_shares(part.labels.ravel(), called.ravel())
+            accuracy = diagnostic_accuracy(part.labels.ravel(), called.ravel())
             cells = [
                 with_interval(scores[_AUROC]),
                 with_interval(scores[_METRIC]),
-                number(sensitivity),
-                number(ppv),
+                number(accuracy.sensitivity.value),
+                number(accuracy.ppv.value),
             ]
         rows.append([name, len(part), *cells])
     headings = (f"{_AUROC} (95 %)", f"{_METRIC} (95 %)", "sensitivity", "PPV")
@@ -446,7 +458,7 @@ def calibration_table(evaluations: dict[int, Evaluation]) -> str:
     rows = []
     for lead_set, found in evaluations.items():
         labels, probabilities = found.answered.labels, found.answered.probabilities
-        brier = float(((probabilities - labels) ** 2).mean())
+        brier = brier_score(labels, probabilities)
         shares = labels.mean(axis=0)
         known = float((shares * (1 - shares)).mean())
         error = calibration_error(labels, probabilities)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from benchmarks import model_card
 from benchmarks.model_card import (
     Patient,
-    called_shares,
     card_values,
     evaluate,
     fold_means,
@@ -37,7 +37,7 @@ NAMES = {"A": [f"A{i:04d}" for i in range(30)], "HR": [f"HR{i:05d}" for i in ran
 
 def patient(name, i) -> Patient:
     return Patient(
-        RecordFiles(name, name),
+        RecordFiles(Path(f"{name}.hea"), Path(f"{name}.mat")),
         re.match("[A-Z]+", name)[0],
         ("Female", "Male")[i % 2],
         (float("nan"), 10.0, 45.0, 85.0)[i % 4],
@@ -168,11 +168,12 @@ def test_an_interval_of_means_contains_the_mean_and_small_folds_do_not_count():
         assert interval.low < interval.value < interval.high
 
 
-def test_shares_of_calls_are_counted_by_hand():
-    label = np.array([True, True, True, False, False])
-    called = np.array([True, True, False, True, False])
-    assert called_shares(label, called) == pytest.approx((2 / 3, 1 / 2, 2 / 3, 1 / 2))
-    assert np.isnan(called_shares(label, np.zeros(5, bool))[2])
+def test_a_single_fold_has_a_mean_without_a_spread():
+    fold = FoldOutputs(**(made_up_fold([str(j) for j in range(40)], 0) | {"training": {}}))
+    for name, (interval, spread) in fold_means([fold]).items():
+        assert interval.value == pytest.approx(fold.scores[name])
+        assert np.isnan(spread)
+    assert all(np.isnan(found.value) for found, _ in fold_means([]).values())
 
 
 def test_limits_count_what_the_card_warns_of(patients):
