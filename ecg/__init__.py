@@ -3,7 +3,7 @@
 import logging
 import os
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # Hide TensorFlow's notes, which do not help a user, but not its warnings and errors. TensorFlow
 # reads this when it is imported, so it is set before any module of the package is imported.
