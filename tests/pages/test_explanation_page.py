@@ -97,7 +97,9 @@ def a_long_prediction():
     usable = np.arange(12) >= 3
     present = np.zeros((12, 26), bool)
     present[8:, RBBB] = True
-    timeline = Timeline(10.0 * np.arange(12), usable, np.where(usable, 72.0, math.nan), present)
+    rates = np.where(usable, 72.0, math.nan)
+    probabilities = np.where(usable[:, None], np.where(present, 0.9, 0.02), math.nan)
+    timeline = Timeline(10.0 * np.arange(12), usable, rates, present, probabilities)
     return a_prediction(record=a_record(seconds=120.0), duration_s=120.0, timeline=timeline)
 
 

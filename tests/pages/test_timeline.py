@@ -22,7 +22,8 @@ def a_timeline(n_windows=30, unusable=(5,)) -> Timeline:
     present[usable, NSR] = True
     present[10:15] = False
     present[10:15, AF] = True
-    return Timeline(10.0 * np.arange(n_windows), usable, rates, present)
+    probabilities = np.where(usable[:, None], np.where(present, 0.9, 0.02), math.nan)
+    return Timeline(10.0 * np.arange(n_windows), usable, rates, present, probabilities)
 
 
 def drawn(svg, kind) -> list[str]:
@@ -67,9 +68,8 @@ def test_the_drawing_is_described_in_words():
 
 
 def test_a_timeline_without_any_usable_window_is_drawn():
-    timeline = Timeline(
-        10.0 * np.arange(6), np.zeros(6, bool), np.full(6, math.nan), np.zeros((6, 26), bool)
-    )
+    present, unknown = np.zeros((6, 26), bool), np.full((6, 26), math.nan)
+    timeline = Timeline(10.0 * np.arange(6), present[:, 0], unknown[:, 0], present, unknown)
     assert "0 of 6 windows usable" in draw_timeline(timeline, 60.0)
 
 
