@@ -1,6 +1,6 @@
 """Take the pictures of the guides: an ECG page and a report, of simulated records.
 
-    python docs/pictures.py
+    python -m docs.pictures
 
 Needs the development requirements, Chromium, and the shipped models; writes to docs/images.
 """

@@ -78,10 +78,17 @@ def write_report(
     write_page(
         page,
         "report.html",
-        model=model,
-        labels=labels,
-        outputs=outputs,
-        compared=compared,
+        # Names alone: the page may be passed on, and folders say who made it.
+        folders={
+            name: Path(folder).resolve().name
+            for name, folder in (
+                ("model", model),
+                ("records", labels),
+                ("outputs", outputs),
+                ("compared with", compared),
+            )
+            if folder is not None
+        },
         methods=sorted({description["method"]["name"] for description in descriptions.values()}),
         n_records=sum(map(len, answered.values())),
         n_simulated=int(sum(records.simulated.sum() for records in answered.values())),

@@ -26,10 +26,6 @@ from ecg.simulation.recordings import simulate_folder
 from tests.conftest import ROOT, run_script
 
 FOLDER = ROOT / STARTER
-# Answers are stored with the first models: from then on, a copy without models fails.
-shipped = pytest.mark.skipif(
-    not FOLDER.exists() and not STORED.exists(), reason="the starter models are not trained yet"
-)
 STORE = "python -m benchmarks.starter_answers --write"
 
 
@@ -38,7 +34,6 @@ def records():
     return simulated_records()
 
 
-@shipped
 def test_there_is_a_whole_training_for_each_lead_set():
     assert find_models(FOLDER) == list(LEAD_SETS)
     for lead_set in LEAD_SETS:
@@ -50,14 +45,12 @@ def test_there_is_a_whole_training_for_each_lead_set():
         assert description["release"]["commit"] != "unknown"
 
 
-@shipped
 def test_the_folder_holds_the_models_and_their_card_alone():
     expected = {path.name for size in LEAD_SETS for path in model_paths(FOLDER, size)}
     assert {path.name for path in FOLDER.iterdir()} == expected | {CARD}
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < LARGEST_BYTES
 
 
-@shipped
 def test_the_card_is_that_of_the_models():
     card = (FOLDER / CARD).read_text()
     for lead_set in LEAD_SETS:
@@ -65,7 +58,6 @@ def test_the_card_is_that_of_the_models():
     assert f"| Version | {read_description(FOLDER, 12)['release']['version']} |" in card
 
 
-@shipped
 def test_the_models_answer_as_they_did(records):
     now, stored = answer_records(FOLDER, records), read_answers()
     changed = changed_records(now, stored)
@@ -83,7 +75,6 @@ def test_the_models_answer_as_they_did(records):
     )
 
 
-@shipped
 @pytest.mark.contract
 def test_the_commands_answer_with_the_shipped_models(tmp_path):
     for lead_set in LEAD_SETS:
