@@ -189,7 +189,8 @@ def keep_pretrained(start: Start, file: Path) -> None:
 def read_pretrained(file: Path) -> Start | None:
     """Return what `keep_pretrained` wrote; None where the file is missing or unreadable."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        # numpy would not close an archive that it cannot read.
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             weights = [stored[f"arr_{i}"] for i in range(len(stored.files) - 2)]
             return Start(weights, stored["prevalence"], json.loads(str(stored["log"])))
     except _READ_ERRORS:
