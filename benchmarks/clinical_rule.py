@@ -10,16 +10,11 @@ predictive value (PPV), by the clinical rule and by the Challenge's; the row "al
 share of records whose findings contradict each other.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
-from benchmarks.decision_rules import read_runs
+from benchmarks.decision_rules import print_run_rows
 from ecg.models.operating_points import call_findings, contradicts, fit_points
 from ecg.records.diagnoses import DIAGNOSES
-from ecg.runtime.command_line import running
-from ecg.runtime.files import write_rows
 
 COLUMNS = (
     "run",
@@ -64,37 +59,21 @@ def rows_of(name: str, folds: list) -> list[dict]:
     return rows
 
 
-def main(arguments=None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.clinical_rule",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="OUT")
-    parser.add_argument("--out", type=Path, help="file for the rows, as CSV")
-    options = parser.parse_args(arguments)
-    with running("benchmarks.clinical_rule"):
-        rows = [
-            row
-            for folder in options.folders
-            for (method, variant, lead_set, seed), folds in read_runs(folder).items()
-            for row in rows_of(
-                f"{method} {variant}, {lead_set} leads, seed {seed}", list(folds.values())
-            )
-        ]
-        for row in rows:
-            print(" ".join(f"{row.get(column, ''):>12}" for column in COLUMNS[1:]), row["run"])
-        if options.out:
-            write_rows(options.out, rows, COLUMNS)
-
-
 def clinical_findings(folds: list) -> np.ndarray:
     """Return the findings (n_records, 26), bool, of all folds by the clinical rule, fold by fold.
 
     The points that are applied to a fold are fitted to the other folds; at least two folds.
     """
     return np.concatenate([_clinical(folds, i) for i in range(len(folds))])
+
+
+def main(arguments=None) -> None:
+    """Run the command line."""
+
+    def rows(run, folds):
+        return rows_of(run, list(folds.values()))
+
+    print_run_rows("python -m benchmarks.clinical_rule", __doc__, COLUMNS, rows, arguments)
 
 
 def _clinical(folds, i: int) -> np.ndarray:

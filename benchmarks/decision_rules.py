@@ -17,6 +17,7 @@ import argparse
 import csv
 import re
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from ecg.models.decisions import Decision, DecisionOptions, calibrate, decide, f
 from ecg.records.diagnoses import DIAGNOSES, N_CLASSES, SINUS_RHYTHM, read_weights
 from ecg.records.metrics import areas_under_curves, macro_mean
 from ecg.runtime.command_line import running
-from ecg.runtime.files import written_whole
+from ecg.runtime.files import write_rows, written_whole
 
 _ANY = DecisionOptions(rule="expected_score")
 _SEEN = ("seen sets", "seen, calibrated")  # searched among the label sets of the other folds
@@ -85,6 +86,33 @@ def read_runs(folder: Path) -> dict[tuple[str, str, int, int], dict[str, FoldOut
         if len(files) < 2:
             raise ValueError(f"{folder}: expected at least 2 folds of {key}, found {len(files)}")
     return {key: {name: _read(file) for name, file in files.items()} for key, files in runs.items()}
+
+
+def print_run_rows(
+    prog: str, description: str, columns: Sequence[str], rows_of: Callable, arguments=None
+) -> None:
+    """Run the command line of a benchmark that makes a table of each run of cross-validations.
+
+    columns: of the rows, the first of them "run". rows_of: (name of the run, its predictions by
+    fold or source) -> rows.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+", metavar="OUT")
+    parser.add_argument("--out", type=Path, help="file for the rows, as CSV")
+    options = parser.parse_args(arguments)
+    with running(prog.removeprefix("python -m ")):
+        rows = [
+            row
+            for folder in options.folders
+            for (method, variant, lead_set, seed), folds in read_runs(folder).items()
+            for row in rows_of(f"{method} {variant}, {lead_set} leads, seed {seed}", folds)
+        ]
+        for row in rows:
+            print(" ".join(f"{row.get(column, ''):>17}" for column in columns[1:]), row["run"])
+        if options.out:
+            write_rows(options.out, rows, columns)
 
 
 def answers_by_rule(folds: list[FoldOutputs]) -> tuple[FoldOutputs, dict[str, np.ndarray]]:

@@ -158,7 +158,7 @@ class Bench:
             return None
         run = TrainingRun(self.method, lead_set, _START_SEED)
         pretraining = plan_pretraining(self.cache, run, simulated, len(self.dataset), self.devices)
-        if not pretraining.file.exists():
+        if read_pretrained(pretraining.file) is None:
             run_pretraining(pretraining)
         return read_pretrained(pretraining.file)
 

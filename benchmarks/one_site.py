@@ -9,19 +9,14 @@ they are, and with the share of sinus rhythm that is estimated from them, see
 folds).
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
-from benchmarks.decision_rules import read_runs
+from benchmarks.decision_rules import print_run_rows
 from ecg.evaluation.folds import FoldOutputs
 from ecg.models.decisions import Decision, DecisionOptions, decide
 from ecg.models.prior_shift import adapt, estimate_share
 from ecg.records.diagnoses import SINUS_RHYTHM, read_weights
 from ecg.records.metrics import challenge_metric
-from ecg.runtime.command_line import running
-from ecg.runtime.files import write_rows
 
 COLUMNS = (
     "run",
@@ -74,25 +69,7 @@ def rows_of(run: str, folds: dict[str, FoldOutputs]) -> list[dict]:
 
 def main(arguments=None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.one_site",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="OUT")
-    parser.add_argument("--out", type=Path, help="file for the rows, as CSV")
-    options = parser.parse_args(arguments)
-    with running("benchmarks.one_site"):
-        rows = [
-            row
-            for folder in options.folders
-            for (method, variant, lead_set, seed), folds in read_runs(folder).items()
-            for row in rows_of(f"{method} {variant}, {lead_set} leads, seed {seed}", folds)
-        ]
-        for row in rows:
-            print(" ".join(f"{row.get(column, ''):>17}" for column in COLUMNS[1:]), row["run"])
-        if options.out:
-            write_rows(options.out, rows, COLUMNS)
+    print_run_rows("python -m benchmarks.one_site", __doc__, COLUMNS, rows_of, arguments)
 
 
 def _metrics(labels, outputs, adapted) -> dict[str, str]:

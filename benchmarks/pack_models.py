@@ -32,6 +32,7 @@ from ecg.models.operating_points import fit_points, points_to_dict
 from ecg.records.leads import LEAD_SETS
 from ecg.runtime.command_line import running
 from ecg.runtime.files import digest_files, make_folder, written_whole
+from ecg.training.model_folders import was_cut
 
 LARGEST_BYTES = 10_000_000  # of all models of the folder together
 _COMPRESSED_BYTES = 4096  # arrays from this size on; for smaller ones it costs more than it saves
@@ -137,11 +138,6 @@ def runs_by_lead_set(out: Path) -> dict[int, list[FoldOutputs]]:
             )
         by_lead_set[lead_set] = list(folds.values())
     return by_lead_set
-
-
-def was_cut(log: dict | None) -> bool:
-    """Whether the time limit cut a stage of the training."""
-    return bool(log) and (log.get("cut_by_time_limit", False) or was_cut(log.get("start")))
 
 
 def _with_points(decision: dict, folds: list[FoldOutputs]) -> dict:

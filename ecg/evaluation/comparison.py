@@ -25,7 +25,12 @@ from ecg.runtime.files import make_folder, write_rows, write_text
 from ecg.runtime.processes import on_cluster, run_jobs
 from ecg.training.dataset import dataset_cache, prepare_dataset
 from ecg.training.fit import TrainingRun
-from ecg.training.pretraining import plan_pretraining, run_pretraining, simulated_for
+from ecg.training.pretraining import (
+    plan_pretraining,
+    read_pretrained,
+    run_pretraining,
+    simulated_for,
+)
 
 ALL = "all"
 
@@ -153,7 +158,7 @@ def cross_validate(folds: list[Fold], n_at_once: int | None, client=None) -> lis
     missing = [fold for fold in folds if not fold.file.exists()]
     print(f"{len(folds)} folds, {len(folds) - len(missing)} already trained", flush=True)
     needed = dict.fromkeys(fold.pretraining for fold in missing if fold.pretraining is not None)
-    to_train = [pretraining for pretraining in needed if not pretraining.file.exists()]
+    to_train = [pretraining for pretraining in needed if read_pretrained(pretraining.file) is None]
     for pretraining, _ in run_jobs(run_pretraining, to_train, n_at_once, client):
         print(f"{pretraining.file.name}: trained on simulated records", flush=True)
     started = time.monotonic()

@@ -105,11 +105,16 @@ def plan_fold(
 def run_fold(fold: Fold) -> None:
     """Train on the records kept and write the answers for those held out.
 
-    Every choice (epoch, thresholds) is made within the records kept.
+    Every choice (epoch, thresholds) is made within the records kept. Raises OSError where the
+    fold's pretraining cannot be read.
     """
     started = time.monotonic()
     dataset = read_dataset(fold.dataset)
-    start = None if fold.pretraining is None else read_pretrained(fold.pretraining.file)
+    start = None
+    if fold.pretraining is not None:
+        start = read_pretrained(fold.pretraining.file)
+        if start is None:
+            raise OSError(f"{fold.pretraining.file}: expected a pretraining, found none or damage")
     kept, held_out = fold.split.kept, fold.split.held_out
     trainer = Trainer(fold.run, find_devices(), len(kept))
     model = fit(trainer, dataset, kept, start=start)

@@ -30,7 +30,7 @@ from ecg.pages.ecg_sheet import (
 )
 from ecg.pages.evidence import marks_for, percent, weigh_parts
 from ecg.pages.explanation import Explanation, explain
-from ecg.pages.page import write_page
+from ecg.pages.page import join_names, write_page
 from ecg.pages.predictions import Failure, listed
 from ecg.pages.timeline import clock, draw_timeline
 from ecg.records.diagnoses import DIAGNOSES
@@ -248,7 +248,7 @@ def _leads_sentence(leads: list[dict], is_present: bool) -> str:
     """Return a sentence on the leads without which the finding changes most."""
     lost = [lead["lead"] for lead in leads if lead["is_lost"]]
     if lost:
-        return f"It would no longer be called present if {_join(lost, 'or')} were missing."
+        return f"It would no longer be called present if {join_names(lost, 'or')} were missing."
     if not leads:
         return ""
     largest = max(leads, key=lambda lead: abs(lead["change"]))
@@ -256,12 +256,6 @@ def _leads_sentence(leads: list[dict], is_present: bool) -> str:
     if is_present:
         return f"It would still be called present without any one lead; it {change}"
     return f"It {change}"
-
-
-def _join(names: list[str], word: str) -> str:
-    """Return "I, II or V1"."""
-    *others, last = names
-    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 def _measurements(prediction: Prediction) -> list[dict]:

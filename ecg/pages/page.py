@@ -1,5 +1,6 @@
 """Render a template of `ecg/pages/templates/` to a self-contained HTML page."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,3 +24,9 @@ def write_page(path: str | Path, template: str, **values) -> None:
     )
     text = environment.get_template(template).render(values)
     write_text(path, text)
+
+
+def join_names(names: Iterable, word: str = "and") -> str:
+    """Return the names as a sentence has them, "I, II and V1"; at least one."""
+    *others, last = map(str, names)
+    return f"{', '.join(others)} {word} {last}" if others else last

@@ -9,6 +9,7 @@ import numpy as np
 from ecg.evaluation.labelled_outputs import LabelledOutputs
 from ecg.models.descriptions import describe_training
 from ecg.pages import NOTICE
+from ecg.pages.page import join_names
 from ecg.records.diagnoses import DIAGNOSES
 
 _FEWEST_IN_TRAINING = 10  # records with a finding, for it to be learnt at all
@@ -83,7 +84,8 @@ def notices(answered: dict[int, LabelledOutputs], descriptions: dict[int, dict])
     if never_real:
         found.append(
             Notice(
-                f"The model for {_join(never_real)} leads was trained on simulated records alone.",
+                f"The model for {join_names(never_real)} leads was trained on simulated records "
+                "alone.",
                 is_warning=True,
             )
         )
@@ -97,9 +99,9 @@ def notices(answered: dict[int, LabelledOutputs], descriptions: dict[int, dict])
     if shared:
         found.append(
             Notice(
-                f"The model was trained on records of {_join(shared)} too. If these very records "
-                "are among them, the scores are too high; for other hospitals they are likely to "
-                "be lower."
+                f"The model was trained on records of {join_names(shared)} too. If these very "
+                "records are among them, the scores are too high; for other hospitals "
+                "they are likely to be lower."
             )
         )
     return [*found, Notice(NOTICE)]
@@ -125,7 +127,7 @@ def model_card(description: dict) -> dict[str, str]:
         "training data": describe_training(training, counted=True),
         "training set": f"{training['n_training']:,} records",
         "validation set": f"{training['n_validation']:,} records",
-        "start": _start(training.get("start")),
+        "start": _start_text(training.get("start")),
         "validation scores": ", ".join(
             f"{name} {'-' if value is None else f'{value:.3f}'}"
             for name, value in training["validation_scores"].items()
@@ -159,8 +161,8 @@ def limits(description: dict) -> list[str]:
     ]
     if rare:
         found.append(
-            f"Fewer than about {_FEWEST_IN_TRAINING} training records had {_join(rare, 'or')}: "
-            "what it says of these is not to be relied on."
+            f"Fewer than about {_FEWEST_IN_TRAINING} training records had "
+            f"{join_names(rare, 'or')}: what it says of these is not to be relied on."
         )
     if training["validated_on_training_records"]:
         found.append("Its validation records were among its training records.")
@@ -188,7 +190,7 @@ def _by_lead_set(values: dict, text: Callable) -> list[tuple[str, str]]:
         groups.setdefault(text(value), []).append(lead_set)
     if len(groups) == 1:
         return [("", next(iter(groups)))]
-    return [(f"{_join(lead_sets)} leads", found) for found, lead_sets in groups.items()]
+    return [(f"{join_names(lead_sets)} leads", found) for found, lead_sets in groups.items()]
 
 
 def _test_text(records: LabelledOutputs) -> str:
@@ -235,12 +237,7 @@ def _is_simulated_alone(log: dict) -> bool:
     return is_alone and ("digest" not in start or _is_simulated_alone(start))
 
 
-def _join(values: Iterable, word: str = "and") -> str:
-    *others, last = map(str, values)
-    return f"{', '.join(others)} {word} {last}" if others else last
-
-
-def _start(log: dict | None) -> str:
+def _start_text(log: dict | None) -> str:
     """Return what the training started from; log: of that."""
     if not log:
         return "random weights"

@@ -218,10 +218,11 @@ def _pretrained(
     file = training.pretraining.file
     start = read_pretrained(file)
     if start is not None:
-        print(f"{training.run.lead_set} leads: trained on simulated records before, kept")
+        lead_set = training.run.lead_set
+        print(f"{lead_set} leads: trained on simulated records before, kept", flush=True)
         return start
     start = pretrain(trainer, simulated, time_limit_s, training.checkpoint)
-    if not _was_cut(start.log):
+    if not was_cut(start.log):
         keep_pretrained(start, file)
     return start
 
@@ -256,17 +257,17 @@ def _is_trained(folder: Path, run: TrainingRun, key: str) -> bool:
     except ModelFolderError:
         return False
     # A model that was cut by the time limit is trained again, with all its epochs.
-    if log.get("training_key") != key or _was_cut(log):
+    if log.get("training_key") != key or was_cut(log):
         return False
     print(f"{run.lead_set} leads: already trained, kept", flush=True)
     return True
 
 
-def _was_cut(log: dict | None) -> bool:
+def was_cut(log: dict | None) -> bool:
     """Whether a stage of a training was; a model that it started from does not count."""
     if not log or "digest" in log:
         return False
-    return log["cut_by_time_limit"] or _was_cut(log["start"])
+    return log["cut_by_time_limit"] or was_cut(log["start"])
 
 
 def _scores_line(model: TrainedModel) -> str:
@@ -279,5 +280,5 @@ def _scores_line(model: TrainedModel) -> str:
         if model.training_log["validated_on_training_records"]
         else f"on {model.training_log['n_validation']} validation records"
     )
-    cut = "; cut by the time limit" if _was_cut(model.training_log) else ""
+    cut = "; cut by the time limit" if was_cut(model.training_log) else ""
     return f"{model.lead_set} leads, {scored_on}: {figures}{cut}"

@@ -211,6 +211,13 @@ def test_a_fold_goes_on_from_its_pretraining(fold, first, calls):
         assert one.dtype == expected.dtype
 
 
+def test_a_fold_without_its_pretraining_is_not_trained(fold, first, calls):
+    with pytest.raises(OSError, match="expected a pretraining"):
+        run_fold(replace(fold, pretraining=first))
+    assert not calls
+    assert not fold.file.exists()
+
+
 @pytest.mark.training
 @pytest.mark.usefixtures("without_graphs")
 def test_a_fold_is_trained_on_simulated_and_real_records(fold, first):
