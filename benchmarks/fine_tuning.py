@@ -8,8 +8,8 @@ source, and beside that trains from scratch on them (on simulated records first)
 start alone are scored on the same other records of the source: for each seed all but the largest
 size. A seed decides which records these are, and the training on them.
 
-ECG_PRESET, ECG_EPOCHS, ECG_CACHE and ECG_WORKERS apply. --layers, --rate-share, --epochs and
---fewest-to-refit replace the options of `ecg.models.fine_tuning.fine_tuning_for` at every size.
+ECG_PRESET, ECG_EPOCHS, ECG_CACHE and ECG_WORKERS apply. --rate-share, --epochs, --n-prior-records
+and --fewest-to-refit replace the options of `ecg.models.fine_tuning.fine_tuning_for` at every size.
 
 OUT (--out) keeps the start of each source, and fine_tuning.csv with a row for each training; none
 of them is made again, unless the records, options or code have changed.
@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace) -> None:
     settings = read_settings()
     if settings.method != METHOD:
         raise ValueError(f"ECG_METHOD: expected {METHOD}, found {settings.method}")
-    names = "layers", "rate_share", "epochs", "fewest_to_refit"
+    names = "rate_share", "epochs", "n_prior_records", "fewest_to_refit"
     changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     file = options.out / "fine_tuning.csv"
     options.out.mkdir(parents=True, exist_ok=True)
@@ -237,9 +237,9 @@ def _parse(arguments) -> argparse.Namespace:
     parser.add_argument("--seeds", type=numbers, nargs="+", default=[0, 1, 2])
     parser.add_argument("--leads", type=int, nargs="+", choices=LEAD_SETS, default=[12])
     parser.add_argument("--out", type=Path, default=Path("out/fine_tuning"))
-    parser.add_argument("--layers", choices=("output", "all"))
     parser.add_argument("--rate-share", type=float)
     parser.add_argument("--epochs", type=sizes)
+    parser.add_argument("--n-prior-records", type=sizes)
     parser.add_argument("--fewest-to-refit", type=sizes)
     return parser.parse_args(arguments)
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -57,16 +57,13 @@ def run_epochs(
     batches: keras.utils.PyDataset,
     stage: Stage,
     validate: Callable[[], dict[str, float]] | None = None,
-    first: Sequence[keras.callbacks.Callback] = (),
 ) -> dict:
     """Train the network and return the training log for a model's JSON.
 
     The network ends with the weights of its best epoch. network: compiled with an optimiser of
     `make_optimizer`, whose state is reset. validate: returns the figures of the validation records
     after each epoch: "val_loss", and "val_challenge_metric" where that chooses the best epoch; None
-    where the last epoch is kept in any case. first: callbacks that come before all others, so that
-    what they change after an epoch is validated and kept. Raises NotFiniteError where the loss is
-    not finite.
+    where the last epoch is kept in any case. Raises NotFiniteError where the loss is not finite.
     """
     options, label, checkpoint = stage.options, stage.label, stage.checkpoint
     _reset(network.optimizer, options.learning_rate)
@@ -100,7 +97,7 @@ def run_epochs(
         initial_epoch=options.epochs if stopped else state.n_epochs,
         epochs=options.epochs,
         shuffle=False,  # the batches shuffle themselves, by the seed
-        callbacks=[*first, *callbacks, checkpoint_callback],
+        callbacks=[*callbacks, checkpoint_callback],
         verbose=0,
     )
     n_epochs = len(checkpoint_callback.history["loss"])

@@ -181,8 +181,7 @@ def _find_starts(
 
 
 def _start_line(folder: Path, options: FineTuningOptions) -> str:
-    layers = "the output layer" if options.layers == "output" else "all layers"
-    return f"starting from {folder}: training {layers} at {options.rate_share:g} of the usual rate"
+    return f"starting from {folder}: training at {options.rate_share:g} of the usual rate"
 
 
 def _train(

@@ -59,7 +59,7 @@ def test_each_training_is_scored_once_on_the_same_records(command, tmp_path, mon
     assert all(f"records, {training}" in printed for training in TRAININGS)
     # Only what is new is trained.
     monkeypatch.setattr(fine_tuning, "run_pretraining", lambda _: pytest.fail("trained again"))
-    command("--sizes", "6", "10", "--seeds", "3", "--layers", "all")
+    command("--sizes", "6", "10", "--seeds", "3", "--rate-share", "0.5")
     added = rows_in(tmp_path)[len(rows) :]
     assert [(row["training"], row["size"]) for row in added] == [
         ("fine-tuned", "6"),

@@ -1,18 +1,30 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from ecg.models.fine_tuning import FineTuningOptions, fine_tuned, fine_tuning_for
+from ecg.models.fine_tuning import (
+    FineTuningOptions,
+    fine_tuned,
+    fine_tuning_for,
+    prevalence_after,
+)
 from ecg.models.registry import METHODS, find_method
 from ecg.models.training_options import PretrainingOptions
 
 
-def test_few_records_train_the_output_layer_alone_and_more_all_layers_at_a_reduced_rate():
-    options = [fine_tuning_for(n) for n in (1, 20, 99, 100, 999, 1000, 100_000)]
-    assert [one.layers for one in options] == ["output"] * 3 + ["all"] * 4
-    of_all_layers = [one.rate_share for one in options[3:]]
-    assert of_all_layers == sorted(of_all_layers)
-    assert max(one.rate_share for one in options) < 1
+def test_more_records_are_trained_on_at_a_higher_rate():
+    shares = [fine_tuning_for(n).rate_share for n in (1, 20, 99, 100, 999, 1000, 100_000)]
+    assert shares == [0.3] * 3 + [0.5] * 2 + [1.0] * 2
+
+
+def test_a_finding_becomes_rarer_the_more_records_do_not_hold_it():
+    before, options = np.array([0.3, 0.06, 0.5]), FineTuningOptions(n_prior_records=10)
+    for n, absent in [(1, 0.6 / 11), (20, 0.02), (200, 0.6 / 210)]:
+        labels = np.zeros((n, 3), bool)
+        labels[:, 2] = True
+        after = prevalence_after(labels, before, options)
+        np.testing.assert_allclose(after, [3 / (n + 10), absent, (n + 5) / (n + 10)])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -35,11 +47,11 @@ def test_a_short_method_does_not_become_longer():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"layers": "first"},
         {"rate_share": 0.0},
         {"rate_share": 1.5},
         {"rate_share": float("nan")},
         {"epochs": 0},
+        {"n_prior_records": 0},
         {"fewest_to_refit": 0},
     ],
 )

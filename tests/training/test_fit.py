@@ -334,7 +334,7 @@ def parts_seen(monkeypatch):
     decision was fitted to: labels, probabilities."""
     seen, asked, batches = [], [], training.window_batches
 
-    def run_epochs(network, batches, stage, validate, *rest):
+    def run_epochs(network, batches, stage, validate):
         assert not asked
         validate()
         seen.extend((batches.indices, asked[0]))
