@@ -216,7 +216,7 @@ def test_training_goes_on_from_a_start_without_simulated_records(
     for lead_set in (3, 2):
         model, before = (load_trained_model(f, lead_set) for f in (tmp_path, untrained))
         assert model.training_log["start"]["n_training"] == 15
-        assert model.training_log["fine_tuning"]["rate_share"] == 0.3
+        assert model.training_log["fine_tuning"]["rate_share"] == 0.5
         for one, other in zip(
             model.network.layers[-1].get_weights(),
             before.network.layers[-1].get_weights(),
@@ -224,7 +224,7 @@ def test_training_goes_on_from_a_start_without_simulated_records(
         ):
             assert not np.array_equal(one, other)
     printed, _ = capsys.readouterr()
-    assert f"starting from {untrained}: training at 0.3 of the usual" in printed
+    assert f"starting from {untrained}: training at 0.5 of the usual" in printed
     assert printed.count("already trained, kept") == 2
 
 
