@@ -101,7 +101,13 @@ class Sizes:
     n_on_disk: int
 
 
-ON_GPU = Sizes(find_method("multiscale_se"), N_RECORDS, 4.0, 4000)
+def _with_network_for(n_records: int) -> Method:
+    """Return the default method with its network for that many records, whatever their number."""
+    method = find_method("multiscale_se")
+    return replace(method, network=recipe_for(method, n_records).network, by_size=())
+
+
+ON_GPU = Sizes(_with_network_for(N_RECORDS), N_RECORDS, 4.0, 4000)
 ON_CPU = Sizes(find_method("multiscale_se", "demo"), 19_200, 0.3, 256)
 
 

@@ -355,6 +355,21 @@ def test_a_recipe_is_that_of_the_last_step_reached(n_records, width, epochs, bat
     assert recipe_for(recipe, n_records) == recipe_for(recipe, n_records // 2) == recipe
 
 
+@pytest.mark.parametrize(
+    ("preset", "n_records", "width", "epochs"),
+    [
+        ("full", 4_999, 16, 10),
+        ("full", 5_000, 16, 20),
+        ("full", 20_000, 32, 20),
+        ("full", 88_253, 32, 20),
+        ("demo", 88_253, 8, 10),
+    ],
+)
+def test_many_records_train_the_default_method_longer_and_wider(preset, n_records, width, epochs):
+    recipe = recipe_for(find_method("multiscale_se", preset), n_records)
+    assert (recipe.network.widths[0], recipe.training.epochs) == (width, epochs)
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("variant", ["default", "published"])
 def test_few_records_take_a_method_as_it_is_written(name, variant):
