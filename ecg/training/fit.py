@@ -226,8 +226,7 @@ class Trainer:
 def _freeze_batch_normalisation(network: keras.Model) -> None:
     """Keep averages and scales of batch normalisation as they are.
 
-    Averages over the last few batches of some hundred records are noise: on 100 records of a
-    hospital never seen, they cost .02 of AUROC.
+    Averages over the last few batches of some hundred records are noise, see docs/results.md.
     """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

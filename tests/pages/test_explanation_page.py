@@ -198,14 +198,14 @@ def test_of_a_long_recording_a_stretch_with_its_findings_is_shown(tmp_path):
     assert 'class="timeline"' in page.read_text()
 
 
+def answering(error: Exception):
+    """A stand-in for a predictor's `probabilities_of` that answers every record with the error."""
+    return lambda records: (error for _ in records)
+
+
 def test_a_long_recording_whose_model_cannot_judge_the_stretch_has_no_marks(tmp_path):
     prediction, its_predictor = a_long_prediction()
-
-    def fails(records):
-        for _ in records:
-            yield ValueError("none of the leads holds a signal")
-
-    its_predictor.probabilities_of = fails
+    its_predictor.probabilities_of = answering(ValueError("none of the leads holds a signal"))
     page = write(tmp_path, (prediction, its_predictor))
     assert "right bundle branch block" in words(page)
     assert "no finding is explained: this tracing cannot be judged" in words(page)
@@ -214,12 +214,7 @@ def test_a_long_recording_whose_model_cannot_judge_the_stretch_has_no_marks(tmp_
 
 def test_other_errors_of_the_model_are_not_hidden(tmp_path):
     prediction, its_predictor = a_prediction()
-
-    def fails(records):
-        for _ in records:
-            yield RuntimeError("out of memory")
-
-    its_predictor.probabilities_of = fails
+    its_predictor.probabilities_of = answering(RuntimeError("out of memory"))
     with pytest.raises(RuntimeError, match="out of memory"):
         write(tmp_path, (prediction, its_predictor))
 
