@@ -102,7 +102,10 @@ class Sizes:
 
 
 def _with_network_for(n_records: int) -> Method:
-    """Return the default method with its network for that many records, whatever their number."""
+    """Return the default method with its network for that many records.
+
+    It keeps this network for the measurements with fewer records, too.
+    """
     method = find_method("multiscale_se")
     return replace(method, network=recipe_for(method, n_records).network, by_size=())
 

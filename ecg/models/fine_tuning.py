@@ -38,10 +38,12 @@ def fine_tuning_for(n_records: int) -> FineTuningOptions:
     """Return the options for that many records of the user.
 
     Below 1000 records, half of the method's learning rate: on 20 records of four sources never
-    seen, it scores better on average than 0.3 or 1 (`benchmarks.fine_tuning`). Beyond that the
-    usual rate, as after pretraining; that is not measured.
+    seen, it scores better on average than 0.3 or 1 (docs/results.md). Beyond that the usual rate,
+    as after pretraining; that is not measured.
     """
-    return FineTuningOptions(rate_share=0.5 if n_records < _FEWEST_FOR_USUAL_RATE else 1.0)
+    if n_records < _FEWEST_FOR_USUAL_RATE:
+        return FineTuningOptions()
+    return FineTuningOptions(rate_share=1.0)
 
 
 def fine_tuned(method: Method, options: FineTuningOptions) -> Method:
